@@ -1,0 +1,104 @@
+# polymount: make deps demo | make deps check. Variants: SANITIZE=address,undefined or thread, CC=clang.
+
+CC       ?= cc
+CFLAGS   ?= -O2 -g
+MAKEFLAGS += --no-builtin-rules
+PREFIX   ?= /usr/local
+VERSION  := 0.1
+
+DEPS_BUILD := build-essential pkg-config libfuse3-dev fuse3 libcurl4-openssl-dev libcjson-dev \
+              libssl-dev libsqlite3-dev libinih-dev libmicrohttpd-dev
+DEPS_TEST  := libcmocka-dev bats curl jq attr rsync psmisc
+DEPS_LINT  := clang clang-format clang-tidy cppcheck
+
+comma    := ,
+VARIANT  := $(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)),plain)$(if $(findstring clang,$(CC)),-clang)
+B        := build/$(VARIANT)
+PKGS     := fuse3 libcurl libcjson libcrypto sqlite3 inih
+EMU_PKGS := libmicrohttpd libcjson libcrypto libssl sqlite3
+
+pm_cflags  = -std=gnu17 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -D_GNU_SOURCE \
+             -D_FILE_OFFSET_BITS=64 -DFUSE_USE_VERSION=314 -DPM_VERSION='"$(VERSION)"' -I. -pthread \
+             -fstack-protector-strong $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) \
+             $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+pm_ldflags = -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+pm_libs    = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+
+layer_objs = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)/*.c))
+FS_OBJS    := $(call layer_objs,fs)
+CORE_OBJS  := $(filter-out $(B)/fs/main.o,$(FS_OBJS)) $(call layer_objs,cache) \
+              $(call layer_objs,backends)
+EMU_OBJS   := $(call layer_objs,tests/emulator)
+UNIT_LIB   := $(filter-out $(B)/tests/unit/test_%.o,$(call layer_objs,tests/unit))
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+
+.PHONY: all deps deps-lint demo check check-unit check-drive check-layers lint soak install clean
+.SECONDARY:
+
+all: build/polymount build/polymount-emulator
+
+build/polymount: $(B)/polymount
+	@ln -sf $(VARIANT)/polymount $@
+
+build/polymount-emulator: $(B)/polymount-emulator
+	@ln -sf $(VARIANT)/polymount-emulator $@
+
+$(B)/polymount: $(B)/fs/main.o $(B)/libpolymount.a
+	@echo "  LD  $@"
+	@$(CC) $(pm_ldflags) $(LDFLAGS) -o $@ $^ $(pm_libs)
+
+$(B)/libpolymount.a: $(CORE_OBJS)
+	@rm -f $@
+	@$(AR) rcs $@ $^
+
+$(B)/polymount-emulator: $(EMU_OBJS)
+	@echo "  LD  $@"
+	@$(CC) $(pm_ldflags) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $(EMU_PKGS) 2>/dev/null)
+
+$(B)/unit/%: $(B)/tests/unit/%.o $(UNIT_LIB) $(B)/libpolymount.a
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) $(pm_ldflags) $(LDFLAGS) -o $@ $^ $(pm_libs) -lcmocka
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC  $<"
+	@$(CC) $(pm_cflags) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(shell find build -name '*.d' 2>/dev/null)
+
+# --- what a machine needs. Fedora: gcc make pkgconf fuse3-devel libcurl-devel cjson-devel
+# openssl-devel sqlite-devel inih-devel libmicrohttpd-devel libcmocka-devel bats jq attr rsync.
+# Arch: base-devel fuse3 curl cjson openssl sqlite libinih libmicrohttpd cmocka bats jq attr rsync.
+deps:
+	@contrib/deps.sh $(DEPS_BUILD) $(DEPS_TEST)
+
+deps-lint:
+	@contrib/deps.sh $(DEPS_LINT)
+
+demo: all
+	@contrib/demo.sh
+
+check: check-layers check-unit check-drive
+
+check-unit: $(UNIT_TESTS)
+	@tests/unit/run.sh $(UNIT_TESTS)
+
+check-drive: all
+	@PM_BUILD=$(CURDIR)/$(B) tests/drive/run.sh $(if $(QUICK),--filter-tags quick) $(FILES)
+
+check-layers:
+	@tests/layers.sh
+
+lint: check-layers
+	@tests/lint.sh
+
+soak: check
+
+install: all
+	install -D -m 755 $(B)/polymount $(DESTDIR)$(PREFIX)/bin/polymount
+	install -D -m 755 $(B)/polymount-emulator $(DESTDIR)$(PREFIX)/libexec/polymount/polymount-emulator
+	ln -sf polymount $(DESTDIR)$(PREFIX)/bin/mount.fuse.polymount
+
+clean:
+	rm -rf build

@@ -1,0 +1,286 @@
+/* The one place that calls through `ops`: checks what goes in and what comes out. */
+#include "backends/backend.h"
+#include "backends/memory.h"
+#include "backends/smartshape.h"
+#include "backends/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct pm_backend_ops *const services[] = {
+    &pm_smartshape_ops,
+    &pm_memory_ops, /* for tests */
+};
+
+static const struct pm_backend_ops *find_service(const char *type)
+{
+    for (size_t i = 0; i < PM_COUNT(services); i++)
+        if (!strcmp(services[i]->type, type))
+            return services[i];
+    return NULL;
+}
+
+const char *pm_backend_default_endpoint(const char *type)
+{
+    const struct pm_backend_ops *ops = find_service(type);
+
+    return ops ? ops->endpoint : NULL;
+}
+
+/* --- entries */
+
+static const char *copy_string(char **to, const char *from)
+{
+    const char *start = *to;
+
+    *to = stpcpy(*to, from ? from : "") + 1;
+    return start;
+}
+
+static size_t string_size(const char *s)
+{
+    return (s ? strlen(s) : 0) + 1;
+}
+
+struct pm_entry *pm_entry_dup(const struct pm_entry *e)
+{
+    struct pm_entry *copy;
+    char            *to;
+
+    copy = malloc(sizeof(*copy) + string_size(e->root) + string_size(e->id) +
+                  string_size(e->name) + string_size(e->path) + string_size(e->target) +
+                  string_size(e->version) + string_size(e->state));
+    if (!copy)
+        return NULL;
+    *copy = *e;
+    to = (char *)(copy + 1);
+    copy->root = copy_string(&to, e->root);
+    copy->id = copy_string(&to, e->id);
+    copy->name = copy_string(&to, e->name);
+    copy->path = copy_string(&to, e->path);
+    copy->target = copy_string(&to, e->target);
+    copy->version = copy_string(&to, e->version);
+    copy->state = copy_string(&to, e->state);
+    return copy;
+}
+
+/* --- life */
+
+int pm_backend_open(const struct pm_account_conf *conf, struct pm_net *net, const struct pm_kv *kv,
+                    struct pm_backend **out)
+{
+    const struct pm_backend_ops *ops = find_service(conf->type);
+    struct pm_backend           *b = NULL;
+    int                          err;
+
+    if (!ops)
+        return -EINVAL;
+    err = ops->open(conf, &b);
+    if (err)
+        return err;
+    b->ops = ops;
+    b->conf = conf;
+    b->net = net;
+    if (kv)
+        b->kv = *kv;
+    *out = b;
+    return 0;
+}
+
+void pm_backend_close(struct pm_backend *b)
+{
+    if (b)
+        b->ops->close(b);
+}
+
+char *pm_backend_recall(const struct pm_backend *b, const char *key)
+{
+    char *value = NULL;
+
+    if (!b->kv.get || b->kv.get(b->kv.arg, key, &value) != 0)
+        return NULL;
+    return value;
+}
+
+void pm_backend_learn(const struct pm_backend *b, const char *key, const char *value)
+{
+    if (b->kv.set && b->kv.set(b->kv.arg, key, value) != 0)
+        pm_log(PM_WARN, "%s: cannot remember %s", b->conf->name, key);
+}
+
+/* --- calls */
+
+/* What every result must be: 0 or a negative errno, never a stray positive. */
+static int checked(const struct pm_ctx *ctx, int err)
+{
+    assert(err <= 0 && err > -4096);
+    assert(memchr(ctx->why, '\0', sizeof(ctx->why)));
+    (void)ctx;
+    return err;
+}
+
+static int checked_entry(const struct pm_ctx *ctx, int err, struct pm_entry *const *out)
+{
+    assert(err || (*out && (*out)->name && (*out)->path && (*out)->id && (*out)->version));
+    (void)out;
+    return checked(ctx, err);
+}
+
+static void reset(struct pm_ctx *ctx)
+{
+    ctx->retry_ms = 0;
+    ctx->why[0] = '\0';
+}
+
+/* May a change be tried? `op` says whether the service has it. */
+static int may_change(const struct pm_backend *b, struct pm_ctx *ctx, bool op)
+{
+    reset(ctx);
+    if (b->conf->read_only) {
+        snprintf(ctx->why, sizeof(ctx->why), "the account is configured read-only");
+        return -EROFS;
+    }
+    return op ? 0 : -EOPNOTSUPP;
+}
+
+bool pm_backend_can(const struct pm_backend *b, enum pm_cap cap)
+{
+    if (b->conf->read_only && (cap == PM_CAP_CREATE || cap == PM_CAP_REPLACE))
+        return false;
+    return (b->ops->caps & cap) != 0;
+}
+
+int pm_backend_roots(struct pm_backend *b, pm_entry_fn *each, void *arg)
+{
+    static const struct pm_entry root = {.kind = PM_FOLDER,
+                                         .root = "",
+                                         .id = "",
+                                         .name = "",
+                                         .path = "",
+                                         .target = "",
+                                         .version = "",
+                                         .state = "",
+                                         .size = PM_SIZE_UNKNOWN};
+
+    return b->ops->roots ? b->ops->roots(b, each, arg) : each(arg, &root);
+}
+
+int pm_backend_list(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *dir,
+                    pm_entry_fn *each, void *arg)
+{
+    assert(dir->kind == PM_FOLDER);
+    reset(ctx);
+    return checked(ctx, b->ops->list(b, ctx, dir, each, arg));
+}
+
+int pm_backend_stat(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                    struct pm_entry **out)
+{
+    reset(ctx);
+    return checked_entry(ctx, b->ops->stat(b, ctx, e, out), out);
+}
+
+int pm_backend_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
+{
+    int err = may_change(b, ctx, b->ops->begin != NULL);
+
+    assert(up->fd >= 0 && *up->name && up->parent->kind == PM_FOLDER);
+    if (!err)
+        err = b->ops->begin(b, ctx, up);
+    assert(err || up->state);
+    return checked(ctx, err);
+}
+
+int pm_backend_resume(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, uint64_t *off)
+{
+    int err = may_change(b, ctx, b->ops->resume != NULL);
+
+    assert(up->state);
+    if (!err)
+        err = b->ops->resume(b, ctx, up, off);
+    assert(err || *off <= up->size);
+    return checked(ctx, err);
+}
+
+int pm_backend_put(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, uint64_t *off)
+{
+    int err = may_change(b, ctx, b->ops->put != NULL);
+
+    assert(up->state && *off <= up->size);
+    if (!err)
+        err = b->ops->put(b, ctx, up, off);
+    assert(err || *off <= up->size);
+    return checked(ctx, err);
+}
+
+int pm_backend_finish(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up,
+                      struct pm_entry **out)
+{
+    int err = may_change(b, ctx, b->ops->finish != NULL);
+
+    assert(up->state);
+    if (!err)
+        err = b->ops->finish(b, ctx, up, out);
+    return checked_entry(ctx, err, out);
+}
+
+int pm_backend_abort(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
+{
+    int err = may_change(b, ctx, b->ops->abort != NULL);
+
+    if (!err && up->state)
+        err = b->ops->abort(b, ctx, up);
+    return checked(ctx, err);
+}
+
+int pm_backend_mkdir(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *parent,
+                     const char *name, struct pm_entry **out)
+{
+    int err = may_change(b, ctx, b->ops->mkdir != NULL);
+
+    assert(parent->kind == PM_FOLDER && *name);
+    if (!err)
+        err = b->ops->mkdir(b, ctx, parent, name, out);
+    return checked_entry(ctx, err, out);
+}
+
+int pm_backend_remove(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e)
+{
+    int err = may_change(b, ctx, b->ops->remove != NULL);
+
+    if (!err && !*e->path)
+        err = -EBUSY; /* a root: never */
+    if (!err)
+        err = b->ops->remove(b, ctx, e);
+    return checked(ctx, err);
+}
+
+int pm_backend_copy(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *src,
+                    const struct pm_entry *parent, const char *name, struct pm_entry **out)
+{
+    int err = may_change(b, ctx, b->ops->copy != NULL);
+
+    assert(parent->kind == PM_FOLDER && *name);
+    if (!err)
+        err = b->ops->copy(b, ctx, src, parent, name, out);
+    return checked_entry(ctx, err, out);
+}
+
+int pm_backend_locate(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                      struct pm_location *loc)
+{
+    reset(ctx);
+    return checked(ctx, b->ops->locate(b, ctx, e, loc));
+}
+
+int pm_backend_fetch(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                     uint64_t off, uint64_t len, const struct pm_sink *sink, void *arg)
+{
+    assert(len > 0);
+    reset(ctx);
+    if (!b->ops->fetch)
+        return -EOPNOTSUPP;
+    return checked(ctx, b->ops->fetch(b, ctx, e, off, len, sink, arg));
+}

@@ -1,0 +1,268 @@
+/* backend.h: what a cloud service must be able to do for the drive, and how the layers above ask.
+ *
+ * A service presents a tree of entries of four kinds (design.md section 6). It knows its own words
+ * and nothing of FUSE, inodes or the cache. fs/ and cache/ know no service by name: all that
+ * differs is which operations exist and a few capability bits.
+ *
+ * Every operation may be called from any thread, blocks while it talks to the service (never call
+ * one from a thread that answers the kernel), and returns 0 or a negative errno. Only the wrappers
+ * pm_backend_* are called from above; only they call through `ops`. */
+#ifndef PM_BACKENDS_BACKEND_H
+#define PM_BACKENDS_BACKEND_H
+
+#include "backends/conf.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* --- context: how long, for whom, and what came of it ------------------------------------- */
+
+enum pm_prio {
+    PM_INTERACTIVE, /* somebody waits: few retries, then the errno */
+    PM_BACKGROUND,  /* the queue: the caller tries again, for ever */
+};
+
+/* One call's circumstances. Made on the caller's stack, used by one call at a time. */
+struct pm_ctx {
+    int64_t            deadline_ms; /* pm_now_ms() when to give up with -ETIMEDOUT; 0: no total
+                                       limit, only 30 s without a byte */
+    const atomic_bool *cancel; /* NULL, or when true: give up with -ECANCELED within 0.5 s */
+    enum pm_prio       prio;
+    int64_t            retry_ms; /* out: the service said not to come back sooner (0: it did not) */
+    char               why[256]; /* out, on failure: the service's own word or ours; no secrets */
+};
+
+/* --- entries ------------------------------------------------------------------------------- */
+
+enum pm_kind { PM_FOLDER, PM_FILE, PM_LINK, PM_DOCUMENT };
+
+#define PM_SIZE_UNKNOWN UINT64_MAX
+
+/* What a service says of one thing. Strings are UTF-8 or whatever bytes the service sent, never
+ * NULL; borrowed for the call that gives the entry, or owned as one block by pm_entry_dup. */
+struct pm_entry {
+    enum pm_kind kind;
+    bool         settling; /* still being processed there: `version` may move, content does not */
+    const char  *root; /* which root it is under: "" for X, "@shared" for X@shared, … */
+    const char  *id; /* the service's id; "" where it has none (then the path is its identity) */
+    const char  *name; /* raw, as the service has it: may be hostile */
+    const char  *path; /* from the root: percent-encoded raw names joined by "/"; "" is the root */
+    const char  *target; /* a link's: the path it leads to, relative to the link's folder */
+    const char  *version; /* equal strings: equal content; "" where the service gives none */
+    const char  *state; /* the service's own word, e.g. "converted"; for display */
+    uint64_t     size; /* bytes, or PM_SIZE_UNKNOWN */
+    int64_t      mtime_ms; /* since 1970; 0 unknown */
+    int64_t      btime_ms;
+};
+
+/* Copies an entry and its strings into one block: free() it. NULL: no memory. */
+struct pm_entry *pm_entry_dup(const struct pm_entry *e);
+
+/* Takes one entry of a list, borrowed for the call. Negative stops the list with that errno. */
+typedef int pm_entry_fn(void *arg, const struct pm_entry *e);
+
+/* --- content coming down ------------------------------------------------------------------- */
+
+/* How a download answered, before its first byte. */
+struct pm_answer {
+    uint64_t    off; /* offset of the first byte that comes: 0 if the service ignored the range */
+    uint64_t    total; /* size of the whole content, or PM_SIZE_UNKNOWN */
+    const char *validator; /* ETag or generation (borrowed); "" where there is none */
+};
+
+/* Who takes the bytes of one download. All are called from one thread at a time: the HTTP loop's,
+ * or for services without locate the calling one. They must not block on the network. */
+struct pm_sink {
+    /* Once before the first byte. Negative: stop with that errno. */
+    int (*begin)(void *arg, const struct pm_answer *answer);
+    /* The next `len` bytes, contiguous, from answer->off on. Negative: stop. */
+    int (*data)(void *arg, const void *buf, size_t len);
+    /* Once, last; `err` is 0 when all asked bytes came, or all there are (answer->total), else an
+     * errno, that of begin or data if these stopped it; why is borrowed. */
+    void (*done)(void *arg, int err, const char *why);
+};
+
+/* --- content going up ---------------------------------------------------------------------- */
+
+/* One content on its way to the service. Owned by the caller. */
+struct pm_upload {
+    const struct pm_entry *parent; /* the folder it goes into */
+    const char            *name; /* raw name there */
+    const struct pm_entry *target; /* the object it replaces, or NULL for a new one */
+    int                    fd; /* read by pread only */
+    uint64_t               size;
+    void (*progress)(void *arg, uint64_t sent); /* from the loop's thread; may be NULL */
+    void *arg;
+    char *state; /* opaque text the caller stores after each step and gives back after a crash;
+                    owned by this struct (malloc); NULL before begin */
+};
+
+/* --- the operations ------------------------------------------------------------------------ */
+
+enum pm_cap {
+    PM_CAP_RANGE = 1 << 0,           /* any range may be asked (a probe may show otherwise) */
+    PM_CAP_CREATE = 1 << 1,          /* new files and folders may be made in the root's tree */
+    PM_CAP_REPLACE = 1 << 2,         /* a file's content can be replaced, its id kept */
+    PM_CAP_LIST_COSTS_OBJECT = 1 << 3, /* a list costs a call per object: never prefetch one */
+};
+
+struct pm_backend;
+struct pm_location;
+
+/* One const table per service. A non-NULL operation is the capability. */
+struct pm_backend_ops {
+    const char *type; /* as in the configuration */
+    const char *endpoint; /* the default */
+    uint32_t    caps; /* enum pm_cap */
+
+    /* Makes the backend; the struct embeds `struct pm_backend base` and sets nothing in it.
+     * Required; makes no request. */
+    int (*open)(const struct pm_account_conf *conf, struct pm_backend **out);
+    /* Frees it; no call is running. Required. */
+    void (*close)(struct pm_backend *b);
+
+    /* Hands on the roots (entries with path ""); NULL: one folder, root "". Makes no request. */
+    int (*roots)(struct pm_backend *b, pm_entry_fn *each, void *arg);
+    /* Lists a folder: each entry as it arrives, before it is known whether the rest will come.
+     * Required. -ENOENT: no such folder. Safe to repeat. */
+    int (*list)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *dir,
+                pm_entry_fn *each, void *arg);
+    /* What the service says of one entry now, by id where there is one. Required. *out is owned.
+     * -ENOENT: gone. Safe to repeat. */
+    int (*stat)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                struct pm_entry **out);
+
+    /* Says where ranges of a content can be got: fills `loc` (http.h). NULL: use fetch.
+     * Safe to repeat. */
+    int (*locate)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                  struct pm_location *loc);
+    /* Streams [off, off+len), or all from 0 on where there are no ranges, into `sink`, from the
+     * calling thread; does not call sink->done. NULL: use locate. Safe to repeat. */
+    int (*fetch)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e, uint64_t off,
+                 uint64_t len, const struct pm_sink *sink, void *arg);
+
+    /* Uploading, as steps. All NULL: the service takes no content. `begin` makes up->state;
+     * `resume` asks what the service holds of an earlier try and sets *off, or sets *off to
+     * up->size when the whole is there; `put` sends from `off` on and sets *off to how far the
+     * service has it; `finish` gives the confirmed entry (id, size and checksum compared; owned);
+     * `abort` gives up what a try left there.
+     * Errors: -EEXIST the name is taken by something not ours; -ENOENT the parent is gone;
+     * -ESTALE the try's session is dead: begin anew; -EAGAIN whether it arrived is unknown:
+     * call resume. begin and put are not safe to repeat without resume; nor is put after
+     * -ECANCELED or -ETIMEDOUT. After begin, and after a resume, put is called at least once unless
+     * *off is up->size and that is not 0: an empty content needs it, too; where the whole is there
+     * already, put does nothing. */
+    int (*begin)(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up);
+    int (*resume)(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, uint64_t *off);
+    int (*put)(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, uint64_t *off);
+    int (*finish)(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up,
+                  struct pm_entry **out);
+    int (*abort)(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up);
+
+    /* Changes. NULL: -EOPNOTSUPP. mkdir of one that exists: -EEXIST; *out is owned. remove of a
+     * folder takes all in it; one that is gone: -ENOENT. Safe to repeat by those errnos. */
+    int (*mkdir)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *parent,
+                 const char *name, struct pm_entry **out);
+    int (*remove)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e);
+    /* Starts a server-side copy; *out is its entry, `settling` until it is whole (ask stat). */
+    int (*copy)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *src,
+                const struct pm_entry *parent, const char *name, struct pm_entry **out);
+};
+
+/* A small persistent store for what a backend learns (forms that worked, rate buckets). */
+struct pm_kv {
+    /* *out is owned, NULL if the key is not there. 0 or -errno. */
+    int (*get)(void *arg, const char *key, char **out);
+    int (*set)(void *arg, const char *key, const char *value);
+    void *arg;
+};
+
+struct pm_net;
+
+/* What every service's struct embeds. Set by pm_backend_open, immutable after. */
+struct pm_backend {
+    const struct pm_backend_ops  *ops;
+    const struct pm_account_conf *conf; /* borrowed from the configuration */
+    struct pm_net                *net; /* borrowed */
+    struct pm_kv                  kv;
+};
+
+/* --- the loop that runs all HTTP ----------------------------------------------------------- */
+
+/* Starts the one thread that runs every request of the process's mount. `conf` is borrowed until
+ * pm_net_close. 0 or -errno. */
+int  pm_net_open(const struct pm_conf *conf, struct pm_net **out);
+/* Ends every request with -ECANCELED (their callbacks run), then joins the thread. NULL is fine. */
+void pm_net_close(struct pm_net *net);
+
+/* --- calling a backend --------------------------------------------------------------------- */
+
+/* The default endpoint of a type, or NULL if there is no such type. */
+const char *pm_backend_default_endpoint(const char *type);
+
+int  pm_backend_open(const struct pm_account_conf *conf, struct pm_net *net,
+                     const struct pm_kv *kv, struct pm_backend **out);
+void pm_backend_close(struct pm_backend *b);
+
+bool pm_backend_can(const struct pm_backend *b, enum pm_cap cap);
+int  pm_backend_roots(struct pm_backend *b, pm_entry_fn *each, void *arg);
+int  pm_backend_list(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *dir,
+                     pm_entry_fn *each, void *arg);
+int  pm_backend_stat(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                     struct pm_entry **out);
+int  pm_backend_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up);
+int  pm_backend_resume(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up,
+                       uint64_t *off);
+int  pm_backend_put(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, uint64_t *off);
+int  pm_backend_finish(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up,
+                       struct pm_entry **out);
+int  pm_backend_abort(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up);
+int  pm_backend_mkdir(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *parent,
+                      const char *name, struct pm_entry **out);
+int  pm_backend_remove(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e);
+int  pm_backend_copy(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *src,
+                     const struct pm_entry *parent, const char *name, struct pm_entry **out);
+
+/* For fetch.c only: above it, pm_fetch. */
+int pm_backend_locate(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                      struct pm_location *loc);
+int pm_backend_fetch(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                     uint64_t off, uint64_t len, const struct pm_sink *sink, void *arg);
+
+/* For the services: what was learned before. Owned; NULL: nothing, or no store. */
+char *pm_backend_recall(const struct pm_backend *b, const char *key);
+void  pm_backend_learn(const struct pm_backend *b, const char *key, const char *value);
+
+/* --- reading content ----------------------------------------------------------------------- */
+
+/* A content that can be read: remembers where its bytes are got (a located URL, a redirect that
+ * was followed, until it expires), so that many ranges cost one location. */
+struct pm_source;
+
+/* Makes a source for this version of `e` (copied). No request is made. *out is owned. */
+int  pm_source_open(struct pm_backend *b, const struct pm_entry *e, struct pm_source **out);
+/* Frees it. Its downloads must have ended. NULL is fine. */
+void pm_source_close(struct pm_source *s);
+/* Starts getting [off, off+len), len > 0. Locates first if there is no fresh location, and once
+ * anew when a located URL is refused. Blocks at most for that, so call it from a pool thread; for
+ * services without ranges by locate it blocks until the end. Then the bytes come to `sink` on the
+ * loop's thread. sink->done is called exactly once, also when this fails. `cancel` is borrowed
+ * until done. Tries again from the last byte by itself what can heal, while `prio` allows.
+ * Where the service answers with another range, answer->off says so: 0, and all to the end comes,
+ * until sink->data stops it. -ESTALE: the content is not the one of `e` (its size differs from a
+ * known e->size, or it changed on the way; bytes handed over before are of one version). -EBUSY:
+ * the service asked to wait longer than op_timeout. */
+void pm_fetch(struct pm_source *s, uint64_t off, uint64_t len, enum pm_prio prio,
+              const atomic_bool *cancel, const struct pm_sink *sink, void *arg);
+
+/* --- digests (digest.c) -------------------------------------------------------------------- */
+
+/* SHA-256 of a text as 64 hexadecimal digits and NUL. */
+void pm_digest_sha256_hex(const void *data, size_t len, char out[65]);
+/* `len` random bytes fit for salts and ids. 0 or -EIO. */
+int  pm_random(void *out, size_t len);
+
+#endif

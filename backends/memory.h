@@ -1,0 +1,65 @@
+/* memory.h: the reference backend, all in memory, with scripted faults: for tests only.
+ *
+ * Each backend that is opened (type "memory", any endpoint) has an empty tree of its own. It shows
+ * every kind of entry and, by options, every lack that a service may have. It streams by fetch,
+ * takes uploads in steps of 64 KiB, and its sessions survive a caller's crash.
+ *
+ * All functions may be called while other threads use the backend. */
+#ifndef PM_BACKENDS_MEMORY_H
+#define PM_BACKENDS_MEMORY_H
+
+#include "backends/backend.h"
+
+#define PM_MEMORY_STEP (64u << 10) /* bytes that one put takes */
+
+extern const struct pm_backend_ops pm_memory_ops;
+
+enum pm_memory_op {
+    PM_MEM_LIST,
+    PM_MEM_STAT,
+    PM_MEM_FETCH,
+    PM_MEM_BEGIN,
+    PM_MEM_RESUME,
+    PM_MEM_PUT,
+    PM_MEM_FINISH,
+    PM_MEM_ABORT,
+    PM_MEM_MKDIR,
+    PM_MEM_REMOVE,
+    PM_MEM_COPY,
+    PM_MEM_OPS, /* their number */
+};
+
+struct pm_memory_options {
+    bool no_ranges; /* fetch gives all from 0 on */
+    bool no_sizes; /* lists and answers say PM_SIZE_UNKNOWN */
+    bool no_ids;
+    bool no_validators; /* neither versions nor validators */
+};
+
+void pm_memory_set_options(struct pm_backend *b, const struct pm_memory_options *options);
+
+/* The nth call of `op` from now on (1: the next) fails with `err` (negative), before it does
+ * anything or after it did all: a lost answer. One fault for each op; n = 0 takes it back. FETCH
+ * fails in the middle of the bytes. */
+void pm_memory_fault(struct pm_backend *b, enum pm_memory_op op, unsigned n, int err,
+                     bool after_effect);
+/* Every call of `op` takes so long. */
+void pm_memory_delay(struct pm_backend *b, enum pm_memory_op op, int64_t ms);
+/* Calls of `op` wait until this is taken back; a cancel or deadline ends the wait. */
+void pm_memory_block(struct pm_backend *b, enum pm_memory_op op, bool block);
+/* How often `op` was called. */
+unsigned pm_memory_calls(struct pm_backend *b, enum pm_memory_op op);
+
+/* Puts something into the tree, as if another machine had: `path` as in struct pm_entry, its
+ * parents exist. A file or document that exists gets the new content and a new version, its id
+ * stays. For links `data` is the target. 0 or -errno. */
+int pm_memory_set(struct pm_backend *b, const char *path, enum pm_kind kind, const void *data,
+                  size_t len);
+/* Takes it away, with all below. 0 or -ENOENT. */
+int pm_memory_drop(struct pm_backend *b, const char *path);
+/* Marks it as being processed, or no more. 0 or -ENOENT. */
+int pm_memory_settling(struct pm_backend *b, const char *path, bool settling);
+/* How many entries the tree has, without the root. */
+size_t pm_memory_count(struct pm_backend *b);
+
+#endif

@@ -1,0 +1,244 @@
+/* Calls to SmartShape: the token, and what its errors mean. */
+#include "backends/smartshape_impl.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define REFUSED_MS 10000 /* a refused token is not tried again so soon */
+
+/* --- the token */
+
+/* Gets the secret and makes the header of it. Blocks. */
+static int get_token(struct pm_smartshape *ss, struct pm_ctx *ctx, char **out)
+{
+    char *secret = NULL, *header;
+    int   err;
+
+    err = pm_conf_secret(ss->conf, "token", &secret, ctx->why, sizeof(ctx->why));
+    if (err) {
+        if (!ctx->why[0])
+            snprintf(ctx->why, sizeof(ctx->why), "no token is configured");
+        return err == -ENOENT ? -EACCES : err;
+    }
+    header = pm_asprintf("Authorization: Bearer %s", secret);
+    pm_secret_free(secret);
+    if (!header)
+        return -ENOMEM;
+    *out = header;
+    return 0;
+}
+
+static int refuse_token(struct pm_ctx *ctx)
+{
+    char word[sizeof(ctx->why)];
+
+    snprintf(word, sizeof(word), "%s", ctx->why);
+    snprintf(ctx->why, sizeof(ctx->why), "token refused: %.200s", word[0] ? word : "log in again");
+    return -EACCES;
+}
+
+/* Takes the token that was got. If that is the one just refused, it stays so for a while. */
+static int accept_token_locked(struct pm_smartshape *ss, struct pm_ctx *ctx, bool refused,
+                               char *header)
+{
+    bool same = ss->auth && !strcmp(ss->auth, header);
+
+    if (same && refused) {
+        pm_secret_free(header);
+        ss->refused_ms = pm_now_ms();
+        return refuse_token(ctx);
+    }
+    pm_secret_free(ss->auth);
+    ss->auth = header;
+    ss->generation++;
+    ss->refused_ms = 0;
+    return 0;
+}
+
+/* Entered and left with the lock held. */
+static int renew_token_locked(struct pm_smartshape *ss, struct pm_ctx *ctx, bool refused)
+{
+    struct pm_ctx own = {0};
+    char         *header = NULL;
+    int           err;
+
+    ss->getting = true;
+    pthread_mutex_unlock(&ss->lock);
+    err = get_token(ss, &own, &header);
+    pthread_mutex_lock(&ss->lock);
+    ss->getting = false;
+    pthread_cond_broadcast(&ss->got);
+    if (err)
+        memcpy(ctx->why, own.why, sizeof(ctx->why));
+    return err ? err : accept_token_locked(ss, ctx, refused, header);
+}
+
+static bool must_renew_locked(const struct pm_smartshape *ss, unsigned refused)
+{
+    return !ss->auth || (refused && refused == ss->generation) || ss->refused_ms;
+}
+
+int pm_ss_auth(struct pm_smartshape *ss, struct pm_ctx *ctx, unsigned refused, char **auth,
+               unsigned *generation)
+{
+    int err = 0;
+
+    PM_GUARD(&ss->lock);
+    while (ss->getting) {
+        pm_cond_wait_until(&ss->got, &ss->lock, pm_now_ms() + 100);
+        if (ctx->cancel && atomic_load(ctx->cancel))
+            return -ECANCELED;
+    }
+    if (ss->refused_ms && pm_now_ms() - ss->refused_ms < REFUSED_MS)
+        return refuse_token(ctx);
+    if (must_renew_locked(ss, refused))
+        err = renew_token_locked(ss, ctx, refused != 0);
+    if (err)
+        return err;
+    *auth = strdup(ss->auth);
+    *generation = ss->generation;
+    return *auth ? 0 : -ENOMEM;
+}
+
+/* --- the service's words */
+
+/* The object that speaks of the error: {"status","title","detail"}, {"error":{…}},
+ * {"errors":[{…}]}. */
+static const struct cJSON *error_object(const struct cJSON *body)
+{
+    const struct cJSON *inner = pm_json_get(body, "error");
+
+    if (pm_json_is_object(inner))
+        return inner;
+    inner = pm_json_first(pm_json_get(body, "errors"));
+    return inner ? inner : body;
+}
+
+static const char *error_word(const struct cJSON *body, const struct cJSON *error)
+{
+    static const char *const keys[] = {"detail", "title", "message", "reason", "code"};
+    const char              *word = NULL;
+
+    for (size_t i = 0; i < PM_COUNT(keys) && (!word || !*word); i++)
+        word = pm_json_text(error, keys[i]);
+    if (!word || !*word)
+        word = pm_json_text(body, "error"); /* {"error":"text"} */
+    if (!word || !*word)
+        word = pm_json_string(error); /* {"errors":["text"]} */
+    return word && *word ? word : NULL;
+}
+
+static bool says(const char *word, const char *what)
+{
+    return word && strcasestr(word, what);
+}
+
+/* A status alone often says too little (400 for all), or less than the body. */
+static int refine(int err, long http, long status, const char *word, const char *code)
+{
+    bool vague = http == 400 || http == 500 || http == 422 || http / 100 == 2;
+
+    if (status >= 400 && status < 500 && (http / 100 == 2 || http / 100 == 5))
+        err = pm_http_judge_status(status).err;
+    if (!vague)
+        return err;
+    if (says(word, "not exist") || says(word, "not found") || says(code, "NOT_FOUND"))
+        return -ENOENT;
+    if (says(word, "already exist") || says(word, "exists") || says(code, "ALREADY_EXISTS"))
+        return -EEXIST;
+    return err;
+}
+
+/* Reads what the body of a failed call says: ctx->why, and the errno. */
+static int judge(struct pm_ctx *ctx, int err, long http, const struct cJSON *body)
+{
+    const struct cJSON *error = error_object(body);
+    const char         *word = error_word(body, error);
+    uint64_t            status = 0;
+
+    pm_json_u64(error, "status", &status);
+    if (word)
+        snprintf(ctx->why, sizeof(ctx->why), "%s", word);
+    return refine(err, http, (long)status, word, pm_json_text(error, "code"));
+}
+
+/* --- calls */
+
+static int call_once(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_request *req,
+                     struct pm_http_answer *answer, unsigned *generation)
+{
+    char               *header = NULL;
+    struct pm_http_auth auth = {.origin = ss->conf->endpoint};
+    int                 err;
+
+    err = pm_ss_auth(ss, ctx, *generation, &header, generation);
+    if (err)
+        return err;
+    auth.header = header;
+    req->auth = &auth;
+    err = pm_http_call(ss->base.net, ctx, req, answer);
+    req->auth = NULL;
+    pm_secret_free(header);
+    return err;
+}
+
+int pm_ss_call(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_request *req,
+               struct pm_http_answer *answer)
+{
+    PM_AUTO(free) char *url = pm_asprintf("%s%s", ss->conf->endpoint, req->url);
+    const char         *path = req->url;
+    struct cJSON       *body;
+    unsigned            generation = 0;
+    int                 err;
+
+    if (!url)
+        return -ENOMEM;
+    req->url = url;
+    err = call_once(ss, ctx, req, answer, &generation);
+    if (err == -EACCES && answer->status == 401) {
+        body = pm_json_parse(answer->body.ptr ? answer->body.ptr : "", answer->body.len);
+        judge(ctx, err, 401, body);
+        pm_json_free(body);
+        pm_http_answer_free(answer);
+        err = call_once(ss, ctx, req, answer, &generation);
+        if (err == -EACCES && answer->status == 401)
+            refuse_token(ctx);
+    } else if (err && answer->status && answer->status / 100 != 2) {
+        body = pm_json_parse(answer->body.ptr ? answer->body.ptr : "", answer->body.len);
+        err = judge(ctx, err, answer->status, body);
+        pm_json_free(body);
+    }
+    req->url = path;
+    return err;
+}
+
+int pm_ss_json(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_request *req,
+               struct cJSON **out)
+{
+    struct cJSON *body = NULL;
+    long          status = 0;
+    int           err = 0;
+
+    for (int try = 0; !body && try < (req->once ? 1 : 2); try++) {
+        PM_AUTO(pm_http_answer) struct pm_http_answer answer = {0};
+
+        err = pm_ss_call(ss, ctx, req, &answer);
+        if (err)
+            return err;
+        status = answer.status;
+        body = pm_json_parse(answer.body.ptr ? answer.body.ptr : "", answer.body.len);
+    }
+    if (!body) {
+        snprintf(ctx->why, sizeof(ctx->why), "the answer is no JSON");
+        return req->once ? -EAGAIN : -EIO;
+    }
+    if (!pm_json_bool(body, "success", true)) {
+        err = judge(ctx, -EIO, status, body);
+        pm_json_free(body);
+        return err;
+    }
+    *out = body;
+    return 0;
+}

@@ -1,0 +1,204 @@
+/* The accounts of the configuration, their backends, their rows and roots in the index. */
+#include "cache/state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct pm_account *pm_account_by_id(struct pm_cache *c, uint32_t id)
+{
+    for (size_t i = 0; i < c->naccounts; i++)
+        if (c->accounts[i].id == id)
+            return &c->accounts[i];
+    return NULL;
+}
+
+void pm_account_report(struct pm_account *a, int err, const char *why)
+{
+    PM_GUARD(&a->lock);
+    if (err == -ECANCELED || err == -ENOENT || err == -EEXIST)
+        err = 0;
+    snprintf(a->error, sizeof(a->error), "%s", !err ? "" : *why ? why : strerror(-err));
+}
+
+/* --- a backend's small store: rows of the index */
+
+struct kv_arg {
+    struct pm_cache *cache;
+    uint32_t         account;
+};
+
+static char *kv_key(const struct kv_arg *k, const char *key)
+{
+    return pm_asprintf("account/%u/%s", k->account, key);
+}
+
+static int kv_get(void *arg, const char *key, char **out)
+{
+    const struct kv_arg *k = arg;
+    PM_AUTO(free) char  *full = kv_key(k, key);
+    struct sqlite3_stmt *st;
+
+    *out = NULL;
+    if (!full)
+        return -ENOMEM;
+    pm_db_begin(k->cache->db);
+    st = pm_db_query(k->cache->db, "SELECT value FROM meta WHERE key=?1", "s", full);
+    if (pm_db_row(k->cache->db, st)) {
+        *out = strdup(pm_col_text(st, 0));
+        pm_db_reset(st);
+    }
+    return pm_db_end(k->cache->db, 0);
+}
+
+static int kv_set(void *arg, const char *key, const char *value)
+{
+    const struct kv_arg *k = arg;
+    PM_AUTO(free) char  *full = kv_key(k, key);
+
+    if (!full)
+        return -ENOMEM;
+    pm_db_begin(k->cache->db);
+    return pm_db_end(k->cache->db,
+                     pm_db_run(k->cache->db,
+                               "INSERT OR REPLACE INTO meta(key, value) VALUES(?1, ?2)", "ss", full,
+                               value));
+}
+
+/* --- rows */
+
+/* The row of this (type, endpoint), the same name preferred; not one that is taken already. */
+static uint32_t find_row(struct pm_cache *c, const struct pm_account_conf *conf, uint64_t taken)
+{
+    return (uint32_t)pm_db_int(c->db, 0,
+                               "SELECT id FROM account WHERE type=?1 AND endpoint=?2 AND"
+                               " NOT ((?4 >> id) & 1) ORDER BY name<>?3, id LIMIT 1",
+                               "sssi", conf->type, conf->endpoint, conf->name, (int64_t)taken);
+}
+
+static int make_row(struct pm_cache *c, const struct pm_account_conf *conf, uint32_t *id)
+{
+    unsigned char random[32];
+    char          hex[65];
+    char          uuid[33];
+    int           err = pm_random(random, sizeof(random));
+
+    if (err)
+        return err;
+    pm_digest_sha256_hex(random, sizeof(random), hex);
+    snprintf(uuid, sizeof(uuid), "%.32s", hex);
+    err = pm_db_run(c->db,
+                    "INSERT INTO account(type, endpoint, name, uuid, salt) VALUES(?1,?2,?3,?4,?5)",
+                    "sssss", conf->type, conf->endpoint, conf->name, uuid, hex + 32);
+    *id = (uint32_t)pm_db_last_id(c->db);
+    return err;
+}
+
+struct root_arg {
+    struct pm_cache   *cache;
+    struct pm_account *account;
+};
+
+/* Each root of the backend is a folder in the mount point: NAME and its suffix. */
+static int add_root(void *arg, const struct pm_entry *e)
+{
+    struct root_arg *r = arg;
+    struct pm_db    *db = r->cache->db;
+    char             name[PM_NAME_MAX + 1];
+    pm_node          node;
+    int              err = 0;
+
+    if (snprintf(name, sizeof(name), "%s%s", r->account->conf->name, e->root) > PM_NAME_MAX)
+        return -ENAMETOOLONG;
+    node = (pm_node)pm_db_int(db, 0, "SELECT id FROM node WHERE account=?1 AND root=?2", "is",
+                              (int64_t)r->account->id, e->root);
+    if (!node)
+        err = pm_node_make(db, r->account->id, PM_FOLDER, NULL, &node);
+    if (!err)
+        err = pm_db_run(db, "UPDATE node SET root=?2 WHERE id=?1", "is", (int64_t)node, e->root);
+    return err ? err : pm_node_place(db, node, PM_NODE_ROOT, name, name);
+}
+
+static int open_rows(struct pm_cache *c, struct pm_account *a, uint64_t *taken)
+{
+    struct root_arg arg = {c, a};
+    int             err = 0;
+
+    a->id = find_row(c, a->conf, *taken);
+    if (!a->id)
+        err = make_row(c, a->conf, &a->id);
+    if (err)
+        return err;
+    if (a->id > 62)
+        return -ENOSPC;
+    *taken |= (uint64_t)1 << a->id;
+    pm_db_run(c->db, "UPDATE account SET name=?2 WHERE id=?1", "is", (int64_t)a->id, a->conf->name);
+    return pm_backend_roots(a->backend, add_root, &arg);
+}
+
+/* The mount point's own row; roots of accounts that are not configured now are not shown. */
+static int open_mount_root(struct pm_cache *c)
+{
+    pm_db_run(c->db,
+              "INSERT OR IGNORE INTO node(id, account, kind, size, mtime, btime) VALUES(1, 0, ?1,"
+              " 0, ?2, ?2)",
+              "ii", (int64_t)PM_FOLDER, pm_wall_ms());
+    return pm_db_run(c->db, "UPDATE node SET parent=NULL, name=NULL WHERE parent=1", "");
+}
+
+static int open_backend(struct pm_cache *c, struct pm_account *a)
+{
+    struct kv_arg *k = malloc(sizeof(*k));
+    struct pm_kv   kv = {.get = kv_get, .set = kv_set, .arg = k};
+    int            err;
+
+    if (!k)
+        return -ENOMEM;
+    *k = (struct kv_arg){c, 0};
+    err = pm_backend_open(a->conf, c->net, &kv, &a->backend);
+    if (err)
+        free(k);
+    return err;
+}
+
+int pm_accounts_open(struct pm_cache *c, char *why, size_t why_len)
+{
+    uint64_t taken = 0;
+    int      err = 0;
+
+    c->accounts = calloc(c->conf->naccounts, sizeof(*c->accounts));
+    if (!c->accounts)
+        return -ENOMEM;
+    pm_db_begin(c->db);
+    err = open_mount_root(c);
+    for (size_t i = 0; i < c->conf->naccounts && !err; i++) {
+        struct pm_account *a = &c->accounts[i];
+
+        a->conf = &c->conf->accounts[i];
+        pthread_mutex_init(&a->lock, NULL);
+        c->naccounts++;
+        err = open_backend(c, a);
+        if (!err)
+            err = open_rows(c, a, &taken);
+        if (!err)
+            ((struct kv_arg *)a->backend->kv.arg)->account = a->id;
+        else
+            snprintf(why, why_len, "account %s: %s", a->conf->name, strerror(-err));
+    }
+    return pm_db_end(c->db, err);
+}
+
+void pm_accounts_close(struct pm_cache *c)
+{
+    for (size_t i = 0; i < c->naccounts; i++) {
+        struct pm_account *a = &c->accounts[i];
+        void              *kv = a->backend ? a->backend->kv.arg : NULL;
+
+        pm_backend_close(a->backend);
+        free(kv);
+        pthread_mutex_destroy(&a->lock);
+    }
+    free(c->accounts);
+    c->accounts = NULL;
+    c->naccounts = 0;
+}

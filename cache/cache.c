@@ -1,0 +1,237 @@
+/* Putting the cache together, and taking it apart. */
+#include "cache/cache.h"
+
+#include "cache/journal.h"
+#include "cache/list.h"
+#include "cache/queue.h"
+#include "cache/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#define POOL_THREADS   12
+#define KEEP_EVERY_MS  1000
+#define KEEP_BUSY_MS   250 /* while lists are under way: their old ones serve after 1 s */
+#define SYNC_EVERY_MS  3000
+
+/* --- the state folder */
+
+static int make_dirs(const char *path)
+{
+    PM_AUTO(free) char *copy = strdup(path);
+
+    if (!copy)
+        return -ENOMEM;
+    for (char *p = copy + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = 0;
+        if (mkdir(copy, 0700) && errno != EEXIST)
+            return -errno;
+        *p = '/';
+    }
+    return mkdir(copy, 0700) && errno != EEXIST ? -errno : 0;
+}
+
+/* SQLite's logs and our locks are not safe on a network file system. */
+static bool is_network(const char *path)
+{
+    static const unsigned long magics[] = {0x6969 /* NFS */, 0xff534d42 /* CIFS */,
+                                           0xfe534d42 /* SMB2 */, 0x5346414f /* AFS */,
+                                           0x01021997 /* 9P */, 0x65735546 /* FUSE */};
+    struct statfs              f;
+
+    if (statfs(path, &f))
+        return false;
+    for (size_t i = 0; i < PM_COUNT(magics); i++)
+        if ((unsigned long)f.f_type == magics[i])
+            return true;
+    return false;
+}
+
+/* Who has the folder: its mount point is in the lock file. */
+static int lock_folder(struct pm_cache *c, const char *dir, const char *mountpoint, char *why,
+                       size_t why_len)
+{
+    PM_AUTO(free) char *path = pm_asprintf("%s/lock", dir);
+    char                other[512] = "";
+    ssize_t             n;
+
+    if (!path)
+        return -ENOMEM;
+    c->lockfd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (c->lockfd < 0)
+        return -errno;
+    if (flock(c->lockfd, LOCK_EX | LOCK_NB)) {
+        n = pread(c->lockfd, other, sizeof(other) - 1, 0);
+        if (n > 0)
+            other[strcspn(other, "\n")] = 0;
+        snprintf(why, why_len, "%s: another polymount serves it%s%s", dir, *other ? " at " : "",
+                 other);
+        return -EBUSY;
+    }
+    if (ftruncate(c->lockfd, 0) || pwrite(c->lockfd, mountpoint, strlen(mountpoint), 0) < 0)
+        return -errno;
+    return 0;
+}
+
+static int open_folder(struct pm_cache *c, const char *mountpoint, char *why, size_t why_len)
+{
+    const char *dir = c->conf->cache_dir;
+    int         err = make_dirs(dir);
+
+    if (err) {
+        snprintf(why, why_len, "%s: %s", dir, strerror(-err));
+        return err;
+    }
+    if (is_network(dir)) {
+        snprintf(why, why_len, "%s is on a network file system: set cache.dir to a local folder",
+                 dir);
+        return -EINVAL;
+    }
+    err = lock_folder(c, dir, mountpoint, why, why_len);
+    if (err && err != -EBUSY)
+        snprintf(why, why_len, "%s: %s", dir, strerror(-err));
+    return err;
+}
+
+/* --- housekeeping */
+
+static void *keep(void *arg)
+{
+    struct pm_cache *c = arg;
+    int64_t          synced = pm_now_ms();
+    bool             busy = false;
+
+    pthread_mutex_lock(&c->keeper_lock);
+    while (!c->stopping) {
+        pm_cond_wait_until(&c->keeper_cond, &c->keeper_lock,
+                           pm_now_ms() + (busy ? KEEP_BUSY_MS : KEEP_EVERY_MS));
+        pthread_mutex_unlock(&c->keeper_lock);
+        busy = pm_lists_tick(c);
+        if (pm_now_ms() - synced >= SYNC_EVERY_MS) {
+            pm_store_tick(c->store);
+            pm_db_sync(c->db);
+            pm_db_checkpoint(c->db);
+            synced = pm_now_ms();
+        }
+        pthread_mutex_lock(&c->keeper_lock);
+    }
+    pthread_mutex_unlock(&c->keeper_lock);
+    return NULL;
+}
+
+/* --- opening */
+
+static int open_state(struct pm_cache *c, char *why, size_t why_len)
+{
+    int broken;
+    int err = pm_db_open(c->conf->cache_dir, &c->db, why, why_len);
+
+    if (err)
+        return err;
+    pm_db_begin(c->db);
+    pm_node_drop_orphans(c->db);
+    broken = pm_journal_check(c->db);
+    err = pm_db_end(c->db, 0);
+    if (broken)
+        pm_log(PM_ERROR, "the journal breaks its invariant %d; going on with what it says", broken);
+    if (!err)
+        err = pm_store_open(c->conf, c->db, &c->store);
+    return err ? err : pm_bounce_open(&c->bounce);
+}
+
+static int open_services(struct pm_cache *c, char *why, size_t why_len)
+{
+    int err = pm_net_open(c->conf, &c->net);
+
+    if (!err)
+        err = pm_pool_open(POOL_THREADS, &c->pool);
+    if (!err)
+        err = pm_lists_open(c);
+    if (!err)
+        err = pm_accounts_open(c, why, why_len);
+    if (!err)
+        err = pm_queue_open(c);
+    if (!err) {
+        err = pm_thread_start(&c->keeper, "pm-keeper", keep, c);
+        c->has_keeper = !err;
+    }
+    return err;
+}
+
+int pm_cache_open(const struct pm_conf *conf, const char *mountpoint,
+                  const struct pm_cache_events *events, struct pm_cache **out, char *why,
+                  size_t why_len)
+{
+    struct pm_cache *c = calloc(1, sizeof(*c));
+    int              err;
+
+    if (!c)
+        return -ENOMEM;
+    c->conf = conf;
+    c->lockfd = -1;
+    if (events)
+        c->events = *events;
+    pthread_mutex_init(&c->keeper_lock, NULL);
+    pm_cond_init(&c->keeper_cond);
+    why[0] = 0;
+    err = open_folder(c, mountpoint, why, why_len);
+    if (!err)
+        err = open_state(c, why, why_len);
+    if (!err)
+        err = open_services(c, why, why_len);
+    if (err) {
+        if (!*why)
+            snprintf(why, why_len, "%s: %s", conf->cache_dir, strerror(-err));
+        pm_cache_stop(c);
+        pm_cache_free(c);
+        return err;
+    }
+    *out = c;
+    return 0;
+}
+
+/* --- ending */
+
+void pm_cache_stop(struct pm_cache *c)
+{
+    pthread_mutex_lock(&c->keeper_lock);
+    c->stopping = true;
+    pthread_cond_signal(&c->keeper_cond);
+    pthread_mutex_unlock(&c->keeper_lock);
+    if (c->has_keeper)
+        pthread_join(c->keeper, NULL);
+    c->has_keeper = false;
+    if (c->lists)
+        pm_lists_stop(c);
+    if (c->store)
+        pm_store_cancel_all(c->store);
+    pm_queue_stop(c);
+    pm_pool_close(c->pool);
+    c->pool = NULL;
+    pm_net_close(c->net);
+    c->net = NULL;
+}
+
+void pm_cache_free(struct pm_cache *c)
+{
+    pm_queue_close(c);
+    pm_accounts_close(c);
+    pm_lists_close(c);
+    pm_bounce_close(c->bounce);
+    pm_store_close(c->store);
+    if (c->db)
+        pm_db_sync(c->db);
+    pm_db_close(c->db);
+    if (c->lockfd >= 0)
+        close(c->lockfd);
+    pthread_cond_destroy(&c->keeper_cond);
+    pthread_mutex_destroy(&c->keeper_lock);
+    free(c);
+}

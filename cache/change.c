@@ -1,0 +1,439 @@
+/* Local changes: each is one transaction that journals it; then it is answered. */
+#include "cache/file.h"
+#include "cache/list.h"
+#include "cache/queue.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- may it be? */
+
+/* May something be made or removed in this folder? Its list must be known. */
+static int check_folder(struct pm_cache *c, pm_node folder, struct pm_row *row,
+                        struct pm_account **account)
+{
+    int err;
+
+    pm_db_begin(c->db);
+    err = pm_db_end(c->db, pm_node_get(c->db, folder, row));
+    if (err)
+        return -ESTALE;
+    if (row->kind != PM_FOLDER)
+        return -ENOTDIR;
+    *account = pm_account_by_id(c, row->account);
+    if (!*account)
+        return -EPERM; /* the mount point itself */
+    if ((*account)->conf->read_only)
+        return -EROFS;
+    if (!pm_backend_can((*account)->backend, PM_CAP_CREATE))
+        return -EPERM;
+    return pm_list_want(c, folder, NULL);
+}
+
+/* Nothing reads or writes under this name any more. */
+static void cut_off(struct pm_cache *c, pm_node node, bool cancel)
+{
+    struct pm_content *k = pm_content_peek(c->store, node);
+
+    if (!k)
+        return;
+    pthread_mutex_lock(&k->lock);
+    k->nowhere = true;
+    if (cancel)
+        k->cancel_upload = true;
+    pthread_mutex_unlock(&k->lock);
+    pm_content_put(k);
+}
+
+/* --- making */
+
+/* A removal of a file at this place that was not sent yet: the new file is its next content. */
+static void take_over_removed(struct pm_db *db, struct pm_jentry *e)
+{
+    struct pm_jentry removal;
+    struct pm_row    row;
+
+    if (pm_journal_at(db, e->parent, e->name, &removal) || removal.op != PM_OP_REMOVE ||
+        removal.kind == PM_FOLDER || removal.state != PM_J_READY ||
+        pm_journal_needed(db, removal.id) || pm_journal_waits(db, removal.id) ||
+        pm_node_get(db, removal.node, &row) || !*row.rid)
+        return;
+    pm_node_adopt(db, e->node, &row);
+    snprintf(e->rid, sizeof(e->rid), "%s", removal.rid);
+    snprintf(e->base, sizeof(e->base), "%s", removal.base);
+    pm_journal_drop(db, removal.id);
+    pm_node_drop_if_orphan(db, removal.node);
+}
+
+static int create_locked(struct pm_cache *c, struct pm_jentry *e, const struct pm_owner *owner)
+{
+    struct pm_db *db = c->db;
+    pm_node       there;
+    int           err;
+
+    if (!pm_shown_find(db, e->parent, e->name, &there))
+        return -EEXIST;
+    err = pm_node_make(db, e->account, PM_FILE, owner, &e->node);
+    if (!err)
+        err = pm_db_run(db,
+                        "INSERT INTO content(node, version, size, used) VALUES(?1, '', 0, ?2)",
+                        "ii", (int64_t)e->node, pm_wall_ms());
+    if (err)
+        return err;
+    e->content = pm_db_last_id(db);
+    take_over_removed(db, e);
+    return pm_journal_add(db, e);
+}
+
+int pm_change_create(struct pm_cache *c, pm_node parent, const char *name,
+                     const struct pm_owner *owner, struct pm_attr *out)
+{
+    struct pm_jentry   e = {.op = PM_OP_PUT, .kind = PM_FILE, .parent = parent};
+    struct pm_account *account;
+    struct pm_row      folder;
+    int                err = pm_name_check(name);
+
+    if (!err)
+        err = check_folder(c, parent, &folder, &account);
+    if (err)
+        return err;
+    e.account = account->id;
+    e.state = pm_name_is_litter(name) ? PM_J_LOCAL : PM_J_READY;
+    e.not_before = pm_file_due(c, name);
+    snprintf(e.name, sizeof(e.name), "%s", name);
+    pm_db_begin(c->db);
+    err = pm_db_end(c->db, create_locked(c, &e, owner));
+    if (err)
+        return err;
+    pm_queue_kick(c);
+    return pm_tree_getattr(c, e.node, out);
+}
+
+/* mkdir over an rmdir that was not sent: the folder stays. */
+static bool cancel_removal(struct pm_db *db, pm_node parent, const char *name, pm_node *node)
+{
+    struct pm_jentry removal;
+
+    if (pm_journal_at(db, parent, name, &removal) || removal.op != PM_OP_REMOVE ||
+        removal.kind != PM_FOLDER || removal.state != PM_J_READY ||
+        pm_journal_needed(db, removal.id))
+        return false;
+    *node = removal.node;
+    return pm_journal_drop(db, removal.id) == 0;
+}
+
+static int mkdir_locked(struct pm_cache *c, struct pm_jentry *e, const struct pm_owner *owner)
+{
+    struct pm_db *db = c->db;
+    pm_node       there;
+    int           err;
+
+    if (!pm_shown_find(db, e->parent, e->name, &there))
+        return -EEXIST;
+    if (cancel_removal(db, e->parent, e->name, &e->node))
+        return 0;
+    err = pm_node_make(db, e->account, PM_FOLDER, owner, &e->node);
+    if (!err)
+        err = pm_db_run(db, "INSERT INTO list(node, fetched) VALUES(?1, ?2)", "ii",
+                        (int64_t)e->node, pm_wall_ms());
+    return err ? err : pm_journal_add(db, e);
+}
+
+int pm_change_mkdir(struct pm_cache *c, pm_node parent, const char *name,
+                    const struct pm_owner *owner, struct pm_attr *out)
+{
+    struct pm_jentry   e = {.op = PM_OP_MKDIR, .kind = PM_FOLDER, .parent = parent,
+                            .state = PM_J_READY};
+    struct pm_account *account;
+    struct pm_row      folder;
+    int                err = pm_name_check(name);
+
+    if (!err)
+        err = check_folder(c, parent, &folder, &account);
+    if (err)
+        return err;
+    e.account = account->id;
+    snprintf(e.name, sizeof(e.name), "%s", name);
+    pm_db_begin(c->db);
+    err = pm_db_end(c->db, mkdir_locked(c, &e, owner));
+    if (err)
+        return err;
+    pm_queue_kick(c);
+    return pm_tree_getattr(c, e.node, out);
+}
+
+/* --- removing */
+
+struct removal {
+    struct pm_row    row;
+    struct pm_jentry put; /* or MKDIR; id 0: none */
+    bool             local; /* it was never on the service and is not on its way */
+};
+
+static void look_at_removed(struct pm_db *db, pm_node node, struct removal *r)
+{
+    memset(r, 0, sizeof(*r));
+    if (pm_node_get(db, node, &r->row))
+        return;
+    if (pm_journal_of(db, node, r->row.kind == PM_FOLDER ? PM_OP_MKDIR : PM_OP_PUT, &r->put))
+        r->put.id = 0;
+    r->local = !*r->row.rid && !r->row.parent && r->put.id && r->put.state != PM_J_ACTIVE &&
+               !(r->row.kind == PM_FOLDER && pm_journal_needed(db, r->put.id));
+}
+
+/* Journals the removal of a shown node. */
+static int remove_locked(struct pm_cache *c, pm_node parent, const char *name, struct removal *r)
+{
+    struct pm_db    *db = c->db;
+    struct pm_jentry e = {.op = PM_OP_REMOVE, .node = r->row.id, .account = r->row.account,
+                          .kind = r->row.kind, .parent = parent, .state = PM_J_READY,
+                          .not_before = pm_wall_ms() + c->conf->delete_delay_ms};
+
+    if (r->local)
+        return pm_journal_drop(db, r->put.id);
+    snprintf(e.name, sizeof(e.name), "%s", name);
+    snprintf(e.rid, sizeof(e.rid), "%s", r->row.rid);
+    snprintf(e.base, sizeof(e.base), "%s", r->put.id ? r->put.base : r->row.version);
+    if (r->put.id && r->put.state != PM_J_ACTIVE && r->row.kind != PM_FOLDER)
+        pm_journal_drop(db, r->put.id);
+    return pm_journal_add(db, &e);
+}
+
+static void after_removal(struct pm_cache *c, const struct removal *r)
+{
+    if (r->row.kind != PM_FOLDER)
+        cut_off(c, r->row.id, true);
+    if (r->local && r->row.kind != PM_FOLDER)
+        pm_store_drop(c->store, r->row.id);
+    pm_queue_kick(c);
+}
+
+int pm_change_unlink(struct pm_cache *c, pm_node parent, const char *name)
+{
+    struct pm_account *account;
+    struct pm_row      folder;
+    struct removal     r;
+    pm_node            node;
+    int                err = check_folder(c, parent, &folder, &account);
+
+    if (err)
+        return err;
+    pm_db_begin(c->db);
+    err = pm_shown_find(c->db, parent, name, &node);
+    if (!err) {
+        look_at_removed(c->db, node, &r);
+        err = r.row.kind == PM_FOLDER ? -EISDIR : remove_locked(c, parent, name, &r);
+    }
+    err = pm_db_end(c->db, err);
+    if (!err)
+        after_removal(c, &r);
+    return err;
+}
+
+int pm_change_rmdir(struct pm_cache *c, pm_node parent, const char *name, struct pm_waiter *w)
+{
+    struct pm_account *account;
+    struct pm_row      folder;
+    struct removal     r;
+    pm_node            node;
+    int                err;
+
+    if (parent == PM_NODE_ROOT)
+        return -EBUSY;
+    err = check_folder(c, parent, &folder, &account);
+    if (err)
+        return err;
+    pm_db_begin(c->db);
+    err = pm_db_end(c->db, pm_shown_find(c->db, parent, name, &node));
+    if (!err)
+        err = pm_list_want(c, node, w);
+    if (err)
+        return err;
+    pm_db_begin(c->db);
+    look_at_removed(c->db, node, &r);
+    err = !pm_shown_empty(c->db, node) ? -ENOTEMPTY : remove_locked(c, parent, name, &r);
+    err = pm_db_end(c->db, err);
+    if (!err)
+        after_removal(c, &r);
+    return err;
+}
+
+/* --- renaming */
+
+struct rename {
+    pm_node        parent, new_parent;
+    const char    *name, *new_name;
+    struct removal from, to; /* to.row.id 0: the new name is free */
+};
+
+static int check_kinds(const struct rename *r, unsigned flags)
+{
+    bool folder = r->from.row.kind == PM_FOLDER;
+
+    if (!r->to.row.id)
+        return 0;
+    if (flags & RENAME_NOREPLACE)
+        return -EEXIST;
+    if (folder && r->to.row.kind != PM_FOLDER)
+        return -ENOTDIR;
+    return !folder && r->to.row.kind == PM_FOLDER ? -EISDIR : 0;
+}
+
+/* The local file takes the place of what is there: of its object, if it has one. */
+static int replace_target(struct pm_cache *c, struct rename *r, struct pm_jentry *put)
+{
+    struct pm_db   *db = c->db;
+    struct removal *to = &r->to;
+    int             err;
+
+    if (to->put.id && to->put.state == PM_J_ACTIVE) {
+        put->replaces = to->row.id;
+        return 0;
+    }
+    if (to->put.id && (err = pm_journal_drop(db, to->put.id)) != 0)
+        return err;
+    if (!*to->row.rid)
+        return 0;
+    snprintf(put->rid, sizeof(put->rid), "%s", to->row.rid);
+    snprintf(put->base, sizeof(put->base), "%s", to->put.id ? to->put.base : to->row.version);
+    return pm_node_adopt(db, put->node, &to->row);
+}
+
+/* What is on no service yet gets its new place in its own entry. */
+static int move_local(struct pm_cache *c, struct rename *r)
+{
+    struct pm_jentry put = r->from.put;
+    bool             was_local = put.state == PM_J_LOCAL;
+    int              err = r->to.row.id ? replace_target(c, r, &put) : 0;
+
+    if (!err)
+        err = pm_journal_move(c->db, &put, r->new_parent, r->new_name);
+    if (err)
+        return err;
+    if (pm_name_is_litter(r->new_name))
+        put.state = PM_J_LOCAL;
+    else if (was_local)
+        put.state = PM_J_READY;
+    if (put.op == PM_OP_PUT && put.state == PM_J_READY && put.not_before != PM_J_HELD)
+        put.not_before = pm_file_due(c, r->new_name);
+    return pm_journal_update(c->db, &put);
+}
+
+static int rename_locked(struct pm_cache *c, struct rename *r, unsigned flags)
+{
+    struct pm_db *db = c->db;
+    pm_node       from;
+    pm_node       to = 0;
+    int           err = pm_shown_find(db, r->parent, r->name, &from);
+
+    if (err)
+        return err;
+    pm_shown_find(db, r->new_parent, r->new_name, &to);
+    look_at_removed(db, from, &r->from);
+    look_at_removed(db, to, &r->to);
+    if (from == to)
+        return 0;
+    err = check_kinds(r, flags);
+    if (err)
+        return err;
+    if (r->from.row.kind == PM_FOLDER && pm_shown_below(db, r->new_parent, from))
+        return -EINVAL;
+    if (r->to.row.id && r->to.row.kind == PM_FOLDER) {
+        if (!pm_shown_empty(db, to))
+            return -ENOTEMPTY;
+        err = remove_locked(c, r->new_parent, r->new_name, &r->to);
+        r->to.row.id = 0;
+    }
+    if (err)
+        return err;
+    return r->from.put.id && !*r->from.row.rid && !r->from.row.parent &&
+                   r->from.put.state != PM_J_ACTIVE
+               ? move_local(c, r)
+               : -EOPNOTSUPP;
+}
+
+int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_node new_parent,
+                     const char *new_name, unsigned flags, struct pm_waiter *w)
+{
+    struct rename      r = {parent, new_parent, name, new_name, {.local = false}, {.local = false}};
+    struct pm_account *account;
+    struct pm_account *new_account;
+    struct pm_row      folder;
+    pm_node            to;
+    int                err;
+
+    if (flags & ~(unsigned)RENAME_NOREPLACE)
+        return -EINVAL;
+    if (parent == PM_NODE_ROOT || new_parent == PM_NODE_ROOT)
+        return parent == new_parent ? -EBUSY : -EXDEV;
+    err = pm_name_check(new_name);
+    if (!err)
+        err = check_folder(c, parent, &folder, &account);
+    if (!err)
+        err = check_folder(c, new_parent, &folder, &new_account);
+    if (!err && account != new_account)
+        err = -EXDEV;
+    if (err)
+        return err;
+    pm_db_begin(c->db);
+    err = pm_shown_find(c->db, new_parent, new_name, &to);
+    pm_db_end(c->db, 0);
+    if (!err) {
+        err = pm_list_want(c, to, w);
+        if (err && err != -ENOTDIR)
+            return err;
+    }
+    pm_db_begin(c->db);
+    err = pm_db_end(c->db, rename_locked(c, &r, flags));
+    if (err)
+        return err;
+    if (r.to.row.id && r.to.row.id != r.from.row.id && r.to.row.kind != PM_FOLDER) {
+        cut_off(c, r.to.row.id, true);
+        if (r.to.local)
+            pm_store_drop(c->store, r.to.row.id);
+    }
+    pm_queue_kick(c);
+    return 0;
+}
+
+/* --- attributes, kept here */
+
+static void set_open_mtime(struct pm_cache *c, pm_node node, int64_t mtime_ns)
+{
+    struct pm_content *k = pm_content_peek(c->store, node);
+
+    if (!k)
+        return;
+    pthread_mutex_lock(&k->lock);
+    k->mtime_ns = mtime_ns;
+    pthread_mutex_unlock(&k->lock);
+    pm_content_put(k);
+}
+
+int pm_change_attr(struct pm_cache *c, pm_node node, unsigned set, const struct pm_attr *to)
+{
+    int err;
+
+    if (set & PM_SET_MTIME)
+        set_open_mtime(c, node, to->mtime_ns);
+    pm_db_begin(c->db);
+    if (set & PM_SET_MODE)
+        pm_db_run(c->db, "UPDATE node SET mode=?2 WHERE id=?1", "ii", (int64_t)node,
+                  (int64_t)to->mode);
+    if (set & PM_SET_UID)
+        pm_db_run(c->db, "UPDATE node SET uid=?2 WHERE id=?1", "ii", (int64_t)node,
+                  (int64_t)to->uid);
+    if (set & PM_SET_GID)
+        pm_db_run(c->db, "UPDATE node SET gid=?2 WHERE id=?1", "ii", (int64_t)node,
+                  (int64_t)to->gid);
+    if (set & PM_SET_MTIME)
+        pm_db_run(c->db, "UPDATE node SET lmtime=?2 WHERE id=?1", "ii", (int64_t)node,
+                  to->mtime_ns);
+    if (set & PM_SET_ATIME)
+        pm_db_run(c->db, "UPDATE node SET latime=?2 WHERE id=?1", "ii", (int64_t)node,
+                  to->atime_ns);
+    err = pm_db_run(c->db, "UPDATE node SET ctime=?2 WHERE id=?1", "ii", (int64_t)node,
+                    pm_wall_ms() * 1000000);
+    return pm_db_end(c->db, err);
+}

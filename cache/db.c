@@ -1,0 +1,488 @@
+#include "cache/db.h"
+
+#include "backends/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define STATEMENTS     256 /* a power of two, well above how many literals there are */
+#define INDEX_SCHEMA   1
+#define JOURNAL_SCHEMA 1
+
+struct cached {
+    const char   *sql;
+    sqlite3_stmt *st;
+};
+
+struct pm_db {
+    pthread_mutex_t lock; /* leaf: never held across the network or a call out of cache/ */
+    sqlite3        *sql; /* lock */
+    sqlite3        *checkpointer; /* its one thread's; NULL when read only */
+    bool            open; /* lock; inside a transaction */
+    int             err; /* lock; the first failure in this transaction */
+    char           *wal[2]; /* immutable: the two logs' paths */
+    struct cached   cache[STATEMENTS]; /* lock */
+};
+
+static const char index_schema[] =
+    "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;"
+    "CREATE TABLE account(id INTEGER PRIMARY KEY, type TEXT NOT NULL, endpoint TEXT NOT NULL,"
+    " name TEXT NOT NULL, uuid TEXT NOT NULL, salt TEXT NOT NULL, hash TEXT, claim TEXT);"
+    /* parent, name: where the known list of that folder has it; NULL: in no list */
+    "CREATE TABLE node(id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL,"
+    " kind INTEGER NOT NULL, parent INTEGER, name TEXT, rname TEXT, rid TEXT, root TEXT,"
+    " size INTEGER, mtime INTEGER, btime INTEGER, version TEXT NOT NULL DEFAULT '', state TEXT,"
+    " settling INTEGER NOT NULL DEFAULT 0, own INTEGER NOT NULL DEFAULT 0,"
+    " missing INTEGER NOT NULL DEFAULT 0, mode INTEGER, uid INTEGER, gid INTEGER,"
+    " lmtime INTEGER, latime INTEGER, ctime INTEGER, error TEXT);"
+    "CREATE UNIQUE INDEX node_place ON node(parent, name) WHERE parent IS NOT NULL;"
+    "CREATE INDEX node_order ON node(parent);"
+    "CREATE UNIQUE INDEX node_rid ON node(account, rid) WHERE rid IS NOT NULL;"
+    "CREATE TABLE list(node INTEGER PRIMARY KEY, fetched INTEGER NOT NULL);"
+    "CREATE TABLE content(id INTEGER PRIMARY KEY AUTOINCREMENT, node INTEGER NOT NULL,"
+    " version TEXT NOT NULL, size INTEGER NOT NULL, validator TEXT NOT NULL DEFAULT '',"
+    " present BLOB, bytes INTEGER NOT NULL DEFAULT 0, used INTEGER NOT NULL);"
+    "CREATE UNIQUE INDEX content_node ON content(node);"
+    "CREATE INDEX content_used ON content(used);"
+    "CREATE TABLE xattr(node INTEGER, name TEXT, value BLOB NOT NULL, PRIMARY KEY(node, name))"
+    " WITHOUT ROWID;";
+
+/* journal.c says what these mean. */
+static const char journal_schema[] =
+    "CREATE TABLE j.meta(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;"
+    "CREATE TABLE j.entry(id INTEGER PRIMARY KEY, op INTEGER NOT NULL, node INTEGER NOT NULL,"
+    " account INTEGER NOT NULL, kind INTEGER NOT NULL, parent INTEGER NOT NULL, name TEXT NOT NULL,"
+    " oparent INTEGER, oname TEXT, rid TEXT, base TEXT NOT NULL DEFAULT '', content INTEGER,"
+    " size INTEGER NOT NULL DEFAULT 0, state INTEGER NOT NULL, step TEXT,"
+    " not_before INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0, error TEXT,"
+    " created INTEGER NOT NULL, gen INTEGER NOT NULL DEFAULT 0, replaces INTEGER);"
+    "CREATE INDEX j.entry_node ON entry(node);"
+    "CREATE INDEX j.entry_place ON entry(parent, name);"
+    "CREATE INDEX j.entry_old ON entry(oparent, oname) WHERE oparent IS NOT NULL;"
+    "CREATE INDEX j.entry_state ON entry(state, not_before);"
+    "CREATE TABLE j.place(parent INTEGER, name TEXT, entry INTEGER, node INTEGER,"
+    " PRIMARY KEY(parent, name, entry)) WITHOUT ROWID;"
+    "CREATE INDEX j.place_order ON place(parent, node);"
+    "CREATE INDEX j.place_node ON place(node);"
+    "CREATE INDEX j.place_entry ON place(entry);"
+    "CREATE TABLE j.dep(entry INTEGER, needs INTEGER, PRIMARY KEY(entry, needs)) WITHOUT ROWID;"
+    "CREATE INDEX j.dep_needs ON dep(needs);"
+    "CREATE TABLE j.dirty(content INTEGER, off INTEGER, end INTEGER, PRIMARY KEY(content, off))"
+    " WITHOUT ROWID;";
+
+/* What a list brings is put here first: it replaces the known list only when it came whole. */
+static const char stage_schema[] =
+    "CREATE TEMP TABLE stage(list INTEGER, seq INTEGER, rid TEXT, rname TEXT, name TEXT,"
+    " kind INTEGER, size INTEGER, mtime INTEGER, btime INTEGER, version TEXT, state TEXT,"
+    " settling INTEGER, PRIMARY KEY(list, seq)) WITHOUT ROWID;"
+    "CREATE INDEX temp.stage_rid ON stage(list, rid);";
+
+static int errno_of(int rc)
+{
+    switch (rc & 0xff) {
+    case SQLITE_OK: case SQLITE_ROW: case SQLITE_DONE: return 0;
+    case SQLITE_FULL: return -ENOSPC;
+    case SQLITE_NOMEM: return -ENOMEM;
+    case SQLITE_CONSTRAINT: return -EEXIST;
+    case SQLITE_READONLY: case SQLITE_PERM: return -EACCES;
+    default: return -EIO;
+    }
+}
+
+/* Notes a failure: the transaction will be rolled back. */
+static int failed(struct pm_db *db, int rc, const char *what)
+{
+    int err = errno_of(rc);
+
+    if (!db->err) {
+        db->err = err;
+        pm_log(PM_ERROR, "state database: %s: %s", what, sqlite3_errmsg(db->sql));
+    }
+    return err;
+}
+
+static sqlite3_stmt *prepared(struct pm_db *db, const char *sql)
+{
+    size_t at = ((uintptr_t)sql >> 3) * 31;
+    int    rc;
+
+    assert(db->open);
+    for (size_t i = 0; i < STATEMENTS; i++) {
+        struct cached *c = &db->cache[(at + i) & (STATEMENTS - 1)];
+
+        if (c->sql == sql)
+            return c->st;
+        if (c->sql)
+            continue;
+        rc = sqlite3_prepare_v3(db->sql, sql, -1, SQLITE_PREPARE_PERSISTENT, &c->st, NULL);
+        if (rc != SQLITE_OK) {
+            failed(db, rc, sql);
+            return NULL;
+        }
+        c->sql = sql;
+        return c->st;
+    }
+    failed(db, SQLITE_NOMEM, "statement cache");
+    return NULL;
+}
+
+static void bind_all(sqlite3_stmt *st, const char *types, va_list ap)
+{
+    for (int i = 1; *types; i++, types++) {
+        if (*types == 'i') {
+            sqlite3_bind_int64(st, i, va_arg(ap, int64_t));
+        } else if (*types == 'z') {
+            int64_t value = va_arg(ap, int64_t);
+
+            if (value == -1)
+                sqlite3_bind_null(st, i);
+            else
+                sqlite3_bind_int64(st, i, value);
+        } else if (*types == 's') {
+            sqlite3_bind_text(st, i, va_arg(ap, const char *), -1, SQLITE_TRANSIENT);
+        } else {
+            const void *p = va_arg(ap, const void *);
+            size_t      len = va_arg(ap, size_t);
+
+            sqlite3_bind_blob64(st, i, p ? p : "", len, SQLITE_TRANSIENT);
+        }
+    }
+}
+
+static sqlite3_stmt *query(struct pm_db *db, const char *sql, const char *types, va_list ap)
+{
+    sqlite3_stmt *st = prepared(db, sql);
+
+    if (st) {
+        assert(!sqlite3_stmt_busy(st)); /* one statement, used twice at once */
+        bind_all(st, types, ap);
+    }
+    return st;
+}
+
+struct sqlite3_stmt *pm_db_query(struct pm_db *db, const char *sql, const char *types, ...)
+{
+    va_list       ap;
+    sqlite3_stmt *st;
+
+    va_start(ap, types);
+    st = query(db, sql, types, ap);
+    va_end(ap);
+    return st;
+}
+
+bool pm_db_row(struct pm_db *db, struct sqlite3_stmt *st)
+{
+    int rc = st ? sqlite3_step(st) : SQLITE_DONE;
+
+    if (rc == SQLITE_ROW)
+        return true;
+    if (rc != SQLITE_DONE)
+        failed(db, rc, sqlite3_sql(st));
+    pm_db_reset(st);
+    return false;
+}
+
+void pm_db_reset(struct sqlite3_stmt *st)
+{
+    sqlite3_reset(st);
+    sqlite3_clear_bindings(st);
+}
+
+int pm_db_run(struct pm_db *db, const char *sql, const char *types, ...)
+{
+    va_list       ap;
+    sqlite3_stmt *st;
+    int           before = db->err;
+
+    va_start(ap, types);
+    st = query(db, sql, types, ap);
+    va_end(ap);
+    while (pm_db_row(db, st))
+        ;
+    return before ? 0 : db->err;
+}
+
+int64_t pm_db_int(struct pm_db *db, int64_t none, const char *sql, const char *types, ...)
+{
+    va_list       ap;
+    sqlite3_stmt *st;
+    int64_t       value = none;
+
+    va_start(ap, types);
+    st = query(db, sql, types, ap);
+    va_end(ap);
+    if (!pm_db_row(db, st))
+        return none;
+    if (!pm_col_null(st, 0))
+        value = pm_col_int(st, 0);
+    pm_db_reset(st);
+    return value;
+}
+
+int64_t pm_col_int(struct sqlite3_stmt *st, int col)
+{
+    return sqlite3_column_int64(st, col);
+}
+
+bool pm_col_null(struct sqlite3_stmt *st, int col)
+{
+    return sqlite3_column_type(st, col) == SQLITE_NULL;
+}
+
+const char *pm_col_text(struct sqlite3_stmt *st, int col)
+{
+    const char *s = (const char *)sqlite3_column_text(st, col);
+
+    return s ? s : "";
+}
+
+const void *pm_col_blob(struct sqlite3_stmt *st, int col, size_t *len)
+{
+    const void *p = sqlite3_column_blob(st, col);
+
+    *len = (size_t)sqlite3_column_bytes(st, col);
+    return p;
+}
+
+void pm_col_copy(struct sqlite3_stmt *st, int col, char *out, size_t size)
+{
+    snprintf(out, size, "%s", pm_col_text(st, col));
+}
+
+int64_t pm_db_last_id(struct pm_db *db)
+{
+    return sqlite3_last_insert_rowid(db->sql);
+}
+
+void pm_db_begin(struct pm_db *db)
+{
+    pthread_mutex_lock(&db->lock);
+    assert(!db->open);
+    db->open = true;
+    db->err = 0;
+    pm_db_run(db, "BEGIN", "");
+}
+
+int pm_db_end(struct pm_db *db, int err)
+{
+    if (db->err && err >= 0)
+        err = db->err;
+    if (err >= 0 && pm_db_run(db, "COMMIT", ""))
+        err = db->err;
+    if (err < 0 && !sqlite3_get_autocommit(db->sql)) {
+        db->err = 0;
+        pm_db_run(db, "ROLLBACK", "");
+    }
+    db->open = false;
+    pthread_mutex_unlock(&db->lock);
+    return err;
+}
+
+int pm_db_sync(struct pm_db *db)
+{
+    for (size_t i = 0; i < PM_COUNT(db->wal); i++) {
+        PM_AUTO(close) int fd = open(db->wal[i], O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0 && errno != ENOENT)
+            return -errno;
+        if (fd >= 0 && fdatasync(fd))
+            return -errno;
+    }
+    return 0;
+}
+
+void pm_db_checkpoint(struct pm_db *db)
+{
+    if (db->checkpointer)
+        sqlite3_wal_checkpoint_v2(db->checkpointer, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+}
+
+/* --- opening */
+
+static int version_of(sqlite3 *sql, const char *pragma)
+{
+    sqlite3_stmt *st = NULL;
+    int           version = -1;
+
+    if (sqlite3_prepare_v2(sql, pragma, -1, &st, NULL) == SQLITE_OK &&
+        sqlite3_step(st) == SQLITE_ROW)
+        version = sqlite3_column_int(st, 0);
+    sqlite3_finalize(st);
+    return version;
+}
+
+static int exec(sqlite3 *sql, const char *text)
+{
+    return errno_of(sqlite3_exec(sql, text, NULL, NULL, NULL));
+}
+
+static int attach(sqlite3 *sql, const char *dir)
+{
+    char text[4200];
+
+    sqlite3_snprintf(sizeof(text), text, "ATTACH '%q/journal.db' AS j", dir);
+    return exec(sql, text);
+}
+
+/* Opens both files on a new connection. */
+static int connect(const char *dir, int flags, sqlite3 **out)
+{
+    PM_AUTO(free) char *path = pm_asprintf("%s/index.db", dir);
+    sqlite3            *sql = NULL;
+    int                 err;
+
+    if (!path)
+        return -ENOMEM;
+    err = errno_of(sqlite3_open_v2(path, &sql, flags | SQLITE_OPEN_NOMUTEX, NULL));
+    if (!err)
+        err = attach(sql, dir);
+    if (!err)
+        err = exec(sql, "PRAGMA busy_timeout=10000; PRAGMA cache_size=-3000; PRAGMA j.cache_size=-3000;"
+                        "PRAGMA temp_store=FILE; PRAGMA temp.cache_size=-1000;");
+    if (err) {
+        sqlite3_close(sql);
+        return err;
+    }
+    *out = sql;
+    return 0;
+}
+
+/* Makes or checks one schema. */
+static int migrate(sqlite3 *sql, const char *pragma, const char *set, int want, const char *schema,
+                   const char *file, char *why, size_t why_len)
+{
+    int have = version_of(sql, pragma);
+
+    if (have < 0) {
+        snprintf(why, why_len, "%s is damaged", file);
+        return -EIO;
+    }
+    if (have > want) {
+        snprintf(why, why_len, "%s is of a newer polymount (schema %d, this one knows %d)", file,
+                 have, want);
+        return -EPROTO;
+    }
+    if (have == want)
+        return 0;
+    return exec(sql, "BEGIN") || exec(sql, schema) || exec(sql, set) || exec(sql, "COMMIT") ? -EIO
+                                                                                            : 0;
+}
+
+static int prepare_files(sqlite3 *sql, char *why, size_t why_len)
+{
+    int err = migrate(sql, "PRAGMA j.user_version", "PRAGMA j.user_version=1", JOURNAL_SCHEMA,
+                      journal_schema, "journal.db", why, why_len);
+
+    if (!err)
+        err = migrate(sql, "PRAGMA main.user_version", "PRAGMA main.user_version=1", INDEX_SCHEMA,
+                      index_schema, "index.db", why, why_len);
+    if (!err)
+        err = exec(sql, "PRAGMA main.journal_mode=WAL; PRAGMA j.journal_mode=WAL;"
+                        "PRAGMA main.synchronous=NORMAL; PRAGMA j.synchronous=NORMAL;"
+                        "PRAGMA wal_autocheckpoint=0;");
+    return err ? err : exec(sql, stage_schema);
+}
+
+static struct pm_db *alloc(const char *dir)
+{
+    struct pm_db *db = calloc(1, sizeof(*db));
+
+    if (!db)
+        return NULL;
+    pthread_mutex_init(&db->lock, NULL);
+    db->wal[0] = pm_asprintf("%s/index.db-wal", dir);
+    db->wal[1] = pm_asprintf("%s/journal.db-wal", dir);
+    return db;
+}
+
+/* The index can be had again from the services: out of the way with a damaged one. */
+static void set_index_aside(const char *dir)
+{
+    static const char *const parts[] = {"index.db", "index.db-wal", "index.db-shm"};
+
+    pm_log(PM_WARN, "%s/index.db is damaged: set aside as index.db.damaged and made anew", dir);
+    for (size_t i = 0; i < PM_COUNT(parts); i++) {
+        PM_AUTO(free) char *from = pm_asprintf("%s/%s", dir, parts[i]);
+        PM_AUTO(free) char *to = pm_asprintf("%s/%s.damaged", dir, parts[i]);
+
+        if (from && to && rename(from, to) && errno != ENOENT)
+            pm_log(PM_ERROR, "%s: %s", from, strerror(errno));
+    }
+}
+
+static int open_once(struct pm_db *db, const char *dir, char *why, size_t why_len)
+{
+    int err = connect(dir, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db->sql);
+
+    if (!err)
+        err = prepare_files(db->sql, why, why_len);
+    if (!err)
+        err = connect(dir, SQLITE_OPEN_READWRITE, &db->checkpointer);
+    return err;
+}
+
+int pm_db_open(const char *dir, struct pm_db **out, char *why, size_t why_len)
+{
+    struct pm_db *db = alloc(dir);
+    int           err;
+
+    if (!db)
+        return -ENOMEM;
+    snprintf(why, why_len, "%s: cannot open the state databases", dir);
+    err = open_once(db, dir, why, why_len);
+    if (err == -EIO && !strstr(why, "journal.db")) {
+        sqlite3_close(db->sql);
+        db->sql = NULL;
+        set_index_aside(dir);
+        err = open_once(db, dir, why, why_len);
+    }
+    if (err) {
+        pm_db_close(db);
+        return err;
+    }
+    *out = db;
+    return 0;
+}
+
+int pm_db_open_readonly(const char *dir, struct pm_db **out, char *why, size_t why_len)
+{
+    struct pm_db *db = alloc(dir);
+    int           err;
+
+    if (!db)
+        return -ENOMEM;
+    snprintf(why, why_len, "%s: no readable state databases", dir);
+    err = connect(dir, SQLITE_OPEN_READWRITE, &db->sql);
+    if (!err && (version_of(db->sql, "PRAGMA j.user_version") != JOURNAL_SCHEMA ||
+                 version_of(db->sql, "PRAGMA main.user_version") != INDEX_SCHEMA))
+        err = -EPROTO;
+    if (!err)
+        err = exec(db->sql, "PRAGMA query_only=1");
+    if (err) {
+        pm_db_close(db);
+        return err;
+    }
+    *out = db;
+    return 0;
+}
+
+void pm_db_close(struct pm_db *db)
+{
+    if (!db)
+        return;
+    for (size_t i = 0; i < STATEMENTS; i++)
+        sqlite3_finalize(db->cache[i].st);
+    sqlite3_close(db->checkpointer);
+    sqlite3_close(db->sql);
+    free(db->wal[0]);
+    free(db->wal[1]);
+    pthread_mutex_destroy(&db->lock);
+    free(db);
+}

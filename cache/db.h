@@ -1,0 +1,64 @@
+/* db.h: the state folder's two SQLite files on one connection, and the home of SQLite.
+ *
+ * index.db (schema "main") is what is known of the services and can be had again from them.
+ * journal.db (schema "j") is what the user did and the services do not have yet; with the data
+ * files it is the user's work. Both are in WAL mode: a commit survives kill -9 at once, a power
+ * cut after pm_db_sync.
+ *
+ * A transaction that writes both commits the index first. So the index may know nodes that no
+ * journal entry names, and results of an entry that is still there; both are harmless, since
+ * entries may be carried out twice.
+ *
+ * Every statement runs inside pm_db_begin … pm_db_end, which hold the one lock. It is a leaf: never
+ * held across a network wait or a callback out of cache/. */
+#ifndef PM_CACHE_DB_H
+#define PM_CACHE_DB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pm_db;
+struct sqlite3_stmt;
+
+/* Opens (creates, migrates) both files in `dir`. A newer schema is refused untouched: -EPROTO. A
+ * damaged index is moved aside and made anew; a damaged journal is -EIO. `why` gets one line. */
+int  pm_db_open(const char *dir, struct pm_db **out, char *why, size_t why_len);
+/* The same for reading only, beside a daemon or without one. */
+int  pm_db_open_readonly(const char *dir, struct pm_db **out, char *why, size_t why_len);
+void pm_db_close(struct pm_db *db);
+
+/* Takes the lock and starts a transaction. Always pair with pm_db_end. */
+void pm_db_begin(struct pm_db *db);
+/* Commits if err >= 0, else rolls back; gives the lock back. Returns err, or the commit's error. A
+ * statement that failed in between fails the whole, whatever err says. */
+int  pm_db_end(struct pm_db *db, int err);
+
+/* Runs a statement to its end. `sql` must be a literal (its address keys the statement cache).
+ * `types` has a letter for each ?1, ?2, …: i int64_t, z int64_t with -1 for NULL, s text (NULL
+ * is NULL), b blob (const void *, size_t). 0 or -errno, which also fails the transaction. */
+int pm_db_run(struct pm_db *db, const char *sql, const char *types, ...);
+/* The first column of the first row as a number; `none` if there is no row or it is NULL. */
+int64_t pm_db_int(struct pm_db *db, int64_t none, const char *sql, const char *types, ...);
+/* Starts a query; step with pm_db_row until it returns false, which resets the statement; or end
+ * early with pm_db_reset. Never NULL: a failure shows as no rows and fails the transaction. */
+struct sqlite3_stmt *pm_db_query(struct pm_db *db, const char *sql, const char *types, ...);
+bool                 pm_db_row(struct pm_db *db, struct sqlite3_stmt *st);
+void                 pm_db_reset(struct sqlite3_stmt *st);
+
+/* Columns of the current row, from 0. Texts are borrowed until the next step; never NULL. */
+int64_t     pm_col_int(struct sqlite3_stmt *st, int col);
+bool        pm_col_null(struct sqlite3_stmt *st, int col);
+const char *pm_col_text(struct sqlite3_stmt *st, int col);
+const void *pm_col_blob(struct sqlite3_stmt *st, int col, size_t *len);
+/* Copies a text, cut to `size`. */
+void        pm_col_copy(struct sqlite3_stmt *st, int col, char *out, size_t size);
+
+/* The row id of the last INSERT. */
+int64_t pm_db_last_id(struct pm_db *db);
+/* Makes all that was committed survive a power cut. Takes no lock. 0 or -errno. */
+int     pm_db_sync(struct pm_db *db);
+/* Moves the logs into the files where nobody is in the way; from a background thread. */
+void    pm_db_checkpoint(struct pm_db *db);
+
+#endif

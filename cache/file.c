@@ -1,0 +1,488 @@
+/* Open files: reading what is there or on its way, writing, and telling the journal.
+ *
+ * The first write after a flush marks the content open in the journal before it is answered; a
+ * flush marks it closed. So after a crash the journal knows which contents are whole. */
+#include "cache/file.h"
+
+#include "cache/fetch.h"
+#include "cache/queue.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#define WINDOW_MIN     ((uint64_t)256 * 1024) /* read-ahead after the first sequential read */
+#define WINDOW_MAX     ((uint64_t)32 * 1024 * 1024)
+#define WINDOW_BOUNCE  ((uint64_t)4 * 1024 * 1024) /* while bytes are not kept */
+#define SEQUENTIAL     ((uint64_t)1024 * 1024) /* this far off the last read still counts */
+#define COUNT_EVERY    ((uint64_t)16 * 1024 * 1024)
+#define TEMPORARY_MS   (10 * 60 * 1000) /* a temporary name left alone is a name */
+#define SIZE_MAX_BYTES ((uint64_t)1 << 46)
+
+struct pm_file {
+    struct pm_cache   *cache;
+    struct pm_content *content; /* a reference */
+    bool               writer; /* immutable */
+    uint64_t           next; /* content->lock; where a sequential read goes on */
+    uint64_t           window; /* content->lock; read-ahead */
+};
+
+int64_t pm_file_due(const struct pm_cache *c, const char *name)
+{
+    return pm_wall_ms() + (pm_name_is_temporary(name) ? TEMPORARY_MS : c->conf->delay_ms);
+}
+
+/* --- opening and closing */
+
+/* Nothing of the file is sent while somebody may write to it. */
+static int hold_upload(struct pm_cache *c, pm_node node)
+{
+    struct pm_jentry e;
+
+    pm_db_begin(c->db);
+    if (!pm_journal_of(c->db, node, PM_OP_PUT, &e) && e.state == PM_J_READY) {
+        e.not_before = PM_J_HELD;
+        pm_journal_update(c->db, &e);
+    }
+    return pm_db_end(c->db, 0);
+}
+
+static int may_write(struct pm_cache *c, pm_node node)
+{
+    struct pm_row      row;
+    struct pm_account *a;
+    int                err;
+
+    pm_db_begin(c->db);
+    err = pm_db_end(c->db, pm_node_get(c->db, node, &row));
+    if (err)
+        return err;
+    a = pm_account_by_id(c, row.account);
+    if (!a)
+        return -EROFS;
+    if (a->conf->read_only)
+        return -EROFS;
+    return *row.rid && !pm_backend_can(a->backend, PM_CAP_REPLACE) ? -EPERM : 0;
+}
+
+int pm_file_open(struct pm_cache *c, pm_node node, int flags, struct pm_file **out)
+{
+    bool            writer = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+    struct pm_file *f;
+    int             err = writer ? may_write(c, node) : 0;
+
+    if (err)
+        return err;
+    f = calloc(1, sizeof(*f));
+    if (!f)
+        return -ENOMEM;
+    f->cache = c;
+    f->writer = writer;
+    err = pm_content_get(c->store, node, &f->content);
+    if (err) {
+        free(f);
+        return err;
+    }
+    pthread_mutex_lock(&f->content->lock);
+    f->content->handles++;
+    f->content->writers += writer;
+    pthread_mutex_unlock(&f->content->lock);
+    if (writer)
+        err = hold_upload(c, node);
+    if (!err && (flags & O_TRUNC))
+        err = pm_file_truncate(f, 0);
+    if (err) {
+        pm_file_release(f);
+        return err;
+    }
+    *out = f;
+    return 0;
+}
+
+/* The last writer closed: the quiet time starts. */
+static void start_quiet_time(struct pm_cache *c, pm_node node)
+{
+    struct pm_jentry e;
+    bool             due = false;
+
+    pm_db_begin(c->db);
+    if (!pm_journal_of(c->db, node, PM_OP_PUT, &e) && e.state == PM_J_READY) {
+        e.not_before = pm_file_due(c, e.name);
+        due = !pm_journal_update(c->db, &e);
+    }
+    pm_db_end(c->db, 0);
+    if (due)
+        pm_queue_kick(c);
+}
+
+void pm_file_release(struct pm_file *f)
+{
+    struct pm_content *k = f->content;
+    bool               last_writer;
+    pm_node            node = k->node;
+
+    if (f->writer)
+        pm_file_flush(f);
+    pthread_mutex_lock(&k->lock);
+    k->handles--;
+    k->writers -= f->writer;
+    last_writer = f->writer && !k->writers;
+    if (!k->handles)
+        pm_fetch_cancel_locked(k);
+    pthread_mutex_unlock(&k->lock);
+    if (last_writer)
+        start_quiet_time(f->cache, node);
+    pm_content_put(k);
+    free(f);
+}
+
+/* --- reading */
+
+/* How far to read ahead of [off, end). */
+static uint64_t ahead_locked(struct pm_file *f, uint64_t off, uint64_t end)
+{
+    uint64_t max = f->content->bouncing ? WINDOW_BOUNCE : WINDOW_MAX;
+    uint64_t lag = off > f->next ? off - f->next : f->next - off;
+
+    if (lag > SEQUENTIAL)
+        f->window = 0;
+    else if (off >= f->next)
+        f->window = f->window ? f->window * 2 : WINDOW_MIN;
+    if (f->window > max)
+        f->window = max;
+    if (end > f->next || lag > SEQUENTIAL)
+        f->next = end;
+    return end + f->window;
+}
+
+/* Copies what is at hand from `off` on; returns how much. */
+static ssize_t copy_locked(struct pm_file *f, char *buf, size_t len, uint64_t off)
+{
+    struct pm_content *k = f->content;
+    size_t             done = 0;
+
+    while (done < len) {
+        uint64_t        at = off + done;
+        struct pm_range gap = {off + len, off + len};
+        size_t          n;
+
+        if (pm_ranges_gap(&k->present, at, off + len, &gap) && gap.off == at) {
+            n = pm_bounce_get(f->cache->bounce, k->id, at, buf + done, (size_t)(gap.end - at));
+        } else {
+            ssize_t got = pm_pread_all(k->fd, buf + done, (size_t)(gap.off - at), at);
+
+            if (got < 0)
+                return got;
+            n = (size_t)got;
+        }
+        if (!n)
+            break;
+        done += n;
+    }
+    return (ssize_t)done;
+}
+
+/* With the lock: everything at hand, or a transfer and a place to wait. */
+static ssize_t read_partial(struct pm_file *f, char *buf, size_t len, uint64_t off,
+                            struct pm_waiter *w)
+{
+    struct pm_content *k = f->content;
+    ssize_t            n;
+    int                err;
+
+    if (k->stale)
+        return -ESTALE;
+    n = copy_locked(f, buf, len, off);
+    if (n < 0)
+        return n;
+    if ((size_t)n == len) {
+        pm_fetch_want_locked(f->cache, k, off, off + len, ahead_locked(f, off, off + len), NULL,
+                             false);
+        return n;
+    }
+    err = pm_fetch_want_locked(f->cache, k, off, off + len, ahead_locked(f, off, off + len), w,
+                               false);
+    return err ? err : -EINPROGRESS;
+}
+
+ssize_t pm_file_read(struct pm_file *f, void *buf, size_t len, uint64_t off, struct pm_waiter *w)
+{
+    struct pm_content *k = f->content;
+    ssize_t            n = 0;
+
+    pthread_mutex_lock(&k->lock);
+    if (off >= k->size)
+        len = 0;
+    else if (len > k->size - off)
+        len = (size_t)(k->size - off);
+    if (len && !pm_content_whole_locked(k)) {
+        n = read_partial(f, buf, len, off, w);
+        len = 0;
+    }
+    pthread_mutex_unlock(&k->lock);
+    return len ? pm_pread_all(k->fd, buf, len, off) : n;
+}
+
+int64_t pm_file_seek(struct pm_file *f, uint64_t off, int whence)
+{
+    struct pm_content *k = f->content;
+    off_t              at;
+
+    PM_GUARD(&k->lock);
+    if (whence != SEEK_DATA && whence != SEEK_HOLE)
+        return -EINVAL;
+    if (off >= k->size)
+        return -ENXIO;
+    if (k->base_end) /* a sparse file's holes may be what was not fetched, or zeros that were */
+        return (int64_t)(whence == SEEK_DATA ? off : k->size);
+    at = lseek(k->fd, (off_t)off, whence);
+    return at < 0 ? -errno : (int64_t)at;
+}
+
+/* --- writing */
+
+/* The journal's entry for what is about to be written. */
+static int open_entry(struct pm_cache *c, struct pm_content *k)
+{
+    struct pm_jentry e;
+    struct pm_row    row;
+    int              err;
+
+    if (!pm_journal_of(c->db, k->node, PM_OP_PUT, &e)) {
+        if (e.state == PM_J_LOCAL)
+            return 0;
+        if (e.state == PM_J_ACTIVE)
+            k->cancel_upload = true;
+        e.state = PM_J_OPEN;
+        e.not_before = PM_J_HELD;
+        e.tries = 0;
+        return pm_journal_update(c->db, &e);
+    }
+    err = pm_node_get(c->db, k->node, &row);
+    if (err)
+        return err;
+    e = (struct pm_jentry){.op = PM_OP_PUT, .node = k->node, .account = row.account,
+                           .kind = row.kind, .content = k->id, .size = k->size,
+                           .state = PM_J_OPEN, .not_before = PM_J_HELD};
+    if (pm_shown_place(c->db, k->node, &e.parent, e.name))
+        return 0; /* removed while open: written to, but never sent */
+    snprintf(e.rid, sizeof(e.rid), "%s", row.rid);
+    snprintf(e.base, sizeof(e.base), "%s", k->version);
+    return pm_journal_add(c->db, &e);
+}
+
+/* Before the first write since the last flush. Called with the content's lock. */
+static int mark_locked(struct pm_cache *c, struct pm_content *k)
+{
+    int err;
+
+    if (k->marked || k->nowhere)
+        return 0;
+    pm_db_begin(c->db);
+    err = pm_db_end(c->db, open_entry(c, k));
+    if (err)
+        return err;
+    k->marked = true;
+    k->superseded = false;
+    return 0;
+}
+
+/* [off, end) is local now: in an incomplete content the journal must know it before a crash. */
+static int mark_dirty_locked(struct pm_cache *c, struct pm_content *k, uint64_t off, uint64_t end)
+{
+    if (pm_content_whole_locked(k) || off >= end)
+        return 0;
+    pm_db_begin(c->db);
+    pm_db_run(c->db, "DELETE FROM j.dirty WHERE content=?1 AND off>=?2 AND end<=?3", "iii", k->id,
+              (int64_t)off, (int64_t)end);
+    pm_db_run(c->db, "INSERT OR REPLACE INTO j.dirty(content, off, end) VALUES(?1, ?2,"
+                     " max(?3, ifnull((SELECT end FROM j.dirty WHERE content=?1 AND off=?2), 0)))",
+              "iii", k->id, (int64_t)off, (int64_t)end);
+    return pm_db_end(c->db, 0);
+}
+
+/* Room for the bytes, and for the rest of the base that they make necessary. */
+static int room(struct pm_cache *c, struct pm_content *k, uint64_t len)
+{
+    uint64_t missing;
+
+    pthread_mutex_lock(&k->lock);
+    missing = k->base_end - pm_ranges_count(&k->present, 0, k->base_end);
+    pthread_mutex_unlock(&k->lock);
+    if (pm_store_reserve(c->store, len + missing))
+        return 0;
+    return pm_store_room(c->store, len + missing);
+}
+
+static void wrote_locked(struct pm_content *k, uint64_t len)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    k->mtime_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    k->gen++;
+    k->changed = true;
+    k->uncounted += len;
+    if (k->uncounted >= COUNT_EVERY)
+        pm_content_count_locked(k);
+}
+
+/* The rest of the base is wanted soon: the upload needs the content whole. */
+static void fetch_rest_locked(struct pm_cache *c, struct pm_content *k)
+{
+    struct pm_range gap;
+
+    if (pm_ranges_gap(&k->present, 0, k->base_end, &gap))
+        pm_fetch_want_locked(c, k, gap.off, gap.end, gap.end, NULL, true);
+}
+
+static ssize_t write_locked(struct pm_file *f, const void *buf, size_t len, uint64_t off)
+{
+    struct pm_content *k = f->content;
+    ssize_t            n;
+    int                err = mark_locked(f->cache, k);
+
+    if (!err)
+        err = mark_dirty_locked(f->cache, k, off, off + len);
+    if (err)
+        return err;
+    n = pm_pwrite_all(k->fd, buf, len, off);
+    if (n < 0)
+        return n;
+    if (!pm_content_whole_locked(k)) {
+        if (pm_ranges_add(&k->present, off, off + len))
+            return -ENOMEM;
+        fetch_rest_locked(f->cache, k);
+    }
+    if (off + len > k->size)
+        k->size = off + len;
+    wrote_locked(k, len);
+    return n;
+}
+
+ssize_t pm_file_write(struct pm_file *f, const void *buf, size_t len, uint64_t off)
+{
+    int err;
+
+    if (!f->writer)
+        return -EBADF;
+    if (off > SIZE_MAX_BYTES || len > SIZE_MAX_BYTES - off)
+        return -EFBIG;
+    err = room(f->cache, f->content, len);
+    if (err)
+        return err;
+    PM_GUARD(&f->content->lock);
+    return write_locked(f, buf, len, off);
+}
+
+int pm_file_truncate(struct pm_file *f, uint64_t size)
+{
+    struct pm_content *k = f->content;
+    int                err;
+
+    if (size > SIZE_MAX_BYTES)
+        return -EFBIG;
+    PM_GUARD(&k->lock);
+    if (size == k->size)
+        return 0;
+    err = mark_locked(f->cache, k);
+    if (!err && size < k->base_end)
+        err = mark_dirty_locked(f->cache, k, size, PM_RANGE_MAX);
+    if (err)
+        return err;
+    if (ftruncate(k->fd, (off_t)size))
+        return -errno;
+    if (pm_ranges_add(&k->present, size < k->base_end ? size : k->base_end, PM_RANGE_MAX))
+        return -ENOMEM;
+    k->size = size;
+    fetch_rest_locked(f->cache, k);
+    wrote_locked(k, 0);
+    return 0;
+}
+
+/* --- telling the journal */
+
+/* What a rescue needs when index and journal are gone. Best effort: not every disk has these. */
+static void label_file(struct pm_cache *c, const struct pm_content *k)
+{
+    PM_AUTO(free) char *path = pm_shown_path(c->db, k->node);
+    char                node[24];
+
+    snprintf(node, sizeof(node), "%llu", (unsigned long long)k->node);
+    if (path)
+        fsetxattr(k->fd, "user.polymount.path", path, strlen(path), 0);
+    fsetxattr(k->fd, "user.polymount.node", node, strlen(node), 0);
+}
+
+static int close_entry(struct pm_cache *c, struct pm_content *k)
+{
+    struct pm_jentry e;
+
+    pm_db_run(c->db, "UPDATE node SET size=?2, lmtime=?3, ctime=?3 WHERE id=?1", "iii",
+              (int64_t)k->node, (int64_t)k->size, k->mtime_ns);
+    if (pm_journal_of(c->db, k->node, PM_OP_PUT, &e))
+        return 0;
+    label_file(c, k);
+    e.size = k->size;
+    e.gen = k->gen;
+    if (e.state != PM_J_LOCAL)
+        e.state = PM_J_READY;
+    e.not_before = k->writers ? PM_J_HELD : pm_file_due(c, e.name);
+    return pm_journal_update(c->db, &e);
+}
+
+int pm_file_flush(struct pm_file *f)
+{
+    struct pm_content *k = f->content;
+    struct pm_cache   *c = f->cache;
+    int                err;
+
+    if (!f->writer)
+        return 0;
+    pthread_mutex_lock(&k->lock);
+    if (!k->marked || k->nowhere) {
+        pthread_mutex_unlock(&k->lock);
+        return 0;
+    }
+    pm_db_begin(c->db);
+    err = pm_db_end(c->db, close_entry(c, k));
+    if (!err)
+        k->marked = false;
+    pthread_mutex_unlock(&k->lock);
+    pm_content_save(k);
+    return err;
+}
+
+int pm_file_wait(struct pm_file *f, struct pm_waiter *w)
+{
+    struct pm_cache *c = f->cache;
+
+    if (!c->conf->on_close_wait || !f->writer)
+        return 0;
+    return pm_queue_wait(c, f->content->node, w);
+}
+
+int pm_file_fsync(struct pm_file *f)
+{
+    int err = pm_file_flush(f);
+
+    if (!err && fdatasync(f->content->fd))
+        err = -errno;
+    if (!err && fsync(pm_store_dirfd(f->cache->store)))
+        err = -errno;
+    return err ? err : pm_db_sync(f->cache->db);
+}
+
+int pm_change_size(struct pm_cache *c, pm_node node, uint64_t size)
+{
+    struct pm_file *f;
+    int             err = pm_file_open(c, node, O_WRONLY, &f);
+
+    if (err)
+        return err;
+    err = pm_file_truncate(f, size);
+    pm_file_release(f);
+    return err;
+}

@@ -1,0 +1,13 @@
+/* file.h: what file.c shares with the rest of the cache. */
+#ifndef PM_CACHE_FILE_H
+#define PM_CACHE_FILE_H
+
+#include "cache/journal.h"
+#include "cache/state.h"
+
+/* When a closed content of this name may be sent (wall clock, ms). */
+int64_t pm_file_due(const struct pm_cache *c, const char *name);
+/* Sets an open file's size. -ENOSPC. */
+int pm_file_truncate(struct pm_file *f, uint64_t size);
+
+#endif

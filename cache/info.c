@@ -1,0 +1,353 @@
+/* What is known, for attributes, status and people. */
+#include "cache/journal.h"
+#include "cache/queue.h"
+#include "cache/state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#define UPLOADS_LISTED 100 /* entries shown in one answer */
+
+/* --- one entry in words */
+
+struct shown_entry {
+    struct pm_jentry e;
+    char             error[256];
+    char            *path; /* owned; NULL: nowhere */
+    bool             active;
+    uint64_t         sent;
+    int64_t          started_ms;
+};
+
+static void describe(const struct shown_entry *x, char *out, size_t size)
+{
+    const char *why = *x->error ? x->error : "no reason given";
+
+    switch (x->e.state) {
+    case PM_J_OPEN:
+    case PM_J_LOCAL: snprintf(out, size, "local"); break;
+    case PM_J_INTERRUPTED: snprintf(out, size, "interrupted"); break;
+    case PM_J_FAILED: snprintf(out, size, "failed: %s", why); break;
+    case PM_J_ACTIVE:
+        if (x->e.op == PM_OP_PUT)
+            snprintf(out, size, "uploading %d%%",
+                     x->e.size ? (int)(x->sent * 100 / x->e.size) : 0);
+        else
+            snprintf(out, size, "sending");
+        break;
+    case PM_J_READY:
+        if (*x->error)
+            snprintf(out, size, "waiting: %s", why);
+        else
+            snprintf(out, size, "queued");
+        break;
+    }
+}
+
+/* Reads the next entry above `after`, at or below `node` (0: all). False: no more. */
+static bool next_entry(struct pm_db *db, int64_t after, pm_node node, struct shown_entry *x)
+{
+    memset(x, 0, sizeof(*x));
+    for (;;) {
+        struct sqlite3_stmt *st;
+        int64_t id = pm_db_int(db, 0, "SELECT min(id) FROM j.entry WHERE id>?1 AND state<>5", "i",
+                               after);
+
+        if (!id || pm_journal_get(db, id, &x->e))
+            return false;
+        after = id;
+        if (node > PM_NODE_ROOT && !pm_shown_below(db, x->e.node, node) &&
+            !pm_shown_below(db, x->e.parent, node))
+            continue;
+        st = pm_db_query(db, "SELECT error FROM j.entry WHERE id=?1", "i", id);
+        if (pm_db_row(db, st)) {
+            pm_col_copy(st, 0, x->error, sizeof(x->error));
+            pm_db_reset(st);
+        }
+        x->path = pm_shown_path(db, x->e.parent);
+        return true;
+    }
+}
+
+static bool read_next(struct pm_cache *c, int64_t after, pm_node node, struct shown_entry *x)
+{
+    bool more;
+
+    pm_db_begin(c->db);
+    more = next_entry(c->db, after, node, x);
+    pm_db_end(c->db, 0);
+    if (more && c->queue)
+        x->active = pm_queue_sent(c, x->e.id, &x->sent, &x->started_ms);
+    return more;
+}
+
+/* --- one node */
+
+static void node_state(struct pm_cache *c, const struct pm_row *row, bool whole, struct pm_info *out)
+{
+    struct shown_entry x = {0};
+    int                err;
+
+    pm_db_begin(c->db);
+    err = pm_journal_of(c->db, row->id, (enum pm_op)0, &x.e);
+    if (!err) {
+        struct sqlite3_stmt *st =
+            pm_db_query(c->db, "SELECT error FROM j.entry WHERE id=?1", "i", x.e.id);
+
+        if (pm_db_row(c->db, st)) {
+            pm_col_copy(st, 0, x.error, sizeof(x.error));
+            pm_db_reset(st);
+        }
+    }
+    pm_db_end(c->db, 0);
+    if (!err) {
+        pm_queue_sent(c, x.e.id, &x.sent, &x.started_ms);
+        describe(&x, out->state, sizeof(out->state));
+        snprintf(out->error, sizeof(out->error), "%s", x.error);
+        return;
+    }
+    snprintf(out->state, sizeof(out->state), "%s",
+             row->own ? "synced" : whole ? "cached" : "remote");
+}
+
+int pm_info_node(struct pm_cache *c, pm_node node, struct pm_info *out)
+{
+    struct pm_content   *k;
+    struct pm_row        row;
+    struct sqlite3_stmt *st;
+    bool                 whole = false;
+    int                  err;
+
+    memset(out, 0, sizeof(*out));
+    pm_db_begin(c->db);
+    err = pm_node_get(c->db, node, &row);
+    out->cached = (uint64_t)pm_db_int(c->db, 0, "SELECT bytes FROM content WHERE node=?1", "i",
+                                      (int64_t)node);
+    st = pm_db_query(c->db, "SELECT error FROM node WHERE id=?1", "i", (int64_t)node);
+    if (pm_db_row(c->db, st)) {
+        pm_col_copy(st, 0, out->error, sizeof(out->error));
+        pm_db_reset(st);
+    }
+    err = pm_db_end(c->db, err);
+    if (err)
+        return err == -ENOENT ? -ESTALE : err;
+    k = pm_content_peek(c->store, node);
+    if (k) {
+        pthread_mutex_lock(&k->lock);
+        out->cached = pm_ranges_count(&k->present, 0, k->size);
+        whole = pm_content_whole_locked(k);
+        pthread_mutex_unlock(&k->lock);
+        pm_content_put(k);
+    } else {
+        whole = row.size != PM_SIZE_UNKNOWN && row.size && out->cached >= row.size;
+    }
+    snprintf(out->id, sizeof(out->id), "%.127s", row.rid);
+    snprintf(out->version, sizeof(out->version), "%s", row.version);
+    node_state(c, &row, whole, out);
+    return 0;
+}
+
+/* --- sums */
+
+int pm_info_space(struct pm_cache *c, struct pm_space *out)
+{
+    struct statvfs v;
+    uint64_t       used;
+    uint64_t       evictable;
+    uint64_t       avail;
+
+    if (fstatvfs(pm_store_dirfd(c->store), &v))
+        return -errno;
+    pm_store_usage(c->store, &used, &evictable);
+    avail = (uint64_t)v.f_bavail * v.f_frsize;
+    avail = avail > c->conf->min_free ? avail - c->conf->min_free : 0;
+    out->total = (uint64_t)v.f_blocks * v.f_frsize;
+    out->free = avail + evictable < out->total ? avail + evictable : out->total;
+    return 0;
+}
+
+static void pending(struct pm_db *db, uint64_t *entries, uint64_t *bytes)
+{
+    pm_db_begin(db);
+    *entries = (uint64_t)pm_db_int(db, 0, "SELECT count(*) FROM j.entry WHERE state<>5", "");
+    *bytes = (uint64_t)pm_db_int(db, 0, "SELECT sum(size) FROM j.entry WHERE state<>5 AND op=1",
+                                 "");
+    pm_db_end(db, 0);
+}
+
+void pm_info_pending(struct pm_cache *c, uint64_t *entries, uint64_t *bytes)
+{
+    pending(c->db, entries, bytes);
+}
+
+/* --- as JSON */
+
+static void json_entry(struct pm_buf *b, const struct shown_entry *x, const char *comma)
+{
+    PM_AUTO(free) char *path = pm_asprintf("%s/%s", x->path ? x->path : "?", x->e.name);
+    char                state[300];
+
+    describe(x, state, sizeof(state));
+    pm_buf_printf(b, "%s{\"path\":", comma);
+    pm_buf_json(b, path ? path : "?");
+    pm_buf_printf(b, ",\"size\":%llu,\"sent\":%llu,\"state\":", (unsigned long long)x->e.size,
+                  (unsigned long long)x->sent);
+    pm_buf_json(b, state);
+    pm_buf_str(b, ",\"error\":");
+    pm_buf_json(b, x->error);
+    pm_buf_str(b, "}");
+}
+
+/* Members "failed" (failed or interrupted) and "uploads" (everything else that is pending). */
+static void json_entries(struct pm_cache *c, struct pm_buf *b, bool failed)
+{
+    struct shown_entry x;
+    const char        *comma = "";
+    int64_t            after = 0;
+    int                n = 0;
+
+    while (n < UPLOADS_LISTED && read_next(c, after, 0, &x)) {
+        after = x.e.id;
+        if (failed == (x.e.state == PM_J_FAILED || x.e.state == PM_J_INTERRUPTED)) {
+            json_entry(b, &x, comma);
+            comma = ",";
+            n++;
+        }
+        free(x.path);
+    }
+}
+
+static void json_accounts(struct pm_cache *c, struct pm_buf *b)
+{
+    for (size_t i = 0; i < c->naccounts; i++) {
+        struct pm_account *a = &c->accounts[i];
+
+        PM_GUARD(&a->lock);
+        pm_buf_str(b, i ? ",{\"name\":" : "{\"name\":");
+        pm_buf_json(b, a->conf->name);
+        pm_buf_str(b, ",\"type\":");
+        pm_buf_json(b, a->conf->type);
+        pm_buf_str(b, ",\"endpoint\":");
+        pm_buf_json(b, a->conf->endpoint);
+        pm_buf_str(b, ",\"error\":");
+        pm_buf_json(b, a->error);
+        pm_buf_str(b, "}");
+    }
+}
+
+int pm_info_json(struct pm_cache *c, struct pm_buf *b)
+{
+    uint64_t entries;
+    uint64_t bytes;
+    uint64_t used = 0;
+    uint64_t evictable = 0;
+
+    pending(c->db, &entries, &bytes);
+    if (c->store)
+        pm_store_usage(c->store, &used, &evictable);
+    pm_buf_printf(b, "\"pending\":%llu,\"pending_bytes\":%llu,\"failed\":[",
+                  (unsigned long long)entries, (unsigned long long)bytes);
+    json_entries(c, b, true);
+    pm_buf_str(b, "],\"uploads\":[");
+    json_entries(c, b, false);
+    pm_buf_printf(b,
+                  "],\"cache\":{\"used\":%llu,\"evictable\":%llu,\"max_size\":%llu,"
+                  "\"min_free\":%llu},\"accounts\":[",
+                  (unsigned long long)used, (unsigned long long)evictable,
+                  (unsigned long long)c->conf->max_size, (unsigned long long)c->conf->min_free);
+    json_accounts(c, b);
+    pm_buf_str(b, "],");
+    return b->failed ? -ENOMEM : 0;
+}
+
+/* --- for people */
+
+static void size_text(uint64_t bytes, char out[32])
+{
+    static const char *const unit[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double                   n = (double)bytes;
+    size_t                   u = 0;
+
+    while (n >= 1024 && u + 1 < PM_COUNT(unit)) {
+        n /= 1024;
+        u++;
+    }
+    snprintf(out, 32, u ? "%.1f %s" : "%.0f %s", n, unit[u]);
+}
+
+static void text_entry(struct pm_buf *b, const struct shown_entry *x)
+{
+    char    state[300];
+    char    size[32];
+    int64_t ms = pm_now_ms() - x->started_ms;
+
+    describe(x, state, sizeof(state));
+    size_text(x->e.size, size);
+    pm_buf_printf(b, "  %s/%s  %s%s%s", x->path ? x->path : "?", x->e.name,
+                  x->e.op == PM_OP_REMOVE ? "removal, " : x->e.op == PM_OP_MKDIR ? "folder, " : "",
+                  x->e.op == PM_OP_PUT ? size : "", x->e.op == PM_OP_PUT ? ", " : "");
+    pm_buf_str(b, state);
+    if (x->active && x->sent && ms > 0 && x->sent < x->e.size)
+        pm_buf_printf(b, ", %.1f MB/s, %lld s left", (double)x->sent / (double)ms / 1000,
+                      (long long)((x->e.size - x->sent) * (uint64_t)ms / x->sent / 1000));
+    pm_buf_str(b, "\n");
+}
+
+static void text_accounts(struct pm_cache *c, struct pm_buf *b)
+{
+    for (size_t i = 0; i < c->naccounts; i++) {
+        struct pm_account *a = &c->accounts[i];
+
+        PM_GUARD(&a->lock);
+        pm_buf_printf(b, "account %s (%s, %s): %s\n", a->conf->name, a->conf->type,
+                      a->conf->endpoint, *a->error ? a->error : "no trouble");
+    }
+}
+
+int pm_info_text(struct pm_cache *c, pm_node node, struct pm_buf *b)
+{
+    struct shown_entry x;
+    char               used_text[32];
+    char               bytes_text[32];
+    uint64_t           entries;
+    uint64_t           bytes;
+    uint64_t           used = 0;
+    uint64_t           evictable = 0;
+    int64_t            after = 0;
+    int                n = 0;
+
+    if (c->store)
+        pm_store_usage(c->store, &used, &evictable);
+    pending(c->db, &entries, &bytes);
+    size_text(used, used_text);
+    size_text(bytes, bytes_text);
+    text_accounts(c, b);
+    pm_buf_printf(b, "cache: %s used\n", used_text);
+    if (!entries)
+        pm_buf_str(b, "everything is on the services: safe to shut down\n");
+    else
+        pm_buf_printf(b, "%llu changes (%s) are not on the services yet; they are kept and go on at"
+                         " the next mount\n",
+                      (unsigned long long)entries, bytes_text);
+    while (n++ < UPLOADS_LISTED && read_next(c, after, node, &x)) {
+        after = x.e.id;
+        text_entry(b, &x);
+        free(x.path);
+    }
+    return b->failed ? -ENOMEM : 0;
+}
+
+int pm_info_offline(const struct pm_conf *conf, bool json, struct pm_buf *out)
+{
+    struct pm_cache c = {.conf = conf};
+    char            why[256];
+    int             err = pm_db_open_readonly(conf->cache_dir, &c.db, why, sizeof(why));
+
+    if (err)
+        return err;
+    err = json ? pm_info_json(&c, out) : pm_info_text(&c, 0, out);
+    pm_db_close(c.db);
+    return err;
+}

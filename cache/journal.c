@@ -1,0 +1,402 @@
+/* The journal.
+ *
+ * An entry is one change that a service does not have yet. It names nodes, never paths. Entries
+ * are ordered by what they need, not by age: an entry needs
+ *   - the last unfinished entry of its node, and of each folder above its old and new place,
+ *   - the last unfinished entry that uses its old or its new (parent, name),
+ *   - a folder's rename: every unfinished entry below it; a folder's removal: every unfinished
+ *     entry with a place directly in it (what was deeper left it by one of those).
+ * Everything else runs side by side.
+ *
+ * States:  (add) -> OPEN | READY | LOCAL
+ *          OPEN -> READY (flush);  READY -> OPEN (the first write after it)
+ *          READY -> ACTIVE -> finished | READY (again later) | FAILED | OPEN (a write came)
+ *          FAILED, INTERRUPTED -> READY (retry, or the next close)
+ *          at a start: ACTIVE -> READY, OPEN -> INTERRUPTED
+ *
+ * Places: each entry's rows in `place` say what is shown where while it is unfinished: a node, or
+ * nothing (NULL). Of several rows for one (parent, name) the highest entry counts.
+ *
+ * Invariants (pm_journal_check):
+ *   1 a dependency joins two entries that exist
+ *   2 dependencies have no cycle
+ *   3 a place belongs to an entry that exists, and to a node that exists
+ *   4 no name is shown for a node in two places by two entries of equal id
+ *   5 only PUT has content; PUT has one
+ *   6 at most one PUT a node */
+#include "cache/journal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define COLUMNS                                                                                    \
+    "id, op, node, account, kind, parent, oparent, name, oname, rid, base, content, size, state,"  \
+    " not_before, tries, created, gen, replaces"
+
+static void read_entry(struct sqlite3_stmt *st, struct pm_jentry *e)
+{
+    e->id = pm_col_int(st, 0);
+    e->op = (enum pm_op)pm_col_int(st, 1);
+    e->node = (pm_node)pm_col_int(st, 2);
+    e->account = (uint32_t)pm_col_int(st, 3);
+    e->kind = (enum pm_kind)pm_col_int(st, 4);
+    e->parent = (pm_node)pm_col_int(st, 5);
+    e->oparent = (pm_node)pm_col_int(st, 6);
+    pm_col_copy(st, 7, e->name, sizeof(e->name));
+    pm_col_copy(st, 8, e->oname, sizeof(e->oname));
+    pm_col_copy(st, 9, e->rid, sizeof(e->rid));
+    pm_col_copy(st, 10, e->base, sizeof(e->base));
+    e->content = pm_col_int(st, 11);
+    e->size = (uint64_t)pm_col_int(st, 12);
+    e->state = (enum pm_jstate)pm_col_int(st, 13);
+    e->not_before = pm_col_int(st, 14);
+    e->tries = (int)pm_col_int(st, 15);
+    e->created = pm_col_int(st, 16);
+    e->gen = pm_col_int(st, 17);
+    e->replaces = (pm_node)pm_col_int(st, 18);
+}
+
+/* Reads the one entry a query gives. */
+static int read_one(struct pm_db *db, struct sqlite3_stmt *st, struct pm_jentry *out)
+{
+    if (!pm_db_row(db, st))
+        return -ENOENT;
+    read_entry(st, out);
+    pm_db_reset(st);
+    return 0;
+}
+
+int pm_journal_get(struct pm_db *db, int64_t id, struct pm_jentry *out)
+{
+    return read_one(db, pm_db_query(db, "SELECT " COLUMNS " FROM j.entry WHERE id=?1", "i", id),
+                    out);
+}
+
+int pm_journal_of(struct pm_db *db, pm_node node, enum pm_op op, struct pm_jentry *out)
+{
+    return read_one(db,
+                    pm_db_query(db,
+                                "SELECT " COLUMNS " FROM j.entry WHERE node=?1"
+                                " AND (?2=0 OR op=?2) ORDER BY id DESC LIMIT 1",
+                                "ii", (int64_t)node, (int64_t)op),
+                    out);
+}
+
+/* The last unfinished entry with this place as old or new one; 0: none. */
+static int64_t last_at(struct pm_db *db, pm_node parent, const char *name, int64_t but)
+{
+    return pm_db_int(db, 0,
+                     "SELECT max(id) FROM (SELECT id FROM j.entry WHERE parent=?1 AND name=?2"
+                     " UNION ALL SELECT id FROM j.entry WHERE oparent=?1 AND oname=?2)"
+                     " WHERE id<>?3",
+                     "isi", (int64_t)parent, name, but);
+}
+
+int pm_journal_at(struct pm_db *db, pm_node parent, const char *name, struct pm_jentry *out)
+{
+    int64_t id = last_at(db, parent, name, 0);
+
+    return id ? pm_journal_get(db, id, out) : -ENOENT;
+}
+
+bool pm_journal_needed(struct pm_db *db, int64_t id)
+{
+    return pm_db_int(db, 0, "SELECT 1 FROM j.dep WHERE needs=?1 LIMIT 1", "i", id) != 0;
+}
+
+bool pm_journal_waits(struct pm_db *db, int64_t id)
+{
+    return pm_db_int(db, 0, "SELECT 1 FROM j.dep WHERE entry=?1 LIMIT 1", "i", id) != 0;
+}
+
+/* --- what an entry needs */
+
+static void need(struct pm_db *db, int64_t entry, int64_t needs)
+{
+    if (needs && needs != entry)
+        pm_db_run(db, "INSERT OR IGNORE INTO j.dep(entry, needs) VALUES(?1, ?2)", "ii", entry,
+                  needs);
+}
+
+static void need_node(struct pm_db *db, int64_t entry, pm_node node)
+{
+    need(db, entry,
+         pm_db_int(db, 0, "SELECT max(id) FROM j.entry WHERE node=?1 AND id<>?2", "ii",
+                   (int64_t)node, entry));
+}
+
+static void need_folders_above(struct pm_db *db, int64_t entry, pm_node folder)
+{
+    for (int depth = 0; folder > PM_NODE_ROOT && depth < 256; depth++) {
+        need_node(db, entry, folder);
+        if (pm_shown_place(db, folder, &folder, NULL))
+            return;
+    }
+}
+
+static void need_place(struct pm_db *db, int64_t entry, pm_node parent, const char *name)
+{
+    need(db, entry, last_at(db, parent, name, entry));
+    need_folders_above(db, entry, parent);
+}
+
+/* All with a place directly in `folder`. */
+static void need_children(struct pm_db *db, int64_t entry, pm_node folder)
+{
+    pm_db_run(db,
+              "INSERT OR IGNORE INTO j.dep(entry, needs) SELECT ?1, id FROM"
+              " (SELECT id FROM j.entry WHERE parent=?2 UNION SELECT id FROM j.entry WHERE"
+              " oparent=?2) WHERE id<>?1",
+              "ii", entry, (int64_t)folder);
+}
+
+/* All with a place anywhere below `top`. */
+static int need_subtree(struct pm_db *db, int64_t entry, pm_node top)
+{
+    pm_node             *folders = NULL;
+    size_t               n = 0;
+    size_t               cap = 0;
+    struct sqlite3_stmt *st = pm_db_query(
+        db, "SELECT parent FROM j.entry UNION SELECT oparent FROM j.entry WHERE oparent>0", "");
+
+    while (pm_db_row(db, st)) {
+        if (n == cap) {
+            pm_node *more = reallocarray(folders, cap ? 2 * cap : 64, sizeof(*folders));
+
+            if (!more) {
+                pm_db_reset(st);
+                free(folders);
+                return -ENOMEM;
+            }
+            folders = more;
+            cap = cap ? 2 * cap : 64;
+        }
+        folders[n++] = (pm_node)pm_col_int(st, 0);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (pm_shown_below(db, folders[i], top))
+            need_children(db, entry, folders[i]);
+    free(folders);
+    return 0;
+}
+
+/* Called before the entry's own places are set: what is shown is what it found. */
+static int set_needs(struct pm_db *db, const struct pm_jentry *e)
+{
+    need_node(db, e->id, e->node);
+    need_place(db, e->id, e->parent, e->name);
+    if (e->oparent)
+        need_place(db, e->id, e->oparent, e->oname);
+    if (e->kind != PM_FOLDER)
+        return 0;
+    if (e->op == PM_OP_REMOVE)
+        need_children(db, e->id, e->node);
+    return e->op == PM_OP_RENAME ? need_subtree(db, e->id, e->node) : 0;
+}
+
+/* --- places */
+
+static void show(struct pm_db *db, int64_t entry, pm_node parent, const char *name, pm_node node)
+{
+    pm_db_run(db, "INSERT OR REPLACE INTO j.place(parent, name, entry, node) VALUES(?1, ?2, ?3, ?4)",
+              "isiz", (int64_t)parent, name, entry, node ? (int64_t)node : -1);
+}
+
+static void set_places(struct pm_db *db, const struct pm_jentry *e)
+{
+    if (e->oparent)
+        show(db, e->id, e->oparent, e->oname, 0);
+    show(db, e->id, e->parent, e->name, e->op == PM_OP_REMOVE ? 0 : e->node);
+}
+
+/* --- adding, ending, moving */
+
+static int64_t next_id(struct pm_db *db)
+{
+    return pm_db_int(db, 0, "SELECT max(id) FROM j.entry", "") + 1;
+}
+
+int pm_journal_add(struct pm_db *db, struct pm_jentry *e)
+{
+    int err;
+
+    e->id = next_id(db);
+    e->created = pm_wall_ms();
+    err = pm_db_run(db,
+                    "INSERT INTO j.entry(id, op, node, account, kind, parent, name, oparent, oname,"
+                    " rid, base, content, size, state, not_before, created, gen)"
+                    " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
+                    "iiiiiiszsssziiiii", e->id, (int64_t)e->op, (int64_t)e->node,
+                    (int64_t)e->account, (int64_t)e->kind, (int64_t)e->parent, e->name,
+                    e->oparent ? (int64_t)e->oparent : -1, e->oparent ? e->oname : NULL,
+                    *e->rid ? e->rid : NULL, e->base, e->content ? e->content : -1,
+                    (int64_t)e->size, (int64_t)e->state, e->not_before, e->created, e->gen);
+    if (!err)
+        err = set_needs(db, e);
+    if (!err)
+        set_places(db, e);
+    return err;
+}
+
+static void clear_places(struct pm_db *db, int64_t id)
+{
+    pm_db_run(db, "DELETE FROM j.place WHERE entry=?1", "i", id);
+}
+
+int pm_journal_finish(struct pm_db *db, int64_t id)
+{
+    clear_places(db, id);
+    pm_db_run(db, "DELETE FROM j.dep WHERE needs=?1", "i", id);
+    pm_db_run(db, "DELETE FROM j.dep WHERE entry=?1", "i", id);
+    return pm_db_run(db, "DELETE FROM j.entry WHERE id=?1", "i", id);
+}
+
+int pm_journal_drop(struct pm_db *db, int64_t id)
+{
+    pm_db_run(db,
+              "INSERT OR IGNORE INTO j.dep(entry, needs) SELECT a.entry, b.needs FROM j.dep a"
+              " JOIN j.dep b ON b.entry=a.needs WHERE a.needs=?1",
+              "i", id);
+    return pm_journal_finish(db, id);
+}
+
+/* Does `from` need `to`, directly or through others? */
+static bool reaches(struct pm_db *db, int64_t from, int64_t to)
+{
+    return pm_db_int(db, 0,
+                     "WITH RECURSIVE r(id) AS (SELECT ?1 UNION SELECT d.needs FROM j.dep d"
+                     " JOIN r ON d.entry=r.id) SELECT 1 FROM r WHERE id=?2",
+                     "ii", from, to) != 0;
+}
+
+/* Would an entry for this place need one that needs `id`? */
+static bool would_deadlock(struct pm_db *db, int64_t id, pm_node parent, const char *name)
+{
+    int64_t at = last_at(db, parent, name, id);
+
+    if (at && reaches(db, at, id))
+        return true;
+    for (int depth = 0; parent > PM_NODE_ROOT && depth < 256; depth++) {
+        int64_t last = pm_db_int(db, 0, "SELECT max(id) FROM j.entry WHERE node=?1 AND id<>?2",
+                                 "ii", (int64_t)parent, id);
+
+        if (last && reaches(db, last, id))
+            return true;
+        if (pm_shown_place(db, parent, &parent, NULL))
+            break;
+    }
+    return false;
+}
+
+int pm_journal_move(struct pm_db *db, struct pm_jentry *e, pm_node parent, const char *name)
+{
+    int64_t old = e->id;
+
+    assert(e->op == PM_OP_PUT || e->op == PM_OP_MKDIR);
+    if (would_deadlock(db, old, parent, name))
+        return -EDEADLK;
+    clear_places(db, old);
+    e->id = next_id(db);
+    e->parent = parent;
+    snprintf(e->name, sizeof(e->name), "%s", name);
+    pm_db_run(db, "UPDATE j.entry SET id=?2, parent=?3, name=?4 WHERE id=?1", "iiis", old, e->id,
+              (int64_t)parent, name);
+    pm_db_run(db, "UPDATE j.dep SET entry=?2 WHERE entry=?1", "ii", old, e->id);
+    pm_db_run(db, "UPDATE j.dep SET needs=?2 WHERE needs=?1", "ii", old, e->id);
+    need_place(db, e->id, parent, name);
+    set_places(db, e);
+    return 0;
+}
+
+/* --- fields */
+
+int pm_journal_update(struct pm_db *db, const struct pm_jentry *e)
+{
+    return pm_db_run(db,
+                     "UPDATE j.entry SET state=?2, not_before=?3, tries=?4, size=?5, gen=?6,"
+                     " content=?7, rid=?8, base=?9, replaces=?10 WHERE id=?1",
+                     "iiiiiizssi", e->id, (int64_t)e->state, e->not_before, (int64_t)e->tries,
+                     (int64_t)e->size, e->gen, e->content ? e->content : -1,
+                     *e->rid ? e->rid : NULL, e->base, (int64_t)e->replaces);
+}
+
+int pm_journal_error(struct pm_db *db, int64_t id, const char *why)
+{
+    return pm_db_run(db, "UPDATE j.entry SET error=?2 WHERE id=?1", "is", id, why);
+}
+
+char *pm_journal_step(struct pm_db *db, int64_t id)
+{
+    struct sqlite3_stmt *st = pm_db_query(db, "SELECT step FROM j.entry WHERE id=?1", "i", id);
+    char                *step = NULL;
+
+    if (!pm_db_row(db, st))
+        return NULL;
+    if (!pm_col_null(st, 0))
+        step = strdup(pm_col_text(st, 0));
+    pm_db_reset(st);
+    return step;
+}
+
+int pm_journal_set_step(struct pm_db *db, int64_t id, const char *step)
+{
+    return pm_db_run(db, "UPDATE j.entry SET step=?2 WHERE id=?1", "is", id, step);
+}
+
+/* --- choosing */
+
+int pm_journal_next(struct pm_db *db, uint64_t blocked, bool uploads, struct pm_jentry *out,
+                    int64_t *wake_ms)
+{
+    struct sqlite3_stmt *st = pm_db_query(
+        db,
+        "SELECT " COLUMNS " FROM j.entry e WHERE state=2 AND NOT ((?1 >> account) & 1)"
+        " AND (?2 OR op<>1) AND NOT EXISTS (SELECT 1 FROM j.dep d WHERE d.entry=e.id)"
+        " ORDER BY not_before LIMIT 1",
+        "ii", (int64_t)blocked, (int64_t)uploads);
+    int err = read_one(db, st, out);
+
+    *wake_ms = PM_J_HELD;
+    if (err)
+        return err;
+    if (out->not_before > pm_wall_ms()) {
+        *wake_ms = out->not_before;
+        return -ENOENT;
+    }
+    out->state = PM_J_ACTIVE;
+    return pm_journal_update(db, out);
+}
+
+int pm_journal_restart(struct pm_db *db)
+{
+    pm_db_run(db, "UPDATE j.entry SET state=?1 WHERE state=?2", "ii", (int64_t)PM_J_READY,
+              (int64_t)PM_J_ACTIVE);
+    pm_db_run(db, "UPDATE j.entry SET not_before=0 WHERE not_before=?1 AND state=?2", "ii",
+              PM_J_HELD, (int64_t)PM_J_READY);
+    return pm_db_run(db, "UPDATE j.entry SET state=?1, error='the drive ended before the file was"
+                         " closed' WHERE state=?2",
+                     "ii", (int64_t)PM_J_INTERRUPTED, (int64_t)PM_J_OPEN);
+}
+
+int pm_journal_check(struct pm_db *db)
+{
+    static const char *const broken[] = {
+        "SELECT 1 FROM j.dep WHERE entry NOT IN (SELECT id FROM j.entry)"
+        " OR needs NOT IN (SELECT id FROM j.entry) LIMIT 1",
+        "WITH RECURSIVE r(a, b) AS (SELECT entry, needs FROM j.dep UNION SELECT r.a, d.needs"
+        " FROM r JOIN j.dep d ON d.entry=r.b) SELECT 1 FROM r WHERE a=b LIMIT 1",
+        "SELECT 1 FROM j.place WHERE entry NOT IN (SELECT id FROM j.entry)"
+        " OR (node IS NOT NULL AND node NOT IN (SELECT id FROM node)) LIMIT 1",
+        "SELECT 1 FROM j.place WHERE node IS NOT NULL GROUP BY node, entry HAVING count(*)>1"
+        " LIMIT 1",
+        "SELECT 1 FROM j.entry WHERE (op=1) <> (content IS NOT NULL) LIMIT 1",
+        "SELECT 1 FROM j.entry WHERE op=1 GROUP BY node HAVING count(*)>1 LIMIT 1",
+    };
+
+    for (size_t i = 0; i < PM_COUNT(broken); i++)
+        if (pm_db_int(db, 0, broken[i], ""))
+            return (int)i + 1;
+    return 0;
+}

@@ -1,0 +1,340 @@
+#include "cache/list.h"
+
+#include "cache/merge.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define OLD_LIST_AFTER_MS 1000 /* a known list serves when the new one takes longer */
+#define RETRY_AFTER_MS    2000 /* pause between tries of a list that fails */
+#define LIST_LIMIT_MS     60000 /* those who wait give up sooner; the next try gains */
+#define FAILURES          64
+
+struct run {
+    struct pm_job      job;
+    struct run        *next; /* lists->lock */
+    struct pm_cache   *cache;
+    pm_node            folder;
+    int64_t            started_ms; /* pm_now_ms() */
+    int64_t            began; /* wall clock, ms: the list's age counts from here */
+    struct pm_waiter  *waiters; /* lists->lock */
+    struct touched    *touched; /* lists->lock; objects changed since it began */
+    bool               known; /* immutable; an older list could serve */
+};
+
+/* A list that failed a moment ago: not asked again for each of many lookups. */
+struct failure {
+    pm_node folder;
+    int64_t until_ms; /* pm_now_ms() */
+    int     err;
+};
+
+struct pm_lists {
+    pthread_mutex_t lock; /* leaf */
+    struct run     *runs; /* lock */
+    struct failure  failed[FAILURES]; /* lock; a slot a folder, by remainder */
+};
+
+int pm_lists_open(struct pm_cache *c)
+{
+    c->lists = calloc(1, sizeof(*c->lists));
+    if (!c->lists)
+        return -ENOMEM;
+    pthread_mutex_init(&c->lists->lock, NULL);
+    return 0;
+}
+
+void pm_lists_close(struct pm_cache *c)
+{
+    if (!c->lists)
+        return;
+    pthread_mutex_destroy(&c->lists->lock);
+    free(c->lists);
+    c->lists = NULL;
+}
+
+/* --- what is known */
+
+enum known { UNKNOWN, OLD, FRESH, LOCAL };
+
+struct folder {
+    struct pm_row row;
+    enum known    known;
+    int64_t       fetched; /* wall clock, ms */
+};
+
+static bool is_root(const struct pm_row *row)
+{
+    return row->parent == PM_NODE_ROOT;
+}
+
+static int look_at(struct pm_cache *c, pm_node id, struct folder *out)
+{
+    int     err;
+    int64_t age;
+
+    pm_db_begin(c->db);
+    err = pm_node_get(c->db, id, &out->row);
+    out->fetched = pm_db_int(c->db, -1, "SELECT fetched FROM list WHERE node=?1", "i",
+                             (int64_t)id);
+    err = pm_db_end(c->db, err);
+    if (err)
+        return err == -ENOENT ? -ESTALE : err;
+    if (out->row.kind != PM_FOLDER)
+        return -ENOTDIR;
+    age = pm_wall_ms() - out->fetched;
+    if (id == PM_NODE_ROOT || !(out->row.parent || is_root(&out->row)))
+        out->known = LOCAL;
+    else if (out->fetched < 0)
+        out->known = UNKNOWN;
+    else
+        out->known = age >= 0 && age < c->conf->attr_timeout_ms ? FRESH : OLD;
+    return 0;
+}
+
+/* --- getting a list */
+
+static void remember_failure(struct pm_lists *l, pm_node folder, int err)
+{
+    PM_GUARD(&l->lock);
+    l->failed[folder % FAILURES] =
+        (struct failure){folder, err ? pm_now_ms() + RETRY_AFTER_MS : 0, err};
+}
+
+static int recent_failure_locked(const struct pm_lists *l, pm_node folder)
+{
+    const struct failure *f = &l->failed[folder % FAILURES];
+
+    return f->folder == folder && f->until_ms > pm_now_ms() ? f->err : 0;
+}
+
+struct touched {
+    struct touched *next;
+    char            rid[];
+};
+
+static bool is_touched(void *arg, const char *rid)
+{
+    struct run *r = arg;
+
+    if (!r)
+        return false;
+    PM_GUARD(&r->cache->lists->lock);
+    for (const struct touched *t = r->touched; t; t = t->next)
+        if (!strcmp(t->rid, rid))
+            return true;
+    return false;
+}
+
+static void free_touched(struct touched *t)
+{
+    while (t) {
+        struct touched *next = t->next;
+
+        free(t);
+        t = next;
+    }
+}
+
+static int get_list(struct pm_cache *c, pm_node folder, struct pm_ctx *ctx, int64_t began,
+                    struct run *run)
+{
+    PM_AUTO(free) struct pm_entry *dir = NULL;
+    struct pm_row                  row;
+    struct pm_account             *a;
+    struct pm_merge               *m = NULL;
+    int                            err;
+
+    pm_db_begin(c->db);
+    err = pm_node_get(c->db, folder, &row);
+    if (!err)
+        err = pm_node_entry(c->db, folder, &dir);
+    err = pm_db_end(c->db, err);
+    if (err)
+        return err;
+    a = pm_account_by_id(c, row.account);
+    if (!a)
+        return -ENXIO;
+    err = pm_merge_open(c, &row, began, &m);
+    if (!err)
+        err = pm_backend_list(a->backend, ctx, dir, pm_merge_add, m);
+    pm_account_report(a, err, ctx->why);
+    if (!err)
+        err = pm_merge_apply(m, is_touched, run);
+    pm_merge_free(m);
+    return err;
+}
+
+static void unlink_run_locked(struct pm_lists *l, struct run *r)
+{
+    struct run **p = &l->runs;
+
+    while (*p != r)
+        p = &(*p)->next;
+    *p = r->next;
+}
+
+static void run_list(struct pm_job *job)
+{
+    struct run       *r = container_of(job, struct run, job);
+    struct pm_cache  *c = r->cache;
+    struct pm_ctx     ctx = {.deadline_ms = pm_now_ms() + LIST_LIMIT_MS, .cancel = &c->stopping};
+    struct pm_waiter *waiters;
+    int               err = get_list(c, r->folder, &ctx, r->began, r);
+
+    remember_failure(c->lists, r->folder, err);
+    if (err == -ENOENT)
+        pm_list_expire_around(c, r->folder);
+    pthread_mutex_lock(&c->lists->lock);
+    unlink_run_locked(c->lists, r);
+    waiters = r->waiters;
+    pthread_mutex_unlock(&c->lists->lock);
+    pm_wake_all(waiters, err == -ECANCELED ? -ESHUTDOWN : err);
+    free_touched(r->touched);
+    free(r);
+}
+
+static struct run *find_run_locked(struct pm_lists *l, pm_node folder)
+{
+    struct run *r = l->runs;
+
+    while (r && r->folder != folder)
+        r = r->next;
+    return r;
+}
+
+static struct run *start_run_locked(struct pm_cache *c, pm_node folder, bool known)
+{
+    struct run *r = calloc(1, sizeof(*r));
+
+    if (!r)
+        return NULL;
+    r->job.run = run_list;
+    r->cache = c;
+    r->folder = folder;
+    r->known = known;
+    r->started_ms = pm_now_ms();
+    r->began = pm_wall_ms();
+    r->next = c->lists->runs;
+    c->lists->runs = r;
+    pm_pool_run(c->pool, &r->job);
+    return r;
+}
+
+/* Joins or starts a run. */
+static int wait_for_list(struct pm_cache *c, pm_node folder, bool known, struct pm_waiter *w)
+{
+    struct pm_lists *l = c->lists;
+    struct run      *r;
+    int              err;
+
+    PM_GUARD(&l->lock);
+    if (c->stopping)
+        return -ESHUTDOWN;
+    r = find_run_locked(l, folder);
+    err = r ? 0 : recent_failure_locked(l, folder);
+    if (err)
+        return known ? 0 : err;
+    if (r && known && pm_now_ms() - r->started_ms >= OLD_LIST_AFTER_MS)
+        return 0;
+    if (!r)
+        r = start_run_locked(c, folder, known);
+    if (!r)
+        return -ENOMEM;
+    w->off = (uint64_t)r->began;
+    w->progress_ms = pm_now_ms();
+    w->next = r->waiters;
+    r->waiters = w;
+    return -EINPROGRESS;
+}
+
+int pm_list_want(struct pm_cache *c, pm_node folder, struct pm_waiter *w)
+{
+    struct folder f;
+    int           err = look_at(c, folder, &f);
+
+    if (err)
+        return err;
+    if (f.known == LOCAL || f.known == FRESH)
+        return 0;
+    if (!w)
+        return f.known == UNKNOWN ? -EAGAIN : 0;
+    if (f.known == OLD && w->off && f.fetched >= (int64_t)w->off)
+        return 0;
+    err = wait_for_list(c, folder, f.known == OLD, w);
+    if (err == -EINPROGRESS)
+        pthread_cond_signal(&c->keeper_cond);
+    return err;
+}
+
+int pm_list_now(struct pm_cache *c, pm_node folder, struct pm_ctx *ctx)
+{
+    return get_list(c, folder, ctx, pm_wall_ms(), NULL);
+}
+
+void pm_list_expire_around(struct pm_cache *c, pm_node node)
+{
+    pm_db_begin(c->db);
+    pm_db_run(c->db, "UPDATE list SET fetched=0 WHERE node=(SELECT parent FROM node WHERE id=?1)",
+              "i", (int64_t)node);
+    pm_db_end(c->db, 0);
+}
+
+void pm_list_touch(struct pm_cache *c, pm_node folder, const char *rid)
+{
+    size_t len = strlen(rid) + 1;
+
+    PM_GUARD(&c->lists->lock);
+    for (struct run *r = c->lists->runs; r; r = r->next) {
+        struct touched *t;
+
+        if (r->folder != folder || !(t = malloc(sizeof(*t) + len)))
+            continue;
+        memcpy(t->rid, rid, len);
+        t->next = r->touched;
+        r->touched = t;
+    }
+}
+
+bool pm_lists_tick(struct pm_cache *c)
+{
+    struct pm_lists  *l = c->lists;
+    struct pm_waiter *late = NULL;
+    bool              busy;
+
+    pthread_mutex_lock(&l->lock);
+    for (struct run *r = l->runs; r; r = r->next) {
+        struct pm_waiter **end = &r->waiters;
+
+        if (!r->known || !r->waiters || pm_now_ms() - r->started_ms < OLD_LIST_AFTER_MS)
+            continue;
+        while (*end)
+            end = &(*end)->next;
+        *end = late;
+        late = r->waiters;
+        r->waiters = NULL;
+    }
+    busy = l->runs != NULL;
+    pthread_mutex_unlock(&l->lock);
+    pm_wake_all(late, 0);
+    return busy;
+}
+
+void pm_lists_stop(struct pm_cache *c)
+{
+    struct pm_waiter *all = NULL;
+
+    pthread_mutex_lock(&c->lists->lock);
+    for (struct run *r = c->lists->runs; r; r = r->next) {
+        struct pm_waiter **end = &r->waiters;
+
+        while (*end)
+            end = &(*end)->next;
+        *end = all;
+        all = r->waiters;
+        r->waiters = NULL;
+    }
+    pthread_mutex_unlock(&c->lists->lock);
+    pm_wake_all(all, -ESHUTDOWN);
+}

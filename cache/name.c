@@ -1,0 +1,121 @@
+#include "cache/name.h"
+
+#include "backends/backend.h"
+#include "backends/util.h"
+
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ESCAPE     "\xe2\x90\x9b" /* U+241B SYMBOL FOR ESCAPE */
+#define ESCAPE_LEN 3
+
+static void escape_byte(struct pm_buf *b, unsigned char c)
+{
+    pm_buf_printf(b, ESCAPE "%02X", c);
+}
+
+static void escape(struct pm_buf *b, const char *raw)
+{
+    bool dots = !strcmp(raw, ".") || !strcmp(raw, "..");
+
+    if (!*raw)
+        pm_buf_str(b, ESCAPE);
+    for (const char *s = raw; *s;) {
+        size_t n = pm_utf8_len(s, 4);
+
+        if (!n || *s == '/' || (dots && s == raw) || !strncmp(s, ESCAPE, ESCAPE_LEN)) {
+            escape_byte(b, (unsigned char)*s);
+            n = 1;
+        } else {
+            pm_buf_add(b, s, n);
+        }
+        s += n;
+    }
+}
+
+/* Where to cut `s` so that at most `max` bytes of whole characters stay. */
+static size_t cut(const char *s, size_t max)
+{
+    size_t len = strlen(s);
+
+    if (len <= max)
+        return len;
+    while (max && ((unsigned char)s[max] & 0xc0) == 0x80)
+        max--;
+    return max;
+}
+
+/* `text` as it is, or cut to make room for `tail`, which is then added. */
+static void fit(const char *text, const char *tail, char out[PM_NAME_MAX + 1])
+{
+    size_t room = PM_NAME_MAX - strlen(tail);
+
+    snprintf(out, PM_NAME_MAX + 1, "%.*s%s", (int)cut(text, room), text, tail);
+}
+
+void pm_name_show(const char *raw, char out[PM_NAME_MAX + 1])
+{
+    PM_AUTO(pm_buf) struct pm_buf b = {0};
+    char                          hex[65];
+    char                          tail[ESCAPE_LEN + 18] = "";
+
+    escape(&b, raw);
+    if (b.failed || b.len > PM_NAME_MAX) {
+        pm_digest_sha256_hex(raw, strlen(raw), hex);
+        snprintf(tail, sizeof(tail), ESCAPE "#%.16s", hex);
+    }
+    fit(b.ptr ? b.ptr : "", tail, out);
+}
+
+void pm_name_show_duplicate(const char *raw, const char *id, char out[PM_NAME_MAX + 1])
+{
+    char first[PM_NAME_MAX + 1];
+    char hex[65];
+    char tail[ESCAPE_LEN + 18];
+
+    pm_name_show(raw, first);
+    pm_digest_sha256_hex(id, strlen(id), hex);
+    snprintf(tail, sizeof(tail), ESCAPE "=%.8s", hex);
+    fit(first, tail, out);
+}
+
+int pm_name_check(const char *name)
+{
+    if (strlen(name) > PM_NAME_MAX)
+        return -ENAMETOOLONG;
+    if (!pm_utf8_valid(name))
+        return -EILSEQ;
+    if (strstr(name, ESCAPE))
+        return -EINVAL;
+    return !fnmatch(".Trash", name, 0) || !fnmatch(".Trash-*", name, 0) ? -EPERM : 0;
+}
+
+static bool matches(const char *const *patterns, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!fnmatch(patterns[i], name, 0))
+            return true;
+    return false;
+}
+
+bool pm_name_is_temporary(const char *name)
+{
+    static const char *const patterns[] = {
+        ".?*.[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]", /* rsync */
+        ".goutputstream-*", "*.part", "*.partial", "*.crdownload", ".~lock.*#",
+        "*.swp", "*.tmp", "*.lock", "tmp_obj_*", "4913",
+    };
+
+    return matches(patterns, PM_COUNT(patterns), name);
+}
+
+bool pm_name_is_litter(const char *name)
+{
+    static const char *const patterns[] = {
+        ".DS_Store", "._*", "Thumbs.db", "desktop.ini", ".directory",
+    };
+
+    return matches(patterns, PM_COUNT(patterns), name);
+}

@@ -1,0 +1,414 @@
+#include "cache/queue.h"
+
+#include "cache/fetch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define OTHER_THREADS 4 /* beside the uploads: folders, removals */
+#define ACTIVE_MAX    64
+#define PAUSE_MIN_MS  1000
+#define PAUSE_MAX_MS  (5 * 60 * 1000)
+
+struct active {
+    int64_t               entry; /* 0: free */
+    uint32_t              account;
+    bool                  upload;
+    int64_t               started_ms;
+    atomic_uint_least64_t sent;
+};
+
+struct waiting {
+    struct waiting   *next;
+    pm_node           node;
+    struct pm_waiter *waiter;
+};
+
+struct pm_queue {
+    pthread_mutex_t lock; /* taken before the database's, never under it; not held while sending */
+    pthread_cond_t  work; /* lock; kicked, an entry ended, or stopping */
+    bool            paused; /* lock; kept in the journal's meta */
+    struct active   active[ACTIVE_MAX]; /* lock; `sent` atomic */
+    unsigned        uploads; /* lock */
+    struct waiting *waiting; /* lock; closes that wait for their upload */
+    pthread_t       threads[ACTIVE_MAX]; /* immutable after open */
+    size_t          nthreads;
+};
+
+void pm_queue_kick(struct pm_cache *c)
+{
+    PM_GUARD(&c->queue->lock);
+    pthread_cond_broadcast(&c->queue->work);
+}
+
+/* --- what a failure means for the entry */
+
+/* What only the user, or a change on the service, can mend. */
+static bool is_final(int err)
+{
+    switch (err) {
+    case -EPERM: case -EFBIG: case -EINVAL: case -ENAMETOOLONG: case -EILSEQ: case -EOPNOTSUPP:
+    case -EROFS: return true;
+    default: return false;
+    }
+}
+
+static int64_t pause_ms(int tries, const struct pm_ctx *ctx)
+{
+    int64_t pause = PAUSE_MIN_MS << (tries < 9 ? tries : 9);
+
+    if (pause > PAUSE_MAX_MS)
+        pause = PAUSE_MAX_MS;
+    if (ctx->retry_ms > pause)
+        pause = ctx->retry_ms;
+    return pause;
+}
+
+/* The entry stays in the journal; unless it was written to meanwhile, it is tried again. */
+static void put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
+                     const struct pm_ctx *ctx)
+{
+    const char      *why = *ctx->why ? ctx->why : strerror(-err);
+    struct pm_jentry e;
+
+    pm_db_begin(c->db);
+    if (!pm_journal_get(c->db, sent->id, &e)) {
+        if (e.state == PM_J_ACTIVE) {
+            e.state = is_final(err) ? PM_J_FAILED : PM_J_READY;
+            e.not_before = err == -ECANCELED ? 0 : pm_wall_ms() + pause_ms(e.tries, ctx);
+        }
+        if (err != -ECANCELED) {
+            e.tries++;
+            pm_journal_error(c->db, e.id, why);
+        }
+        pm_journal_update(c->db, &e);
+    }
+    pm_db_end(c->db, 0);
+    if (err != -ECANCELED)
+        pm_log(is_final(err) ? PM_ERROR : PM_WARN, "entry %lld (%s) try=%d: %s",
+               (long long)sent->id, sent->name, e.tries, why);
+}
+
+/* --- whoever waits for a file to be on the service */
+
+/* 0: all sent; -EINPROGRESS; or the errno of what failed. */
+static int node_state(struct pm_cache *c, pm_node node)
+{
+    struct pm_jentry e;
+    int              err = 0;
+
+    pm_db_begin(c->db);
+    if (!pm_journal_of(c->db, node, PM_OP_PUT, &e))
+        err = e.state == PM_J_FAILED || e.state == PM_J_INTERRUPTED ? -EIO
+              : e.state == PM_J_LOCAL || pm_name_is_temporary(e.name) ? 0
+                                                                      : -EINPROGRESS;
+    pm_db_end(c->db, 0);
+    return err;
+}
+
+int pm_queue_wait(struct pm_cache *c, pm_node node, struct pm_waiter *w)
+{
+    struct waiting *x;
+    int             err = node_state(c, node);
+
+    if (err != -EINPROGRESS)
+        return err;
+    x = malloc(sizeof(*x));
+    if (!x)
+        return -ENOMEM;
+    PM_GUARD(&c->queue->lock);
+    if (c->stopping) {
+        free(x);
+        return -ESHUTDOWN;
+    }
+    *x = (struct waiting){c->queue->waiting, node, w};
+    c->queue->waiting = x;
+    return -EINPROGRESS;
+}
+
+static void wake_waiting(struct pm_cache *c, pm_node node, bool all)
+{
+    struct pm_waiter *woken = NULL;
+
+    pthread_mutex_lock(&c->queue->lock);
+    for (struct waiting **p = &c->queue->waiting; *p;) {
+        struct waiting *x = *p;
+
+        if (!all && x->node != node) {
+            p = &x->next;
+            continue;
+        }
+        *p = x->next;
+        x->waiter->next = woken;
+        woken = x->waiter;
+        free(x);
+    }
+    pthread_mutex_unlock(&c->queue->lock);
+    pm_wake_all(woken, all ? -ESHUTDOWN : 0);
+}
+
+/* --- the threads */
+
+static struct active *free_slot_locked(struct pm_queue *q)
+{
+    for (size_t i = 0; i < ACTIVE_MAX; i++)
+        if (!q->active[i].entry)
+            return &q->active[i];
+    return NULL;
+}
+
+/* Chooses an entry and marks it as being sent. NULL: nothing now; *wake_ms says until when. */
+static struct active *choose_locked(struct pm_cache *c, struct pm_jentry *e, int64_t *wake_ms)
+{
+    struct pm_queue *q = c->queue;
+    struct active   *a = free_slot_locked(q);
+    int              err;
+
+    *wake_ms = PM_J_HELD;
+    if (q->paused || !a)
+        return NULL;
+    pm_db_begin(c->db);
+    err = pm_journal_next(c->db, 0, q->uploads < c->conf->parallel, e, wake_ms);
+    err = pm_db_end(c->db, err);
+    if (err)
+        return NULL;
+    a->entry = e->id;
+    a->account = e->account;
+    a->upload = e->op == PM_OP_PUT;
+    a->started_ms = pm_now_ms();
+    a->sent = 0;
+    q->uploads += a->upload;
+    return a;
+}
+
+static void send_one(struct pm_cache *c, struct pm_jentry *e, struct active *a)
+{
+    struct pm_ctx      ctx = {.prio = PM_BACKGROUND, .cancel = &c->stopping};
+    struct pm_account *account = pm_account_by_id(c, e->account);
+    int                err = account ? pm_send(c, e, &ctx, &a->sent) : -ENXIO;
+
+    if (account)
+        pm_account_report(account, err, ctx.why);
+    if (err)
+        put_back(c, e, err, &ctx);
+    wake_waiting(c, e->node, false);
+}
+
+static void wait_locked(struct pm_queue *q, int64_t wake_ms)
+{
+    if (wake_ms == PM_J_HELD)
+        pthread_cond_wait(&q->work, &q->lock);
+    else
+        pm_cond_wait_until(&q->work, &q->lock, pm_now_ms() + (wake_ms - pm_wall_ms()) + 1);
+}
+
+static void *worker(void *arg)
+{
+    struct pm_cache *c = arg;
+    struct pm_queue *q = c->queue;
+    struct pm_jentry e;
+    int64_t          wake_ms;
+
+    pthread_mutex_lock(&q->lock);
+    while (!c->stopping) {
+        struct active *a = choose_locked(c, &e, &wake_ms);
+
+        if (!a) {
+            wait_locked(q, wake_ms);
+            continue;
+        }
+        pthread_mutex_unlock(&q->lock);
+        send_one(c, &e, a);
+        pthread_mutex_lock(&q->lock);
+        q->uploads -= a->upload;
+        a->entry = 0;
+        pthread_cond_broadcast(&q->work);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return NULL;
+}
+
+bool pm_queue_sent(struct pm_cache *c, int64_t entry, uint64_t *sent, int64_t *started_ms)
+{
+    PM_GUARD(&c->queue->lock);
+    for (size_t i = 0; i < ACTIVE_MAX; i++) {
+        if (c->queue->active[i].entry == entry) {
+            *sent = c->queue->active[i].sent;
+            *started_ms = c->queue->active[i].started_ms;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- pausing */
+
+int pm_queue_pause(struct pm_cache *c, bool paused)
+{
+    int err;
+
+    PM_GUARD(&c->queue->lock);
+    pm_db_begin(c->db);
+    err = pm_db_end(c->db, pm_db_run(c->db,
+                                     "INSERT OR REPLACE INTO j.meta(key, value) VALUES('paused',"
+                                     " ?1)",
+                                     "i", (int64_t)paused));
+    if (err)
+        return err;
+    c->queue->paused = paused;
+    pthread_cond_broadcast(&c->queue->work);
+    return 0;
+}
+
+bool pm_queue_paused(struct pm_cache *c)
+{
+    PM_GUARD(&c->queue->lock);
+    return c->queue->paused;
+}
+
+/* --- opening and ending */
+
+int pm_queue_open(struct pm_cache *c)
+{
+    struct pm_queue *q = calloc(1, sizeof(*q));
+    size_t           want = c->conf->parallel + OTHER_THREADS;
+    int              err;
+
+    if (!q)
+        return -ENOMEM;
+    c->queue = q;
+    pthread_mutex_init(&q->lock, NULL);
+    pm_cond_init(&q->work);
+    pm_db_begin(c->db);
+    q->paused = pm_db_int(c->db, 0, "SELECT value FROM j.meta WHERE key='paused'", "") != 0;
+    err = pm_db_end(c->db, pm_journal_restart(c->db));
+    if (want > ACTIVE_MAX)
+        want = ACTIVE_MAX;
+    for (size_t i = 0; i < want && !err; i++) {
+        err = pm_thread_start(&q->threads[i], "pm-queue", worker, c);
+        q->nthreads += !err;
+    }
+    return err;
+}
+
+void pm_queue_stop(struct pm_cache *c)
+{
+    if (!c->queue)
+        return;
+    pm_queue_kick(c);
+    for (size_t i = 0; i < c->queue->nthreads; i++)
+        pthread_join(c->queue->threads[i], NULL);
+    c->queue->nthreads = 0;
+    wake_waiting(c, 0, true);
+}
+
+void pm_queue_close(struct pm_cache *c)
+{
+    if (!c->queue)
+        return;
+    pthread_cond_destroy(&c->queue->work);
+    pthread_mutex_destroy(&c->queue->lock);
+    free(c->queue);
+    c->queue = NULL;
+}
+
+/* --- sync */
+
+/* Makes what is at or below `node` due now. What failed once keeps its pauses but the first time. */
+static void make_due(struct pm_cache *c, pm_node node, bool first)
+{
+    pm_db_begin(c->db);
+    if (node <= PM_NODE_ROOT) {
+        pm_db_run(c->db,
+                  "UPDATE j.entry SET not_before=0 WHERE state=2 AND not_before<>?1 AND"
+                  " not_before<>0 AND (?2 OR tries=0)",
+                  "ii", PM_J_HELD, (int64_t)first);
+    } else {
+        struct sqlite3_stmt *st = pm_db_query(
+            c->db,
+            "SELECT id, node, parent FROM j.entry WHERE state=2 AND not_before<>?1 AND"
+            " not_before<>0 AND (?2 OR tries=0)",
+            "ii", PM_J_HELD, (int64_t)first);
+
+        while (pm_db_row(c->db, st)) {
+            int64_t id = pm_col_int(st, 0);
+
+            if (pm_shown_below(c->db, (pm_node)pm_col_int(st, 1), node) ||
+                pm_shown_below(c->db, (pm_node)pm_col_int(st, 2), node))
+                pm_db_run(c->db, "UPDATE j.entry SET not_before=0 WHERE id=?1", "i", id);
+        }
+    }
+    pm_db_end(c->db, 0);
+    pm_queue_kick(c);
+}
+
+struct left {
+    uint64_t entries, bytes, stuck; /* stuck: failed, interrupted, or tried without success */
+};
+
+static struct left count_left(struct pm_cache *c, pm_node node, struct pm_buf *list)
+{
+    struct left          left = {0};
+    struct sqlite3_stmt *st;
+
+    pm_db_begin(c->db);
+    st = pm_db_query(c->db,
+                     "SELECT node, parent, size, state, error, name, op FROM j.entry WHERE state<>5"
+                     " ORDER BY id",
+                     "");
+    while (pm_db_row(c->db, st)) {
+        enum pm_jstate state = (enum pm_jstate)pm_col_int(st, 3);
+
+        if (node > PM_NODE_ROOT && !pm_shown_below(c->db, (pm_node)pm_col_int(st, 0), node) &&
+            !pm_shown_below(c->db, (pm_node)pm_col_int(st, 1), node))
+            continue;
+        left.entries++;
+        left.bytes += (uint64_t)pm_col_int(st, 2);
+        left.stuck += state == PM_J_FAILED || state == PM_J_INTERRUPTED;
+        if (list && list->len < 16384) {
+            PM_AUTO(free) char *folder = pm_shown_path(c->db, (pm_node)pm_col_int(st, 1));
+
+            pm_buf_printf(list, "%s/%s: %s\n", folder ? folder : "?", pm_col_text(st, 5),
+                          state == PM_J_OPEN ? "open for writing"
+                          : pm_col_null(st, 4) ? "waiting"
+                                               : pm_col_text(st, 4));
+        }
+    }
+    pm_db_end(c->db, 0);
+    return left;
+}
+
+int pm_queue_sync(struct pm_cache *c, pm_node node, int64_t timeout_ms,
+                  bool (*progress)(void *arg, const char *line), void *arg, struct pm_buf *out)
+{
+    int64_t     until = timeout_ms < 0 ? INT64_MAX : pm_now_ms() + timeout_ms;
+    int64_t     said = 0;
+    bool        first = true;
+    struct left left;
+    char        line[128];
+
+    for (;;) {
+        make_due(c, node, first);
+        first = false;
+        left = count_left(c, node, NULL);
+        if (!left.entries)
+            return 0;
+        if (left.entries == left.stuck)
+            break;
+        if (pm_now_ms() - said >= 500) {
+            said = pm_now_ms();
+            snprintf(line, sizeof(line), "%llu left, %.1f MB", (unsigned long long)left.entries,
+                     (double)left.bytes / 1e6);
+            if (progress && !progress(arg, line))
+                return -EINTR;
+        }
+        if (pm_now_ms() >= until || c->stopping)
+            break;
+        pthread_mutex_lock(&c->queue->lock);
+        pm_cond_wait_until(&c->queue->work, &c->queue->lock, pm_now_ms() + 250);
+        pthread_mutex_unlock(&c->queue->lock);
+    }
+    count_left(c, node, out);
+    return left.entries == left.stuck ? -EIO : c->stopping ? -EINTR : -ETIMEDOUT;
+}

@@ -1,0 +1,24 @@
+/* queue.h: the threads that carry the journal out. */
+#ifndef PM_CACHE_QUEUE_H
+#define PM_CACHE_QUEUE_H
+
+#include "cache/journal.h"
+#include "cache/state.h"
+
+int  pm_queue_open(struct pm_cache *c);
+/* Running transfers are cancelled, threads joined; whoever waits is woken with -ESHUTDOWN. */
+void pm_queue_stop(struct pm_cache *c);
+void pm_queue_close(struct pm_cache *c);
+/* Something may be sent now, or earlier than before. No lock may be held. */
+void pm_queue_kick(struct pm_cache *c);
+/* Has the service what this node holds? 0, -EINPROGRESS with `w`, or why it failed. */
+int  pm_queue_wait(struct pm_cache *c, pm_node node, struct pm_waiter *w);
+/* How much of an entry that is being sent has gone; false: it is not. */
+bool pm_queue_sent(struct pm_cache *c, int64_t entry, uint64_t *sent, int64_t *started_ms);
+
+/* send.c: carries one entry out. 0: finished and folded into the index. -ECANCELED: a write came,
+ * or the drive stops. Other errno: as is. `sent` counts bytes for display. */
+int pm_send(struct pm_cache *c, struct pm_jentry *e, struct pm_ctx *ctx,
+            atomic_uint_least64_t *sent);
+
+#endif

@@ -1,0 +1,68 @@
+/* state.h: what the cache is made of. Only for cache/. */
+#ifndef PM_CACHE_STATE_H
+#define PM_CACHE_STATE_H
+
+#include "cache/bounce.h"
+#include "cache/cache.h"
+#include "cache/db.h"
+#include "cache/pool.h"
+#include "cache/store.h"
+
+struct pm_lists;
+struct pm_queue;
+
+/* One account of the configuration. Its id is its row in the index: state belongs to (type,
+ * endpoint, identity), never to a name. */
+struct pm_account {
+    uint32_t                      id; /* immutable */
+    const struct pm_account_conf *conf; /* immutable; borrowed */
+    struct pm_backend            *backend; /* immutable */
+    pthread_mutex_t               lock; /* leaf */
+    char                          error[256]; /* lock; why the last call failed; "" */
+    int64_t                       retry_ms; /* lock; pm_now_ms(); the queue waits until then */
+};
+
+struct pm_cache {
+    const struct pm_conf  *conf; /* all immutable after pm_cache_open */
+    struct pm_cache_events events;
+    int                    lockfd; /* held by flock while the daemon serves */
+    struct pm_db          *db;
+    struct pm_net         *net;
+    struct pm_pool        *pool;
+    struct pm_store       *store;
+    struct pm_bounce      *bounce;
+    struct pm_lists       *lists;
+    struct pm_queue       *queue;
+    struct pm_account     *accounts;
+    size_t                 naccounts;
+    pthread_t              keeper; /* housekeeping, once a second */
+    pthread_mutex_t        keeper_lock;
+    pthread_cond_t         keeper_cond; /* keeper_lock; stopping was set */
+    bool                   has_keeper;
+    atomic_bool            stopping;
+};
+
+/* account.c */
+int                pm_accounts_open(struct pm_cache *c, char *why, size_t why_len);
+void               pm_accounts_close(struct pm_cache *c);
+struct pm_account *pm_account_by_id(struct pm_cache *c, uint32_t id); /* NULL: not configured */
+/* Notes how a call to the service ended, for status. */
+void pm_account_report(struct pm_account *a, int err, const char *why);
+
+/* Tells the mount; no lock may be held. */
+static inline void pm_tell_entry(struct pm_cache *c, pm_node parent, const char *name)
+{
+    if (c->events.entry_changed)
+        c->events.entry_changed(c->events.arg, parent, name);
+}
+
+static inline void pm_tell_node(struct pm_cache *c, pm_node node, bool content)
+{
+    if (c->events.node_changed)
+        c->events.node_changed(c->events.arg, node, content);
+}
+
+/* Wakes a chain of waiters that no list holds any more. */
+void pm_wake_all(struct pm_waiter *first, int err);
+
+#endif

@@ -1,0 +1,591 @@
+#include "cache/store.h"
+
+#include "cache/fetch.h"
+#include "cache/journal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#define BUCKETS     1024
+#define EVICT_BATCH 16
+
+struct pm_store {
+    const struct pm_conf *conf;
+    struct pm_db         *db;
+    int                   dirfd; /* immutable: DIR/data */
+    /* Held across opening local files, so that a content exists once; never across the network. */
+    pthread_mutex_t    lock;
+    struct pm_content *bucket[BUCKETS]; /* lock */
+    atomic_uint_least64_t used; /* bytes on disk of all contents */
+};
+
+static struct pm_content **bucket_of(struct pm_store *s, pm_node node)
+{
+    return &s->bucket[node % BUCKETS];
+}
+
+static struct pm_content *find_locked(struct pm_store *s, pm_node node)
+{
+    struct pm_content *c = *bucket_of(s, node);
+
+    while (c && c->node != node)
+        c = c->next;
+    return c;
+}
+
+static void unhash_locked(struct pm_store *s, struct pm_content *c)
+{
+    for (struct pm_content **p = bucket_of(s, c->node); *p; p = &(*p)->next) {
+        if (*p == c) {
+            *p = c->next;
+            return;
+        }
+    }
+}
+
+/* --- the store */
+
+int pm_store_open(const struct pm_conf *conf, struct pm_db *db, struct pm_store **out)
+{
+    PM_AUTO(free) char *path = pm_asprintf("%s/data", conf->cache_dir);
+    struct pm_store    *s = calloc(1, sizeof(*s));
+    char                sub[3];
+
+    if (!s || !path) {
+        free(s);
+        return -ENOMEM;
+    }
+    s->conf = conf;
+    s->db = db;
+    pthread_mutex_init(&s->lock, NULL);
+    if ((mkdir(path, 0700) && errno != EEXIST) ||
+        (s->dirfd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC)) < 0) {
+        int err = -errno;
+
+        free(s);
+        return err;
+    }
+    for (unsigned i = 0; i < 256; i++) {
+        snprintf(sub, sizeof(sub), "%02x", i);
+        mkdirat(s->dirfd, sub, 0700);
+    }
+    pm_db_begin(db);
+    s->used = (uint64_t)pm_db_int(db, 0, "SELECT sum(bytes) FROM content", "");
+    *out = s;
+    return pm_db_end(db, 0);
+}
+
+void pm_store_close(struct pm_store *s)
+{
+    if (!s)
+        return;
+    close(s->dirfd);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+int pm_store_dirfd(const struct pm_store *s)
+{
+    return s->dirfd;
+}
+
+struct pm_db *pm_store_db(const struct pm_store *s)
+{
+    return s->db;
+}
+
+static void file_name(int64_t id, char out[32])
+{
+    snprintf(out, 32, "%02x/%lld", (unsigned)(id & 0xff), (long long)id);
+}
+
+int pm_store_reopen(struct pm_store *s, int64_t id)
+{
+    char name[32];
+    int  fd;
+
+    file_name(id, name);
+    fd = openat(s->dirfd, name, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+/* --- getting a content */
+
+/* What its row says, or a new row for what the node serves. */
+struct found {
+    struct pm_row    row;
+    int64_t          id;
+    uint64_t         size; /* of the base */
+    struct pm_ranges present;
+    bool             fresh;
+    int64_t          old; /* a row that was dropped; 0: none */
+};
+
+static int load_ranges(struct pm_db *db, struct found *f)
+{
+    struct sqlite3_stmt *st =
+        pm_db_query(db, "SELECT off, end FROM j.dirty WHERE content=?1", "i", f->id);
+    int err = 0;
+
+    while (!err && pm_db_row(db, st)) {
+        err = pm_ranges_add(&f->present, (uint64_t)pm_col_int(st, 0), (uint64_t)pm_col_int(st, 1));
+        if (err)
+            pm_db_reset(st);
+    }
+    return err ? err : pm_ranges_add(&f->present, f->size, PM_RANGE_MAX);
+}
+
+static int load_row(struct pm_db *db, struct found *f, char *version, char *validator)
+{
+    struct sqlite3_stmt *st = pm_db_query(
+        db, "SELECT id, size, present, version, validator FROM content WHERE node=?1", "i",
+        (int64_t)f->row.id);
+    size_t      len;
+    const void *blob;
+
+    if (!pm_db_row(db, st))
+        return -ENOENT;
+    f->id = pm_col_int(st, 0);
+    f->size = (uint64_t)pm_col_int(st, 1);
+    blob = pm_col_blob(st, 2, &len);
+    if (pm_ranges_load(&f->present, blob, len))
+        f->present.n = 0;
+    pm_col_copy(st, 3, version, PM_NAME_MAX + 1);
+    pm_col_copy(st, 4, validator, PM_NAME_MAX + 1);
+    pm_db_reset(st);
+    return 0;
+}
+
+/* Finds or makes the row of the node's content. */
+static int find_or_make_row(struct pm_db *db, pm_node node, struct found *f, char *version,
+                            char *validator)
+{
+    struct pm_jentry unsent;
+    int              err = pm_node_get(db, node, &f->row);
+
+    if (err)
+        return err;
+    if (f->row.kind == PM_FOLDER)
+        return -EISDIR;
+    err = load_row(db, f, version, validator);
+    if (!err && strcmp(version, f->row.version) &&
+        pm_journal_of(db, node, PM_OP_PUT, &unsent) == -ENOENT) {
+        err = pm_content_delete_row(db, f->id); /* what is left of an older version */
+        f->old = f->id;
+        if (!err)
+            err = -ENOENT;
+    }
+    if (err == -ENOENT) {
+        f->fresh = true;
+        f->present.n = 0;
+        validator[0] = 0;
+        f->size = f->row.size == PM_SIZE_UNKNOWN ? 0 : f->row.size;
+        snprintf(version, PM_NAME_MAX + 1, "%s", f->row.version);
+        err = pm_db_run(db,
+                        "INSERT INTO content(node, version, size, used) VALUES(?1, ?2, ?3, ?4)",
+                        "isii", (int64_t)node, version, (int64_t)f->size, pm_wall_ms());
+        f->id = pm_db_last_id(db);
+    }
+    return err ? err : load_ranges(db, f);
+}
+
+static int open_file(struct pm_store *s, const struct found *f, struct pm_content *c)
+{
+    char        name[32];
+    struct stat st;
+
+    file_name(f->id, name);
+    c->fd = openat(s->dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | (f->fresh ? O_TRUNC : 0), 0600);
+    if (c->fd < 0)
+        return -errno;
+    if (f->fresh && ftruncate(c->fd, (off_t)f->size))
+        return -errno;
+    if (fstat(c->fd, &st))
+        return -errno;
+    c->size = (uint64_t)st.st_size;
+    c->bytes = f->fresh ? 0 : (uint64_t)st.st_blocks * 512;
+    return 0;
+}
+
+static void delete_open(struct pm_content *c);
+
+static void destroy(struct pm_content *c)
+{
+    assert(!c->transfers && !c->waiters);
+    if (c->fd >= 0)
+        close(c->fd);
+    pm_source_close(c->source);
+    pm_ranges_free(&c->present);
+    pm_ranges_free(&c->doubtful);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}
+
+static int load_locked(struct pm_store *s, pm_node node, struct pm_content **out)
+{
+    struct found       f = {0};
+    struct pm_content *c = calloc(1, sizeof(*c));
+    int                err;
+
+    if (!c)
+        return -ENOMEM;
+    pthread_mutex_init(&c->lock, NULL);
+    c->fd = -1;
+    pm_db_begin(s->db);
+    err = pm_db_end(s->db, find_or_make_row(s->db, node, &f, c->version, c->validator));
+    if (!err && f.old)
+        pm_content_unlink(s, f.old);
+    if (!err)
+        err = open_file(s, &f, c);
+    c->present = f.present;
+    if (err) {
+        destroy(c);
+        return err;
+    }
+    c->store = s;
+    c->id = f.id;
+    c->node = node;
+    c->base_end = f.size;
+    c->refs = 1;
+    c->next = *bucket_of(s, node);
+    *bucket_of(s, node) = c;
+    *out = c;
+    return 0;
+}
+
+int pm_content_get(struct pm_store *s, pm_node node, struct pm_content **out)
+{
+    PM_GUARD(&s->lock);
+    struct pm_content *c = find_locked(s, node);
+
+    if (!c)
+        return load_locked(s, node, out);
+    c->refs++;
+    *out = c;
+    return 0;
+}
+
+struct pm_content *pm_content_peek(struct pm_store *s, pm_node node)
+{
+    PM_GUARD(&s->lock);
+    struct pm_content *c = find_locked(s, node);
+
+    if (c)
+        c->refs++;
+    return c;
+}
+
+void pm_content_ref(struct pm_content *c)
+{
+    c->refs++;
+}
+
+void pm_content_put(struct pm_content *c)
+{
+    struct pm_store *s = c->store;
+    int              refs = c->refs;
+
+    while (refs > 1)
+        if (atomic_compare_exchange_weak(&c->refs, &refs, refs - 1))
+            return;
+    pthread_mutex_lock(&s->lock);
+    if (--c->refs > 0) {
+        pthread_mutex_unlock(&s->lock);
+        return;
+    }
+    if (c->superseded)
+        delete_open(c);
+    pm_content_save(c);
+    unhash_locked(s, c);
+    pthread_mutex_unlock(&s->lock);
+    destroy(c);
+}
+
+/* --- what is present */
+
+bool pm_content_whole_locked(const struct pm_content *c)
+{
+    return c->present.n == 1 && c->present.r[0].off == 0;
+}
+
+int pm_content_landed_locked(struct pm_content *c, uint64_t off, uint64_t end)
+{
+    uint64_t before = pm_ranges_count(&c->present, off, end);
+
+    if (pm_ranges_add(&c->present, off, end))
+        return -ENOMEM;
+    c->changed = true;
+    if (!c->gone) {
+        c->bytes += end - off - before;
+        c->store->used += end - off - before;
+    }
+    return 0;
+}
+
+void pm_content_count_locked(struct pm_content *c)
+{
+    struct stat st;
+    uint64_t    bytes;
+
+    c->uncounted = 0;
+    if (c->gone || fstat(c->fd, &st))
+        return;
+    bytes = (uint64_t)st.st_blocks * 512;
+    c->store->used += bytes - c->bytes;
+    c->bytes = bytes;
+    c->changed = true;
+}
+
+void pm_content_save(struct pm_content *c)
+{
+    struct pm_db       *db = c->store->db;
+    PM_AUTO(free) void *blob = NULL;
+    int64_t             len;
+
+    PM_GUARD(&c->lock);
+    if (!c->changed || c->gone)
+        return;
+    pm_content_count_locked(c);
+    len = pm_ranges_save(&c->present, &blob);
+    if (len < 0)
+        return;
+    pm_db_begin(db);
+    pm_db_run(db,
+              "UPDATE content SET present=?2, bytes=?3, used=?4, validator=?5, version=?6"
+              " WHERE id=?1",
+              "ibiiss", c->id, blob, (size_t)len, (int64_t)c->bytes, pm_wall_ms(), c->validator,
+              c->version);
+    if (!pm_db_end(db, 0))
+        c->changed = false;
+}
+
+int pm_content_delete_row(struct pm_db *db, int64_t id)
+{
+    pm_db_run(db, "DELETE FROM j.dirty WHERE content=?1", "i", id);
+    return pm_db_run(db, "DELETE FROM content WHERE id=?1", "i", id);
+}
+
+void pm_content_unlink(struct pm_store *s, int64_t id)
+{
+    char name[32];
+
+    file_name(id, name);
+    if (unlinkat(s->dirfd, name, 0) && errno != ENOENT)
+        pm_log(PM_WARN, "cache file %s: %s", name, strerror(errno));
+}
+
+/* Row and file go; whoever has it open keeps the descriptor. */
+static void delete_open(struct pm_content *c)
+{
+    struct pm_store *s = c->store;
+
+    if (c->gone)
+        return;
+    pm_db_begin(s->db);
+    if (pm_db_end(s->db, pm_content_delete_row(s->db, c->id)))
+        return;
+    pm_content_unlink(s, c->id);
+    s->used -= c->bytes;
+    c->gone = true;
+}
+
+static void delete_closed(struct pm_store *s, pm_node node)
+{
+    int64_t id;
+    int64_t bytes;
+
+    pm_db_begin(s->db);
+    id = pm_db_int(s->db, 0, "SELECT id FROM content WHERE node=?1", "i", (int64_t)node);
+    bytes = pm_db_int(s->db, 0, "SELECT bytes FROM content WHERE node=?1", "i", (int64_t)node);
+    if (pm_db_end(s->db, id ? pm_content_delete_row(s->db, id) : 0) || !id)
+        return;
+    pm_content_unlink(s, id);
+    s->used -= (uint64_t)bytes;
+}
+
+/* Makes the content unreachable for later opens. Readers of an incomplete one get -ESTALE. */
+static void detach_locked(struct pm_store *s, struct pm_content *c, bool stale)
+{
+    PM_GUARD(&c->lock);
+    c->stale = stale;
+    delete_open(c);
+    unhash_locked(s, c);
+}
+
+static bool in_journal(struct pm_store *s, pm_node node)
+{
+    bool unsent;
+
+    pm_db_begin(s->db);
+    unsent = pm_db_int(s->db, 0, "SELECT 1 FROM j.entry WHERE node=?1 AND op=1", "i",
+                       (int64_t)node) != 0;
+    pm_db_end(s->db, 0);
+    return unsent;
+}
+
+void pm_store_superseded(struct pm_store *s, pm_node node)
+{
+    PM_GUARD(&s->lock);
+    struct pm_content *c = find_locked(s, node);
+    bool               keep;
+
+    if (in_journal(s, node))
+        return;
+    if (!c) {
+        delete_closed(s, node);
+        return;
+    }
+    pthread_mutex_lock(&c->lock);
+    keep = pm_content_whole_locked(c) && c->handles;
+    c->superseded = keep;
+    pthread_mutex_unlock(&c->lock);
+    if (!keep)
+        detach_locked(s, c, true);
+}
+
+void pm_store_adopt(struct pm_store *s, pm_node node, const char *version)
+{
+    PM_GUARD(&s->lock);
+    struct pm_content *c = find_locked(s, node);
+
+    pm_db_begin(s->db);
+    pm_db_run(s->db, "UPDATE content SET version=?2 WHERE node=?1", "is", (int64_t)node, version);
+    pm_db_end(s->db, 0);
+    if (!c)
+        return;
+    pthread_mutex_lock(&c->lock);
+    snprintf(c->version, sizeof(c->version), "%s", version);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void pm_store_drop(struct pm_store *s, pm_node node)
+{
+    PM_GUARD(&s->lock);
+    struct pm_content *c = find_locked(s, node);
+
+    if (!c) {
+        delete_closed(s, node);
+        return;
+    }
+    pthread_mutex_lock(&c->lock);
+    c->nowhere = true;
+    delete_open(c);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* --- space */
+
+struct victim {
+    pm_node  node;
+    uint64_t bytes;
+};
+
+/* Sent contents, least recently used first. The service can give them back. */
+static size_t victims(struct pm_store *s, struct victim v[EVICT_BATCH], int64_t after[2])
+{
+    struct sqlite3_stmt *st;
+    size_t               n = 0;
+
+    pm_db_begin(s->db);
+    st = pm_db_query(s->db,
+                     "SELECT node, bytes, used, id FROM content c WHERE (used, id)>(?1, ?2) AND NOT"
+                     " EXISTS (SELECT 1 FROM j.entry e WHERE e.node=c.node AND e.op=1)"
+                     " AND EXISTS (SELECT 1 FROM node n WHERE n.id=c.node AND n.parent IS NOT NULL)"
+                     " ORDER BY used, id LIMIT 16",
+                     "ii", after[0], after[1]);
+    while (pm_db_row(s->db, st)) {
+        v[n].node = (pm_node)pm_col_int(st, 0);
+        v[n++].bytes = (uint64_t)pm_col_int(st, 1);
+        after[0] = pm_col_int(st, 2);
+        after[1] = pm_col_int(st, 3);
+    }
+    pm_db_end(s->db, 0);
+    return n;
+}
+
+static uint64_t disk_free(const struct pm_store *s)
+{
+    struct statvfs v;
+
+    return fstatvfs(s->dirfd, &v) ? 0 : (uint64_t)v.f_bavail * v.f_frsize;
+}
+
+static bool fits(struct pm_store *s, uint64_t bytes, bool bounded)
+{
+    if (bounded && s->used + bytes > s->conf->max_size)
+        return false;
+    return disk_free(s) >= s->conf->min_free + bytes;
+}
+
+/* Evicts until `bytes` more fit. Nobody can open a victim meanwhile: opening takes the lock. */
+static bool make_room(struct pm_store *s, uint64_t bytes, bool bounded)
+{
+    struct victim v[EVICT_BATCH];
+    int64_t       after[2] = {-1, 0};
+    size_t        n;
+
+    if (fits(s, bytes, bounded))
+        return true;
+    PM_GUARD(&s->lock);
+    while ((n = victims(s, v, after)) > 0) {
+        for (size_t i = 0; i < n; i++) {
+            if (find_locked(s, v[i].node))
+                continue;
+            delete_closed(s, v[i].node);
+            if (fits(s, bytes, bounded))
+                return true;
+        }
+    }
+    return false;
+}
+
+bool pm_store_reserve(struct pm_store *s, uint64_t bytes)
+{
+    return make_room(s, bytes, true);
+}
+
+int pm_store_room(struct pm_store *s, uint64_t bytes)
+{
+    return make_room(s, bytes, false) ? 0 : -ENOSPC;
+}
+
+void pm_store_usage(struct pm_store *s, uint64_t *used, uint64_t *evictable)
+{
+    *used = s->used;
+    pm_db_begin(s->db);
+    *evictable = (uint64_t)pm_db_int(s->db, 0,
+                                     "SELECT sum(bytes) FROM content c WHERE NOT EXISTS"
+                                     " (SELECT 1 FROM j.entry e WHERE e.node=c.node AND e.op=1)",
+                                     "");
+    pm_db_end(s->db, 0);
+}
+
+void pm_store_tick(struct pm_store *s)
+{
+    for (size_t i = 0; i < BUCKETS; i++) {
+        struct pm_content *c;
+
+        pthread_mutex_lock(&s->lock);
+        for (c = s->bucket[i]; c; c = c->next)
+            pm_content_save(c);
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+void pm_store_cancel_all(struct pm_store *s)
+{
+    PM_GUARD(&s->lock);
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct pm_content *c = s->bucket[i]; c; c = c->next) {
+            c->cancel_upload = true;
+            pthread_mutex_lock(&c->lock);
+            pm_fetch_cancel_locked(c);
+            pthread_mutex_unlock(&c->lock);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+/* store.h: the contents held here: one sparse file each, and what of it is there.
+ *
+ * A content is what one node's object holds at one version, or what was written here and is not
+ * sent yet. Of a content that came from a service, `present` says which bytes are in the file;
+ * everything from the base's end on is always present (what lies there was written here). A block
+ * is marked present only after its bytes are in the file. No hole is punched under anyone:
+ * eviction takes whole contents that nobody has open.
+ *
+ * Lock order: store.lock -> content.lock -> the database's. */
+#ifndef PM_CACHE_STORE_H
+#define PM_CACHE_STORE_H
+
+#include "cache/node.h"
+#include "cache/range.h"
+
+#include <stdatomic.h>
+
+struct pm_store;
+struct pm_transfer;
+
+struct pm_content {
+    struct pm_store   *store; /* immutable */
+    struct pm_content *next; /* store.lock; hash chain */
+    int64_t            id; /* immutable; its row, its file's name */
+    pm_node            node; /* immutable */
+    int                fd; /* immutable */
+    uint64_t           base_end; /* immutable: size of the base it is fetched from; 0: none */
+    char               version[PM_NAME_MAX + 1]; /* lock */
+    atomic_int         refs; /* the last one is given back under store.lock */
+
+    /* Held across local file I/O while the content is not whole, never across the network. */
+    pthread_mutex_t     lock;
+    struct pm_ranges    present; /* lock */
+    struct pm_ranges    doubtful; /* lock; present, but the version was not checked since */
+    uint64_t            size; /* lock; the file's size */
+    uint64_t            bytes; /* lock; counted in store.used */
+    uint64_t            uncounted; /* lock; written since bytes was measured */
+    int64_t             mtime_ns; /* lock; last write or utimes here; 0: none */
+    int64_t             gen; /* lock; grows with every write */
+    int                 handles; /* lock; open files */
+    int                 writers; /* lock; open files that may write */
+    bool                marked; /* lock; the journal knows that it is being written to */
+    bool                nowhere; /* lock; its name is gone: writes are not journalled */
+    bool                stale; /* lock; incomplete, and the service has another version */
+    bool                superseded; /* lock; whole and open, goes when the last closes it */
+    bool                gone; /* lock; row and file are deleted, the descriptor lives on */
+    bool                changed; /* lock; `present` is not in the row yet */
+    bool                in_order; /* lock; the service ignores ranges */
+    bool                bouncing; /* lock; the store had no room for what came last */
+    char                validator[PM_NAME_MAX + 1]; /* lock; of the first answer; "": none yet */
+    struct pm_transfer *transfers; /* lock; running (fetch.c) */
+    unsigned            ntransfers; /* lock */
+    struct pm_waiter   *waiters; /* lock; readers (fetch.c) */
+    struct pm_source   *source; /* lock; made at the first fetch, lives as long as the content */
+    atomic_bool         cancel_upload; /* a write came: the queue starts over */
+};
+
+/* Opens the folder `dir`/data. 0 or -errno. */
+int  pm_store_open(const struct pm_conf *conf, struct pm_db *db, struct pm_store **out);
+void pm_store_close(struct pm_store *s);
+
+/* The content the node serves, made empty if there is none (row and file). Owned reference.
+ * -ENOENT: no such node; -EISDIR; other errno of the disk. */
+int pm_content_get(struct pm_store *s, pm_node node, struct pm_content **out);
+/* Only if it is in memory (somebody uses it); else NULL. Owned reference. */
+struct pm_content *pm_content_peek(struct pm_store *s, pm_node node);
+void               pm_content_ref(struct pm_content *c);
+void               pm_content_put(struct pm_content *c);
+
+bool pm_content_whole_locked(const struct pm_content *c);
+/* Writes what is present to the row, if it changed. */
+void pm_content_save(struct pm_content *c);
+/* Adds [off, end) to what is present and of the disk. Called with the lock. */
+int  pm_content_landed_locked(struct pm_content *c, uint64_t off, uint64_t end);
+/* Measures the file and corrects store.used. Called with the lock. */
+void pm_content_count_locked(struct pm_content *c);
+/* In a transaction: row gone (the caller unlinks by pm_content_unlink after the commit). */
+int  pm_content_delete_row(struct pm_db *db, int64_t id);
+void pm_content_unlink(struct pm_store *s, int64_t id);
+
+/* The service has another version of the node's object: a content that is unsent stays; whole and
+ * open it serves until closed; else it is dropped, and whoever reads it gets -ESTALE. */
+void pm_store_superseded(struct pm_store *s, pm_node node);
+/* The same bytes have a new version name. */
+void pm_store_adopt(struct pm_store *s, pm_node node, const char *version);
+/* Drops the content of a node that is gone, or sent and unwanted; the file goes when closed. */
+void pm_store_drop(struct pm_store *s, pm_node node);
+
+/* Every upload and every transfer that runs ends soon with -ECANCELED. */
+void pm_store_cancel_all(struct pm_store *s);
+
+/* May `bytes` more be kept? Evicts closed, sent contents, least recently used first. */
+bool pm_store_reserve(struct pm_store *s, uint64_t bytes);
+/* 0 if the disk has room for `bytes` of unsent work above min_free (after eviction), or -ENOSPC. */
+int  pm_store_room(struct pm_store *s, uint64_t bytes);
+/* Bytes used by contents, and how much of that could be evicted. */
+void pm_store_usage(struct pm_store *s, uint64_t *used, uint64_t *evictable);
+int  pm_store_dirfd(const struct pm_store *s);
+/* Saves what changed; from the housekeeping thread. */
+void pm_store_tick(struct pm_store *s);
+struct pm_db *pm_store_db(const struct pm_store *s);
+
+/* A read-only descriptor of the content's file, by its id; the caller closes it. */
+int pm_store_reopen(struct pm_store *s, int64_t id);
+
+#endif

@@ -1,0 +1,206 @@
+/* Open files. */
+#include "fs/ops.h"
+
+#include "fs/special.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+static struct pm_handle *handle_of(const struct fuse_file_info *fi)
+{
+    return (struct pm_handle *)(uintptr_t)fi->fh;
+}
+
+int pm_ops_open_handle(struct pm_mount *m, pm_node node, struct pm_file *file,
+                       struct fuse_file_info *fi)
+{
+    struct pm_attr    attr = { .content = 0 };
+    struct pm_handle *h = pm_handle_new(&m->handles, node, file);
+
+    if (!h)
+        return -ENOMEM;
+    (void)pm_tree_getattr(m->cache, node, &attr); /* failed: nothing is kept */
+    fi->fh = (uintptr_t)h;
+    fi->keep_cache = pm_inode_open_file(m->inodes, node, attr.content);
+    fi->direct_io = !attr.described; /* of unknown size: until a read says that it ends */
+    fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
+    return 0;
+}
+
+void pm_ops_close_handle(struct pm_mount *m, const struct fuse_file_info *fi)
+{
+    struct pm_handle *h = handle_of(fi);
+
+    if (h->file)
+        pm_inode_close_file(m->inodes, h->node);
+    pm_handle_free(&m->handles, h);
+}
+
+void pm_ops_lose_handle(struct pm_mount *m, const struct fuse_file_info *fi)
+{
+    pm_inode_unserve(m->inodes, handle_of(fi)->node);
+    pm_ops_close_handle(m, fi);
+}
+
+void pm_ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct pm_mount *m = pm_ops_mount(req);
+    struct pm_file  *file = NULL;
+    int              err;
+
+    if (pm_special_is(ino)) {
+        pm_special_open(m, req, ino, fi);
+        return;
+    }
+    err = pm_file_open(m->cache, ino, fi->flags & (O_ACCMODE | O_TRUNC), &file);
+    if (!err)
+        err = pm_ops_open_handle(m, ino, file, fi);
+    if (err)
+        pm_ops_reply(req, err);
+    else if (fuse_reply_open(req, fi) != 0)
+        pm_ops_lose_handle(m, fi);
+}
+
+void pm_ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)ino;
+    pm_ops_close_handle(pm_ops_mount(req), fi);
+    pm_ops_reply(req, 0);
+}
+
+/* --- read ------------------------------------------------------------------------------------ */
+
+struct reading {
+    struct pm_pending p;
+    struct pm_mount  *m;
+    struct pm_file   *file; /* open until answered: the kernel releases after */
+    size_t            size;
+    uint64_t          off;
+    void             *buf; /* only between a successful attempt and its answer */
+};
+
+static ssize_t attempt_read(struct pm_pending *p)
+{
+    struct reading *r = container_of(p, struct reading, p);
+    void           *buf = pm_iobuf_take(&r->m->bufs, r->size);
+    ssize_t         n = -ENOMEM;
+
+    if (buf)
+        n = pm_file_read(r->file, buf, r->size, r->off, &p->waiter);
+    if (n >= 0)
+        r->buf = buf;
+    else
+        pm_iobuf_give(&r->m->bufs, buf, r->size);
+    return n;
+}
+
+static void answer_read(struct pm_pending *p, ssize_t res)
+{
+    struct reading *r = container_of(p, struct reading, p);
+
+    if (res < 0) {
+        pm_ops_reply(p->req, res);
+        return;
+    }
+    fuse_reply_buf(p->req, r->buf, (size_t)res);
+    pm_iobuf_give(&r->m->bufs, r->buf, r->size);
+}
+
+static const struct pm_pending_op read_op = { PM_WAIT_BYTES, attempt_read, answer_read };
+
+void pm_ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                 struct fuse_file_info *fi)
+{
+    struct pm_mount *m = pm_ops_mount(req);
+    struct reading  *r;
+
+    (void)ino;
+    if (!handle_of(fi)->file) {
+        pm_special_read(req, handle_of(fi), size, off);
+        return;
+    }
+    r = pm_pending_new(m->pendings, req, &read_op, sizeof(*r));
+    if (r) {
+        r->m = m;
+        r->file = handle_of(fi)->file;
+        r->size = size;
+        r->off = (uint64_t)off;
+    }
+    pm_ops_start(req, r ? &r->p : NULL);
+}
+
+/* --- write, flush, fsync, lseek --------------------------------------------------------------- */
+
+void pm_ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+                  struct fuse_file_info *fi)
+{
+    struct pm_file *file = handle_of(fi)->file;
+    ssize_t         n = file ? pm_file_write(file, buf, size, (uint64_t)off) : -EBADF;
+
+    (void)ino;
+    if (n < 0)
+        pm_ops_reply(req, n);
+    else
+        fuse_reply_write(req, (size_t)n);
+}
+
+/* close(2) under on_close = wait */
+struct closing {
+    struct pm_pending p;
+    struct pm_file   *file;
+};
+
+static ssize_t attempt_close(struct pm_pending *p)
+{
+    return pm_file_wait(container_of(p, struct closing, p)->file, &p->waiter);
+}
+
+static void answer_close(struct pm_pending *p, ssize_t res)
+{
+    pm_ops_reply(p->req, res);
+}
+
+static const struct pm_pending_op close_op = { PM_WAIT_EVER, attempt_close, answer_close };
+
+void pm_ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct pm_mount *m = pm_ops_mount(req);
+    struct pm_file  *file = handle_of(fi)->file;
+    int              err = file ? pm_file_flush(file) : 0;
+    struct closing  *c;
+
+    (void)ino;
+    if (err || !file || !m->conf->on_close_wait) {
+        pm_ops_reply(req, err);
+        return;
+    }
+    c = pm_pending_new(m->pendings, req, &close_op, sizeof(*c));
+    if (c)
+        c->file = file;
+    pm_ops_start(req, c ? &c->p : NULL);
+}
+
+void pm_ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    struct pm_file *file = handle_of(fi)->file;
+
+    (void)ino, (void)datasync;
+    pm_ops_reply(req, file ? pm_file_fsync(file) : 0);
+}
+
+void pm_ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+                  struct fuse_file_info *fi)
+{
+    struct pm_file *file = handle_of(fi)->file;
+    int64_t         at = -EINVAL;
+
+    (void)ino;
+    if (file && off >= 0)
+        at = pm_file_seek(file, (uint64_t)off, whence);
+    else if (file)
+        at = -ENXIO;
+    if (at < 0)
+        pm_ops_reply(req, at);
+    else
+        fuse_reply_lseek(req, at);
+}

@@ -1,0 +1,39 @@
+/* What one running emulator consists of. Everything hangs off this, nothing is global. */
+#ifndef EMULATOR_EMULATOR_H
+#define EMULATOR_EMULATOR_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "tests/emulator/fault.h"
+#include "tests/emulator/log.h"
+#include "tests/emulator/options.h"
+#include "tests/emulator/sign.h"
+#include "tests/emulator/store.h"
+#include "tests/emulator/tree.h"
+
+enum { PORT_API, PORT_STORAGE, PORTS };
+
+struct port {
+    struct emulator   *emu;
+    struct MHD_Daemon *daemon;
+    int                socket;          /* -1 before server_listen() and once the daemon owns it */
+    int                number;          /* immutable once serving */
+    char               url[256];        /* as clients reach it; immutable once serving */
+};
+
+struct emulator {
+    struct options *options;
+    struct log     *log;
+    struct faults  *faults;
+    struct tree    *tree;
+    struct store   *store;
+    struct secrets  secrets;            /* immutable */
+    struct port     ports[PORTS];
+    bool            tls;                /* immutable */
+    atomic_int      connections;
+    atomic_ullong   next_connection;
+    struct uploads *uploads;            /* see upload.h */
+};
+
+#endif

@@ -1,0 +1,187 @@
+#include "tests/emulator/options.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/emulator/buf.h"
+
+struct options {
+    pthread_mutex_t      lock;          /* leaf */
+    struct option_values values;        /* lock */
+};
+
+enum kind { KIND_INT, KIND_BOOL, KIND_TEXT };
+
+struct row {
+    const char *name;
+    enum kind   kind;
+    size_t      offset;
+    size_t      size;
+    const char *choices;                /* NULL: anything; else words between spaces */
+};
+
+#define ROW(kind, name, choices)                                                                  \
+    {                                                                                             \
+        #name, kind, offsetof(struct option_values, name),                                        \
+            sizeof(((struct option_values *)NULL)->name), choices                                 \
+    }
+
+static const struct row rows[] = {
+    ROW(KIND_INT, max_connections, NULL),
+    ROW(KIND_INT, signed_ttl_s, NULL),
+    ROW(KIND_BOOL, range, NULL),
+    ROW(KIND_BOOL, etag, NULL),
+    ROW(KIND_TEXT, download, " direct redirect "),
+    ROW(KIND_TEXT, upload_param, " path p both "),
+    ROW(KIND_TEXT, quoting, " backslash percent "),
+    ROW(KIND_INT, exists_status, NULL),
+    ROW(KIND_INT, error_shape, NULL),
+    ROW(KIND_INT, error_body_status, NULL),
+    ROW(KIND_TEXT, id_member, " id _id both "),
+    ROW(KIND_TEXT, owner, " object number string "),
+    ROW(KIND_BOOL, revision_date, NULL),
+    ROW(KIND_BOOL, extra_members, NULL),
+    ROW(KIND_INT, queue_ms, NULL),
+    ROW(KIND_INT, convert_ms, NULL),
+    ROW(KIND_BOOL, conversion_moves_updated, NULL),
+    ROW(KIND_TEXT, error_extensions, NULL),
+    ROW(KIND_TEXT, plain_extensions, NULL),
+    ROW(KIND_INT, copy_queue_ms, NULL),
+    ROW(KIND_INT, copy_ms, NULL),
+    ROW(KIND_TEXT, copy_size, " final zero "),
+    ROW(KIND_BOOL, copy_dependencies, NULL),
+    ROW(KIND_BOOL, copy_dirs, NULL),
+};
+
+#define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
+
+static const struct option_values defaults = {
+    .max_connections = 64,
+    .signed_ttl_s = 300,
+    .range = true,
+    .etag = true,
+    .download = "direct",
+    .upload_param = "both",
+    .quoting = "backslash",
+    .exists_status = 409,
+    .error_shape = 1,
+    .id_member = "id",
+    .owner = "object",
+    .queue_ms = 200,
+    .convert_ms = 200,
+    .conversion_moves_updated = true,
+    .error_extensions = "bad",
+    .plain_extensions = "txt,md",
+    .copy_queue_ms = 200,
+    .copy_ms = 200,
+    .copy_size = "final",
+};
+
+struct options *options_new(void)
+{
+    struct options *o = emu_alloc(sizeof(*o));
+    pthread_mutex_init(&o->lock, NULL);
+    o->values = defaults;
+    return o;
+}
+
+void options_free(struct options *o)
+{
+    if (o == NULL)
+        return;
+    pthread_mutex_destroy(&o->lock);
+    free(o);
+}
+
+struct option_values options_get(struct options *o)
+{
+    pthread_mutex_lock(&o->lock);
+    struct option_values values = o->values;
+    pthread_mutex_unlock(&o->lock);
+    return values;
+}
+
+static const struct row *row_named(const char *name)
+{
+    for (size_t i = 0; i < ROW_COUNT; i++)
+        if (strcmp(rows[i].name, name) == 0)
+            return &rows[i];
+    return NULL;
+}
+
+static bool is_choice(const struct row *row, const char *word)
+{
+    char wanted[64];
+    if (row->choices == NULL)
+        return true;
+    snprintf(wanted, sizeof(wanted), " %s ", word);
+    return strstr(row->choices, wanted) != NULL;
+}
+
+static int set_one(struct option_values *values, const struct row *row, const cJSON *item)
+{
+    char *place = (char *)values + row->offset;
+    if (row->kind == KIND_INT && cJSON_IsNumber(item)) {
+        memcpy(place, &item->valueint, sizeof(int));
+        return 0;
+    }
+    if (row->kind == KIND_BOOL && cJSON_IsBool(item)) {
+        bool value = cJSON_IsTrue(item);
+        memcpy(place, &value, sizeof(bool));
+        return 0;
+    }
+    if (row->kind != KIND_TEXT || !cJSON_IsString(item) || !is_choice(row, item->valuestring) ||
+        strlen(item->valuestring) >= row->size)
+        return -EINVAL;
+    memcpy(place, item->valuestring, strlen(item->valuestring) + 1);
+    return 0;
+}
+
+int options_merge(struct options *o, const cJSON *changes, const char **bad)
+{
+    int r = 0;
+    pthread_mutex_lock(&o->lock);
+    struct option_values values = o->values;
+    const cJSON *item = NULL;
+    cJSON_ArrayForEach(item, changes) {
+        const struct row *row = item->string != NULL ? row_named(item->string) : NULL;
+        if (row == NULL || set_one(&values, row, item) < 0) {
+            *bad = item->string != NULL ? item->string : "(not an object)";
+            r = -EINVAL;
+            break;
+        }
+    }
+    if (r == 0)
+        o->values = values;
+    pthread_mutex_unlock(&o->lock);
+    return r;
+}
+
+cJSON *options_json(struct options *o)
+{
+    struct option_values values = options_get(o);
+    cJSON *json = cJSON_CreateObject();
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        const char *place = (const char *)&values + rows[i].offset;
+        int number = 0;
+        bool flag = false;
+        switch (rows[i].kind) {
+        case KIND_INT:
+            memcpy(&number, place, sizeof(number));
+            cJSON_AddNumberToObject(json, rows[i].name, number);
+            break;
+        case KIND_BOOL:
+            memcpy(&flag, place, sizeof(flag));
+            cJSON_AddBoolToObject(json, rows[i].name, flag);
+            break;
+        case KIND_TEXT:
+            cJSON_AddStringToObject(json, rows[i].name, place);
+            break;
+        }
+    }
+    return json;
+}

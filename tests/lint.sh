@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Warnings of a second compiler, clang-tidy and cppcheck, all as errors.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+bad=0
+flags=(-std=gnu17 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
+    -DFUSE_USE_VERSION=314 '-DPM_VERSION="lint"' -I. -pthread)
+read -ra libs < <(pkg-config --cflags fuse3 libcurl libcjson libcrypto sqlite3 inih libmicrohttpd)
+ours=(fs/*.c cache/*.c backends/*.c)
+tests=(tests/emulator/*.c tests/unit/*.c)
+
+echo "clang: ${#ours[@]} + ${#tests[@]} files"
+printf '%s\n' "${ours[@]}" "${tests[@]}" |
+    xargs -P "$(nproc)" -n 8 clang -fsyntax-only "${flags[@]}" "${libs[@]}" || bad=1
+for h in fs/*.h cache/*.h backends/*.h; do
+    clang -fsyntax-only -x c "${flags[@]}" "${libs[@]}" -Wno-unused-function "$h" || { echo "$h does not stand alone"; bad=1; }
+done
+echo "clang-tidy"
+printf '%s\n' "${ours[@]}" |
+    xargs -P "$(nproc)" -n 4 clang-tidy --quiet 2>/dev/null -- "${flags[@]}" "${libs[@]}" | cat
+[ "${PIPESTATUS[1]}" = 0 ] || bad=1
+echo "cppcheck"
+cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j "$(nproc)" \
+    --enable=warning,performance,portability --library=posix -D_GNU_SOURCE -I. \
+    --suppressions-list=tests/cppcheck.txt fs cache backends || bad=1
+[ $bad = 0 ] && echo "lint: clean"
+exit $bad
