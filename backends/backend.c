@@ -145,6 +145,16 @@ static int may_change(const struct pm_backend *b, struct pm_ctx *ctx, bool op)
     return op ? 0 : -EOPNOTSUPP;
 }
 
+bool pm_backend_same_version(const struct pm_backend *b, const char *x, const char *y)
+{
+    return b->ops->same_version ? b->ops->same_version(x, y) : !strcmp(x, y);
+}
+
+bool pm_backend_can_copy(const struct pm_backend *b)
+{
+    return b->ops->copy != NULL;
+}
+
 bool pm_backend_can(const struct pm_backend *b, enum pm_cap cap)
 {
     if (b->conf->read_only && (cap == PM_CAP_CREATE || cap == PM_CAP_REPLACE))

@@ -51,7 +51,7 @@ struct pm_entry {
     const char  *name; /* raw, as the service has it: may be hostile */
     const char  *path; /* from the root: percent-encoded raw names joined by "/"; "" is the root */
     const char  *target; /* a link's: the path it leads to, relative to the link's folder */
-    const char  *version; /* equal strings: equal content; "" where the service gives none */
+    const char  *version; /* what pm_backend_same_version compares; "" where there is none */
     const char  *state; /* the service's own word, e.g. "converted"; for display */
     uint64_t     size; /* bytes, or PM_SIZE_UNKNOWN */
     int64_t      mtime_ms; /* since 1970; 0 unknown */
@@ -124,6 +124,8 @@ struct pm_backend_ops {
     /* Frees it; no call is running. Required. */
     void (*close)(struct pm_backend *b);
 
+    /* Do two versions mean the same content? NULL: if the strings are equal. */
+    bool (*same_version)(const char *a, const char *b);
     /* Hands on the roots (entries with path ""); NULL: one folder, root "". Makes no request. */
     int (*roots)(struct pm_backend *b, pm_entry_fn *each, void *arg);
     /* Lists a folder: each entry as it arrives, before it is known whether the rest will come.
@@ -208,6 +210,9 @@ int  pm_backend_open(const struct pm_account_conf *conf, struct pm_net *net,
 void pm_backend_close(struct pm_backend *b);
 
 bool pm_backend_can(const struct pm_backend *b, enum pm_cap cap);
+bool pm_backend_same_version(const struct pm_backend *b, const char *x, const char *y);
+/* Has it a server-side copy, and so a rename? */
+bool pm_backend_can_copy(const struct pm_backend *b);
 int  pm_backend_roots(struct pm_backend *b, pm_entry_fn *each, void *arg);
 int  pm_backend_list(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *dir,
                      pm_entry_fn *each, void *arg);

@@ -7,6 +7,8 @@
  * Invariants: 1. every transfer gets exactly one done event; 2. no event after it; 3. no lock is
  * held during an event; 4. after `closing` nothing new is taken, and the loop ends when `transfers`
  * is empty. */
+#include "backends/http.h"
+
 #include "backends/http_impl.h"
 
 #include <errno.h>

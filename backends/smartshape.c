@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define REVISION " r:" /* in a version: what follows is the revision */
+
 /* --- life */
 
 static int ss_open(const struct pm_account_conf *conf, struct pm_backend **out)
@@ -90,26 +92,37 @@ const struct cJSON *pm_ss_object(const struct cJSON *answer)
     return pm_json_is_object(data) ? data : answer;
 }
 
-/* The revision where the service says it, else size and time of change (design.md section 6). */
-static void make_version(const struct cJSON *obj, bool revision, char *out, size_t size)
+/* Size and time of change, and the revision where this answer has one (design.md section 6): lists
+ * and details need not agree in giving it. */
+static void make_version(const struct cJSON *obj, char *out, size_t size)
 {
     char     word[100];
     uint64_t bytes = 0;
+    int      n;
 
-    if (revision && pm_json_scalar(obj, "revisionDate", word, sizeof(word)) && *word) {
-        snprintf(out, size, "r:%s", word);
-        return;
-    }
     pm_json_u64(obj, "size", &bytes);
-    snprintf(out, size, "u:%" PRIu64 ":%" PRId64, bytes, pm_json_ms(obj, "updated"));
+    n = snprintf(out, size, "u:%" PRIu64 ":%" PRId64, bytes, pm_json_ms(obj, "updated"));
+    if (pm_json_scalar(obj, "revisionDate", word, sizeof(word)) && *word)
+        snprintf(out + n, size - (size_t)n, REVISION "%s", word);
+}
+
+/* Revisions decide where both have one: conversion moves `updated` of the same content. */
+static bool same_version(const char *a, const char *b)
+{
+    const char *ra = strstr(a, REVISION), *rb = strstr(b, REVISION);
+    size_t      len = ra ? (size_t)(ra - a) : strlen(a);
+
+    if (ra && rb)
+        return !strcmp(ra, rb);
+    return len == (rb ? (size_t)(rb - b) : strlen(b)) && !strncmp(a, b, len);
 }
 
 bool pm_ss_same_version(const struct cJSON *obj, const char *version)
 {
     char now[160];
 
-    make_version(obj, !strncmp(version, "r:", 2), now, sizeof(now));
-    return !strcmp(now, version);
+    make_version(obj, now, sizeof(now));
+    return same_version(now, version);
 }
 
 static const char *last_part(const char *path)
@@ -148,7 +161,7 @@ int pm_ss_entry(const struct cJSON *obj, const char *path, struct pm_entry **out
     e.kind = type && !strcmp(type, "dir") ? PM_FOLDER : PM_FILE;
     if (e.kind == PM_FILE) {
         pm_json_u64(obj, "size", &e.size);
-        make_version(obj, true, version, sizeof(version));
+        make_version(obj, version, sizeof(version));
         e.settling = is_settling(state);
     }
     e.version = version;
@@ -482,6 +495,7 @@ static int ss_copy(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_ent
 }
 
 const struct pm_backend_ops pm_smartshape_ops = {
+    .same_version = same_version,
     .type = "smartshape",
     .endpoint = "https://smartshape.io",
     .caps = PM_CAP_RANGE | PM_CAP_CREATE | PM_CAP_REPLACE,

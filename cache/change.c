@@ -320,6 +320,50 @@ static int move_local(struct pm_cache *c, struct rename *r)
     return pm_journal_update(c->db, &put);
 }
 
+/* What the service has is renamed there. A rename that was not sent yet is replaced by this one. */
+static int move_remote(struct pm_cache *c, struct rename *r)
+{
+    struct pm_db    *db = c->db;
+    struct pm_row   *row = &r->from.row;
+    struct pm_jentry e = {.op = PM_OP_RENAME, .node = row->id, .account = row->account,
+                          .kind = row->kind, .parent = r->new_parent, .oparent = r->parent,
+                          .state = PM_J_READY};
+    struct pm_jentry before;
+
+    snprintf(e.name, sizeof(e.name), "%s", r->new_name);
+    snprintf(e.oname, sizeof(e.oname), "%s", r->name);
+    snprintf(e.rid, sizeof(e.rid), "%s", row->rid);
+    snprintf(e.base, sizeof(e.base), "%s", row->version);
+    if (!pm_journal_of(db, row->id, (enum pm_op)0, &before) && before.op == PM_OP_RENAME &&
+        before.state == PM_J_READY && !pm_journal_needed(db, before.id)) {
+        pm_journal_drop(db, before.id);
+        e.oparent = before.oparent;
+        snprintf(e.oname, sizeof(e.oname), "%s", before.oname);
+        if (e.oparent == e.parent && !strcmp(e.oname, e.name))
+            return 0;
+    }
+    return pm_journal_add(db, &e);
+}
+
+/* Can the service do it? A folder, or a file over another's object, takes more than one copy. */
+static int check_remote(struct pm_cache *c, const struct rename *r)
+{
+    struct pm_account *a = pm_account_by_id(c, r->from.row.account);
+
+    if (!a || !pm_backend_can_copy(a->backend) || r->from.row.kind == PM_FOLDER)
+        return -EOPNOTSUPP;
+    return r->to.row.id && !r->to.local ? -EOPNOTSUPP : 0;
+}
+
+static int rename_remote(struct pm_cache *c, struct rename *r)
+{
+    int err = check_remote(c, r);
+
+    if (!err && r->to.row.id)
+        err = pm_journal_drop(c->db, r->to.put.id);
+    return err ? err : move_remote(c, r);
+}
+
 static int rename_locked(struct pm_cache *c, struct rename *r, unsigned flags)
 {
     struct pm_db *db = c->db;
@@ -350,7 +394,7 @@ static int rename_locked(struct pm_cache *c, struct rename *r, unsigned flags)
     return r->from.put.id && !*r->from.row.rid && !r->from.row.parent &&
                    r->from.put.state != PM_J_ACTIVE
                ? move_local(c, r)
-               : -EOPNOTSUPP;
+               : rename_remote(c, r);
 }
 
 int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_node new_parent,

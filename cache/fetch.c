@@ -258,7 +258,8 @@ static int same_version(struct pm_cache *c, struct pm_content *k)
     err = pm_backend_stat(a->backend, &ctx, known, &now);
     if (err)
         return err;
-    if (!strcmp(now->version, known->version) || (row.settling && now->size == known->size))
+    if (pm_backend_same_version(a->backend, now->version, known->version) ||
+        (row.settling && now->size == known->size))
         return 0;
     return -ESTALE;
 }
@@ -348,39 +349,71 @@ static const struct pm_sink transfer_sink = {transfer_begin, transfer_data, tran
 
 /* --- starting */
 
-/* The content's source, made once. */
+/* A source, and of what. An object that moves on the service gets a new one; transfers under way
+ * keep theirs, so the old ones live as long as the content. */
+struct pm_located {
+    struct pm_located *next;
+    struct pm_source  *source;
+    char               key[]; /* id and path */
+};
+
+void pm_fetch_free_located(struct pm_located *l)
+{
+    while (l) {
+        struct pm_located *next = l->next;
+
+        pm_source_close(l->source);
+        free(l);
+        l = next;
+    }
+}
+
+static int locate(struct pm_account *a, const struct pm_entry *e, struct pm_located **out)
+{
+    size_t             len = strlen(e->id) + strlen(e->path) + 2;
+    struct pm_located *l = calloc(1, sizeof(*l) + len);
+    int                err;
+
+    if (!l)
+        return -ENOMEM;
+    snprintf(l->key, len, "%s %s", e->id, e->path);
+    err = pm_source_open(a->backend, e, &l->source);
+    if (err) {
+        free(l);
+        return err;
+    }
+    *out = l;
+    return 0;
+}
+
+/* The content's source by what the index says of its object now. An object that is in no list any
+ * more is got from where it was. */
 static int source_of(struct pm_cache *c, struct pm_content *k, struct pm_source **out)
 {
     PM_AUTO(free) struct pm_entry *e = NULL;
-    struct pm_source              *made = NULL;
+    struct pm_located             *made = NULL;
     struct pm_account             *a;
     struct pm_row                  row;
     int                            err;
 
-    pthread_mutex_lock(&k->lock);
-    *out = k->source;
-    pthread_mutex_unlock(&k->lock);
-    if (*out)
-        return 0;
     pm_db_begin(c->db);
     err = pm_node_get(c->db, k->node, &row);
     if (!err)
         err = pm_node_entry(c->db, k->node, &e);
     err = pm_db_end(c->db, err);
     a = err ? NULL : pm_account_by_id(c, row.account);
-    if (!a)
-        return err ? err : -ENXIO;
-    err = pm_source_open(a->backend, e, &made);
-    if (err)
-        return err;
-    pthread_mutex_lock(&k->lock);
-    if (!k->source) {
-        k->source = made;
+    if (a)
+        err = locate(a, e, &made);
+    PM_GUARD(&k->lock);
+    if (made && (!k->located || strcmp(k->located->key, made->key) != 0)) {
+        made->next = k->located;
+        k->located = made;
         made = NULL;
     }
-    *out = k->source;
-    pthread_mutex_unlock(&k->lock);
-    pm_source_close(made);
+    pm_fetch_free_located(made);
+    if (!k->located)
+        return err ? err : -ENXIO;
+    *out = k->located->source;
     return 0;
 }
 

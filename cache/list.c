@@ -156,7 +156,7 @@ static int get_list(struct pm_cache *c, pm_node folder, struct pm_ctx *ctx, int6
     a = pm_account_by_id(c, row.account);
     if (!a)
         return -ENXIO;
-    err = pm_merge_open(c, &row, began, &m);
+    err = pm_merge_open(c, a, &row, began, &m);
     if (!err)
         err = pm_backend_list(a->backend, ctx, dir, pm_merge_add, m);
     pm_account_report(a, err, ctx->why);

@@ -22,6 +22,7 @@ struct news {
 struct pm_merge {
     struct pm_cache *cache;
     struct pm_row    folder;
+    const struct pm_account *account;
     int64_t          list; /* key of its rows in the stage */
     int64_t          began;
     int64_t          count; /* rows staged */
@@ -35,8 +36,8 @@ struct pm_merge {
     void *arg;
 };
 
-int pm_merge_open(struct pm_cache *c, const struct pm_row *folder, int64_t began,
-                  struct pm_merge **out)
+int pm_merge_open(struct pm_cache *c, const struct pm_account *account,
+                  const struct pm_row *folder, int64_t began, struct pm_merge **out)
 {
     struct pm_merge *m = calloc(1, sizeof(*m));
 
@@ -44,6 +45,7 @@ int pm_merge_open(struct pm_cache *c, const struct pm_row *folder, int64_t began
         return -ENOMEM;
     m->cache = c;
     m->folder = *folder;
+    m->account = account;
     m->began = began;
     m->list = (int64_t)(intptr_t)m; /* unique among the lists under way */
     *out = m;
@@ -269,9 +271,12 @@ static int merge_known(struct pm_merge *m, const struct pm_row *row, struct stag
     }
     if (err)
         return err;
-    if (strcmp(row->version, s->version) != 0)
+    if (!pm_backend_same_version(m->account->backend, row->version, s->version))
         return merge_version(m, row, s);
-    if (same_description(row, &s->e) || is_unsent(db, row->id))
+    if (strcmp(row->version, s->version) != 0)
+        note(m, ADOPTED, row->id, s->version);
+    if ((same_description(row, &s->e) && !strcmp(row->version, s->version)) ||
+        is_unsent(db, row->id))
         return pm_db_run(db, "UPDATE node SET missing=0 WHERE id=?1 AND missing>0", "i",
                          (int64_t)row->id);
     note(m, ATTRS, row->id, "");

@@ -7,8 +7,8 @@
 struct pm_merge;
 
 /* Starts a list of `folder` that was asked for at `began` (wall clock, ms). 0 or -ENOMEM. */
-int  pm_merge_open(struct pm_cache *c, const struct pm_row *folder, int64_t began,
-                   struct pm_merge **out);
+int  pm_merge_open(struct pm_cache *c, const struct pm_account *account,
+                   const struct pm_row *folder, int64_t began, struct pm_merge **out);
 /* Takes one entry (a pm_entry_fn; `arg` is the merge). It is put aside until the whole came. */
 int  pm_merge_add(void *arg, const struct pm_entry *e);
 /* The list came whole: makes it the known one and tells the mount what changed. `touched` says,

@@ -14,7 +14,7 @@
 
 /* --- the service's view of a node */
 
-static int entry_of(struct pm_cache *c, pm_node node, struct pm_row *row, struct pm_entry **out)
+int pm_send_entry(struct pm_cache *c, pm_node node, struct pm_row *row, struct pm_entry **out)
 {
     int err;
 
@@ -26,15 +26,13 @@ static int entry_of(struct pm_cache *c, pm_node node, struct pm_row *row, struct
     return pm_db_end(c->db, err);
 }
 
-/* Has the object the version the user saw? `now` is owned by the caller. 0, -ENOENT: it is gone,
- * -ESTALE: it has another one. */
-static int check_version(struct pm_send *s, const struct pm_entry *known, struct pm_entry **now)
+int pm_send_check_version(struct pm_send *s, const struct pm_entry *known, struct pm_entry **now)
 {
     int err = pm_backend_stat(s->account->backend, s->ctx, known, now);
 
     if (err)
         return err;
-    if (!strcmp((*now)->version, s->e->base))
+    if (pm_backend_same_version(s->account->backend, (*now)->version, s->e->base))
         return 0;
     /* Our own upload, converted since: the same bytes under a new version. */
     return s->row.own && s->row.settling && (*now)->size == known->size ? 0 : -ESTALE;
@@ -53,8 +51,7 @@ static void take_from_others(struct pm_db *db, pm_node node, uint32_t account, c
     pm_node_drop_if_orphan(db, other);
 }
 
-/* The node is now the object `now` at the entry's place. */
-static int fold(struct pm_db *db, const struct pm_jentry *e, const struct pm_entry *now,
+int pm_send_fold(struct pm_db *db, const struct pm_jentry *e, const struct pm_entry *now,
                 const char *rid)
 {
     struct pm_entry described = *now;
@@ -87,7 +84,7 @@ static int find_made(struct pm_send *s, struct pm_entry **out)
     pm_db_end(s->cache->db, 0);
     if (!listed)
         return -EAGAIN;
-    err = entry_of(s->cache, listed, &row, out);
+    err = pm_send_entry(s->cache, listed, &row, out);
     if (!err && row.kind != PM_FOLDER)
         err = -ENOTDIR;
     return err;
@@ -99,7 +96,7 @@ static int send_mkdir(struct pm_send *s)
     PM_AUTO(free) struct pm_entry *now = NULL;
     char                           rid[PM_NAME_MAX + 1];
     struct pm_row                  row;
-    int                            err = entry_of(s->cache, s->e->parent, &row, &parent);
+    int                            err = pm_send_entry(s->cache, s->e->parent, &row, &parent);
 
     if (!err)
         err = pm_backend_mkdir(s->account->backend, s->ctx, parent, s->e->name, &now);
@@ -111,7 +108,7 @@ static int send_mkdir(struct pm_send *s)
         return err;
     pm_list_touch(s->cache, s->e->parent, rid);
     pm_db_begin(s->cache->db);
-    err = fold(s->cache->db, s->e, now, rid);
+    err = pm_send_fold(s->cache->db, s->e, now, rid);
     if (!err)
         err = pm_journal_finish(s->cache->db, s->e->id);
     return pm_db_end(s->cache->db, err);
@@ -179,13 +176,13 @@ static int send_remove(struct pm_send *s)
     PM_AUTO(free) struct pm_entry *known = NULL;
     PM_AUTO(free) struct pm_entry *now = NULL;
     struct pm_backend             *b = s->account->backend;
-    int                            err = entry_of(s->cache, s->e->node, &s->row, &known);
+    int                            err = pm_send_entry(s->cache, s->e->node, &s->row, &known);
 
     if (err == -ENOENT)
         return end_removal(s, true, NULL); /* it never came to the service */
     if (!err)
         err = s->e->kind == PM_FOLDER ? pm_backend_list(b, s->ctx, known, stop_at_first, NULL)
-                                      : check_version(s, known, &now);
+                                      : pm_send_check_version(s, known, &now);
     if (err == -ENOENT)
         return end_removal(s, true, NULL);
     if (err == -ENOTEMPTY)
@@ -267,19 +264,12 @@ static int find_target(struct pm_send *s, struct pm_entry **target)
         adopt_hidden(s);
     if (!*s->e->rid)
         return 0;
-    err = entry_of(s->cache, s->e->node, &s->row, &known);
+    err = pm_send_entry(s->cache, s->e->node, &s->row, &known);
     if (!err)
-        err = check_version(s, known, target);
-    if (err == -ESTALE) {
-        PM_AUTO(free) char *step = NULL;
-
-        pm_db_begin(s->cache->db);
-        step = pm_journal_step(s->cache->db, s->e->id);
-        pm_db_end(s->cache->db, 0);
-        if (step) /* perhaps our own lost try: resume looks */
-            return 0;
-        return make_conflict(s, *target);
-    }
+        err = pm_send_check_version(s, known, target);
+    s->moved_on = err == -ESTALE; /* or our own try whose answer was lost: resume will tell */
+    if (s->moved_on)
+        return 0;
     if (err != -ENOENT)
         return err;
     pm_db_begin(s->cache->db); /* gone there while ours is dirty: uploaded anew */
@@ -297,7 +287,7 @@ static void count_sent(void *arg, uint64_t sent)
     *counter = sent;
 }
 
-static int store_step(struct pm_send *s, const char *step)
+int pm_send_store_step(struct pm_send *s, const char *step)
 {
     pm_db_begin(s->cache->db);
     return pm_db_end(s->cache->db, pm_journal_set_step(s->cache->db, s->e->id, step));
@@ -315,13 +305,17 @@ static int begin_or_resume(struct pm_send *s, struct pm_upload *up, uint64_t *of
         err = pm_backend_resume(b, s->ctx, up, off);
         *whole = !err && *off == up->size && up->size > 0;
     }
+    if (s->moved_on && !*whole) {
+        s->conflict = !err || err == -ESTALE;
+        return s->conflict ? -EEXIST : err;
+    }
     if (err == -ESTALE) {
         free(up->state);
         up->state = NULL;
         *off = 0;
         err = pm_backend_begin(b, s->ctx, up);
     }
-    return err ? err : store_step(s, up->state);
+    return err ? err : pm_send_store_step(s, up->state);
 }
 
 static int upload(struct pm_send *s, struct pm_upload *up, struct pm_entry **out)
@@ -334,7 +328,7 @@ static int upload(struct pm_send *s, struct pm_upload *up, struct pm_entry **out
     while (!err && !whole) {
         err = pm_backend_put(b, s->ctx, up, &off);
         if (!err)
-            err = store_step(s, up->state);
+            err = pm_send_store_step(s, up->state);
         whole = off >= up->size;
     }
     return err ? err : pm_backend_finish(b, s->ctx, up, out);
@@ -355,7 +349,7 @@ static int confirm(struct pm_send *s, struct pm_content *k, int64_t gen, const s
     PM_GUARD(&k->lock);
     unchanged = k->gen == gen && !k->marked;
     pm_db_begin(db);
-    err = fold(db, s->e, now, rid);
+    err = pm_send_fold(db, s->e, now, rid);
     pm_db_run(db, "UPDATE node SET own=1, error=NULL, size=?2 WHERE id=?1", "ii",
               (int64_t)s->e->node, (int64_t)k->size);
     pm_db_run(db, "UPDATE content SET version=?2, size=?3, validator='' WHERE id=?1", "isi", k->id,
@@ -414,9 +408,10 @@ static int send_content(struct pm_send *s, struct pm_content *k)
     PM_AUTO(free) struct pm_entry *target = NULL;
     PM_AUTO(free) struct pm_entry *now = NULL;
     struct pm_upload               up = {.fd = k->fd, .progress = count_sent, .arg = s->sent};
+    struct pm_entry                base;
     struct pm_row                  row;
     int64_t                        gen;
-    int err = entry_of(s->cache, s->e->parent, &row, &parent);
+    int err = pm_send_entry(s->cache, s->e->parent, &row, &parent);
 
     if (!err)
         err = find_target(s, &target);
@@ -432,7 +427,11 @@ static int send_content(struct pm_send *s, struct pm_content *k)
     up.state = pm_journal_step(s->cache->db, s->e->id);
     pm_db_end(s->cache->db, 0);
     up.parent = parent;
-    up.target = target;
+    if (target) { /* as the user saw it: resume tells a lost try of ours by what changed since */
+        base = *target;
+        base.version = s->e->base;
+        up.target = &base;
+    }
     up.name = target ? target->name : s->e->name;
     if (is_removed(s)) {
         err = give_up_removed(s, &up, k);
@@ -441,6 +440,8 @@ static int send_content(struct pm_send *s, struct pm_content *k)
         err = upload(s, &up, &now);
         if (!err)
             err = confirm(s, k, gen, now);
+        if (err == -EEXIST)
+            err = make_conflict(s, s->conflict ? target : NULL);
     }
     free(up.state);
     return err;
@@ -460,8 +461,6 @@ static int send_put(struct pm_send *s)
     pthread_mutex_unlock(&k->lock);
     if (!err)
         err = send_content(s, k);
-    if (err == -EEXIST)
-        err = make_conflict(s, NULL);
     pm_content_put(k);
     return err;
 }
@@ -496,7 +495,7 @@ int pm_send(struct pm_cache *c, struct pm_jentry *e, struct pm_ctx *ctx,
     case PM_OP_PUT: return send_put(&s);
     case PM_OP_MKDIR: return send_mkdir(&s);
     case PM_OP_REMOVE: return send_remove(&s);
-    case PM_OP_RENAME: return -EOPNOTSUPP;
+    case PM_OP_RENAME: return pm_send_rename(&s);
     }
     return -EINVAL;
 }

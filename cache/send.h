@@ -11,9 +11,23 @@ struct pm_send {
     struct pm_jentry      *e;
     struct pm_ctx         *ctx;
     struct pm_row          row; /* of the entry's node, when its object was looked at */
+    bool                   moved_on; /* PUT: the object has not the version that the user saw */
+    bool                   conflict; /* PUT: and that was not this drive's doing */
     atomic_uint_least64_t *sent;
 };
 
+/* The node's row and how its service knows it; *out is owned. -ENOENT: it does not. */
+int pm_send_entry(struct pm_cache *c, pm_node node, struct pm_row *row, struct pm_entry **out);
+/* Has the object the version the user saw? *now is owned. 0; -ENOENT: it is gone; -ESTALE: it has
+ * another one. s->row is that of the object. */
+int pm_send_check_version(struct pm_send *s, const struct pm_entry *known, struct pm_entry **now);
+/* In a transaction: the node is the object `now` (identity `rid`) at the entry's place. */
+int pm_send_fold(struct pm_db *db, const struct pm_jentry *e, const struct pm_entry *now,
+                 const char *rid);
+/* Keeps the entry's step for after a crash. */
+int pm_send_store_step(struct pm_send *s, const char *step);
+/* rename.c */
+int pm_send_rename(struct pm_send *s);
 /* "name (conflict DATE host).ext", cut to fit. */
 void pm_send_conflict_name(const char *name, char out[PM_NAME_MAX + 1]);
 

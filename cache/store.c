@@ -219,7 +219,7 @@ static void destroy(struct pm_content *c)
     assert(!c->transfers && !c->waiters);
     if (c->fd >= 0)
         close(c->fd);
-    pm_source_close(c->source);
+    pm_fetch_free_located(c->located);
     pm_ranges_free(&c->present);
     pm_ranges_free(&c->doubtful);
     pthread_mutex_destroy(&c->lock);

@@ -17,6 +17,7 @@
 
 struct pm_store;
 struct pm_transfer;
+struct pm_located;
 
 struct pm_content {
     struct pm_store   *store; /* immutable */
@@ -51,7 +52,7 @@ struct pm_content {
     struct pm_transfer *transfers; /* lock; running (fetch.c) */
     unsigned            ntransfers; /* lock */
     struct pm_waiter   *waiters; /* lock; readers (fetch.c) */
-    struct pm_source   *source; /* lock; made at the first fetch, lives as long as the content */
+    struct pm_located  *located; /* lock; where it is got, the newest first; freed with the content */
     atomic_bool         cancel_upload; /* a write came: the queue starts over */
 };
 

@@ -96,13 +96,20 @@ static const char *check_mountpoint(const char *path, char **real)
 
 /* --- building -------------------------------------------------------------------------------- */
 
+/* libfuse says some things in pieces; only whole lines are worth a warning. Its debug lines come
+ * only if asked for by -o debug. */
 static void log_libfuse(enum fuse_log_level level, const char *fmt, va_list ap)
 {
     char line[512];
+    bool whole;
 
     vsnprintf(line, sizeof(line), fmt, ap);
+    whole = strncmp(line, "fuse", 4) == 0 && strchr(line, '\n');
     line[strcspn(line, "\n")] = '\0';
-    pm_log(level <= FUSE_LOG_ERR ? PM_WARN : PM_DEBUG, "libfuse: %s", line);
+    if (level == FUSE_LOG_DEBUG)
+        pm_log(PM_INFO, "libfuse: %s", line);
+    else
+        pm_log(whole && level <= FUSE_LOG_ERR ? PM_WARN : PM_DEBUG, "libfuse: %s", line);
 }
 
 static void on_usr1(int sig)
@@ -330,8 +337,9 @@ static int run(struct server *s, const struct pm_conf *conf, int fuse_argc, char
     } else {
         err = mount_session(s, fuse_argc, fuse_argv);
         if (err)
-            pm_daemon_fail(s->ready_fd, "%s: cannot be mounted%s", s->m.mountpoint,
-                           err == -EINVAL ? ": an option is not understood" : "");
+            pm_daemon_fail(s->ready_fd, "%s: cannot be mounted%s%s", s->m.mountpoint,
+                           err == -EINVAL ? ", an option is not understood: " : "",
+                           err == -EINVAL && fuse_argc > 1 ? fuse_argv[fuse_argc - 1] : "");
         else
             status = serve(s);
     }

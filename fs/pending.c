@@ -16,8 +16,8 @@
  * fuse_req_interrupt_func, and possibly after the request was answered (it copies the function
  * first). So it must not reply (that would free the request under libfuse), and its argument is the
  * table, not the request: it marks the one it finds on the list and wakes the watcher. It is set
- * before the first attempt, when no other thread can answer yet. Lock order: libfuse's request lock,
- * then ours; we never call libfuse with ours held. */
+ * before the first attempt, when no other thread can answer yet. Lock order: libfuse's request
+ * lock, then ours; we never call libfuse with ours held. */
 #include "fs/pending.h"
 
 #include "fs/caller.h"

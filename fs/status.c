@@ -39,8 +39,8 @@ int pm_status_json(struct pm_mount *m, struct pm_buf *out)
 
 static void add_metric(struct pm_buf *b, const char *name, const char *help, uint64_t value)
 {
-    pm_buf_printf(b, "# HELP polymount_%s %s\n# TYPE polymount_%s gauge\npolymount_%s %" PRIu64 "\n",
-                  name, help, name, name, value);
+    pm_buf_printf(b, "# HELP polymount_%s %s\n# TYPE polymount_%s gauge\n", name, help, name);
+    pm_buf_printf(b, "polymount_%s %" PRIu64 "\n", name, value);
 }
 
 int pm_status_metrics(struct pm_mount *m, struct pm_buf *out)
@@ -228,8 +228,8 @@ static int umount_info(struct pm_mount *m, int argc, char **argv, struct pm_repl
     pm_info_pending(m->cache, &entries, &bytes);
     if (entries > 0)
         pm_reply_out(reply,
-                     "%" PRIu64 " change%s (%" PRIu64 " bytes) not sent yet: safe in %s, sent after "
-                     "the next mount",
+                     "%" PRIu64 " change%s (%" PRIu64 " bytes) not sent yet: safe in %s, sent "
+                     "after the next mount",
                      entries, entries == 1 ? "" : "s", bytes, m->conf->cache_dir);
     else
         pm_reply_out(reply, "nothing is queued");

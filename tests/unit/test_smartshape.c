@@ -285,7 +285,7 @@ static void lists_keep_strange_names_apart(void **state)
     up(&w, literally, &a, "", "t");
     assert_int_equal(pm_backend_list(w.b, &w.ctx, &root, keep_names, &names), 0);
     assert_string_equal(names.ptr, "a\xc0\x80"
-                                   "b|a%C0%80b|0|;a|a|1|u:1:5;../x|..%2Fx|0|r:2018;"
+                                   "b|a%C0%80b|0|;a|a|1|u:1:5;../x|..%2Fx|0|u:0:0 r:2018;"
                                    "only path|only%20path|0|u:0:0;");
     pm_buf_free(&names);
     down(&w);

@@ -1,0 +1,65 @@
+load lib
+
+MEMORY_KIB=$((64 * 1024))
+
+# Beyond 32 bits, with data around the edges and holes between.
+make_sparse() {
+    local at
+    truncate -s 5G "$1"
+    for at in 0 2147483640 4294967290 4294971392 5000000000 5368705024; do
+        head -c 4096 /dev/urandom | dd of="$1" bs=64K oflag=seek_bytes seek="$at" conv=notrunc \
+            status=none
+    done
+}
+
+enough_disk() {
+    [ "$(df --output=avail -B1G "$T" | tail -1)" -ge 18 ] || skip "needs 18 GB in $T"
+}
+
+holds_memory() {
+    sanitized || at_most "peak resident KiB" "$(peak_rss)" "$MEMORY_KIB"
+}
+
+@test "a file of 5 GiB goes in and comes out whole, in 64 MiB of memory" {
+    enough_disk
+    mount_drive
+    make_sparse "$T/big.bin"
+    within 120 cp --sparse=always "$T/big.bin" "$S/big.bin"
+    equal "size" "$(on stat -c %s "$S/big.bin")" 5368709120
+    within 120 "$PM" sync "$MNT"
+    equal "size on the service" "$(remote /big.bin size)" 5368709120
+    holds_memory
+    remount_cold
+    within 180 cmp "$T/big.bin" "$S/big.bin"
+    holds_memory
+}
+
+@test "data past 4 GiB is read at once, without what lies before it" {
+    seed '{"path":"/far.bin","size":6000000000,"seed":7}'
+    mount_drive
+    forget_traffic
+    on dd if="$S/far.bin" of="$T/part" bs=4096 count=16 iflag=skip_bytes skip=5999900000 status=none
+    emu_get content path=/far.bin offset=5999900000 len=65536 >"$T/expected"
+    cmp "$T/part" "$T/expected"
+    at_most "bytes moved" "$(bytes_out far.bin)" 2097152
+}
+
+@test "a folder of 100,000 entries lists in 64 MiB of memory" {
+    seed '{"dir":"/many","count":100000,"size":10,"prefix":"scan-"}'
+    mount_drive
+    equal "entries" "$(within 60 ls -f "$S/many" | grep -c '^scan-')" 100000
+    equal "entries in detail" "$(within 60 ls -l "$S/many" | grep -c ' 10 .* scan-')" 100000
+    holds_memory
+    equal "one of them" "$(on stat -c %s "$S/many/scan-099999.bin")" 10
+}
+
+@test "a new file in a folder of 100,000 is there at once, and sent" {
+    seed '{"dir":"/many","count":100000,"size":10,"prefix":"scan-"}'
+    mount_drive
+    within 60 ls -f "$S/many" >/dev/null
+    write "$S/many/new.txt" "new"
+    equal "its content" "$(on cat "$S/many/new.txt")" "new"
+    within 60 "$PM" sync "$MNT"
+    equal "on the service" "$(remote_text /many/new.txt)" "new"
+    holds_memory
+}
