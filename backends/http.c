@@ -40,7 +40,7 @@ struct pm_net {
     struct transfer_list  submitted; /* lock */
     bool                  closing; /* lock */
     struct hold           holds[HOLDS_MAX]; /* lock */
-    STAILQ_HEAD(, deferred) work; /* lock */
+    STAILQ_HEAD(deferred_list, deferred) work; /* lock */
     pthread_cond_t work_here; /* lock */
     bool           has_helper; /* lock */
     pthread_t      helper; /* lock; with has_helper */

@@ -254,10 +254,7 @@ bool pm_json_scalar(const struct cJSON *obj, const char *key, char *out, size_t 
         snprintf(number, sizeof(number), whole ? "%.0f" : "%.17g", v->valuedouble);
         text = number;
     }
-    if (!text || strlen(text) >= size)
-        return false;
-    strcpy(out, text);
-    return true;
+    return text && (size_t)snprintf(out, size, "%s", text) < size;
 }
 
 bool pm_json_id(const struct cJSON *obj, char *out, size_t size)

@@ -52,8 +52,8 @@ struct memory {
     int64_t                  delays[PM_MEM_OPS];
     bool                     blocked[PM_MEM_OPS];
     unsigned                 calls[PM_MEM_OPS];
-    LIST_HEAD(, node) nodes;
-    LIST_HEAD(, session) sessions;
+    LIST_HEAD(node_list, node) nodes;
+    LIST_HEAD(session_list, session) sessions;
     uint64_t last_id;
 };
 

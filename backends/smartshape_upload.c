@@ -254,7 +254,7 @@ static int send_content(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_
         return err;
     if (up->target && strcmp(id, up->target->id) != 0)
         pm_log(PM_WARN, "update of %s: the id changed", up->parent->path);
-    strcpy(st->id, id);
+    snprintf(st->id, sizeof(st->id), "%s", id);
     st->redo = false;
     return save_state(up, st);
 }

@@ -338,6 +338,7 @@ void pm_log(enum pm_level level, const char *fmt, ...)
     char                     line[1024];
     va_list                  ap;
     int                      head, saved = errno;
+    size_t                   len;
 
     if (level > log_level)
         return;
@@ -347,8 +348,9 @@ void pm_log(enum pm_level level, const char *fmt, ...)
     vsnprintf(line + head, sizeof(line) - (size_t)head - 1, fmt, ap);
     va_end(ap);
     blunt(line);
-    strcat(line, "\n");
-    if (write(STDERR_FILENO, line, strlen(line)) < 0)
+    len = strlen(line);
+    line[len] = '\n';
+    if (write(STDERR_FILENO, line, len + 1) < 0)
         errno = saved; /* nowhere to say so */
     errno = saved;
 }

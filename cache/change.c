@@ -213,7 +213,7 @@ int pm_change_unlink(struct pm_cache *c, pm_node parent, const char *name)
 {
     struct pm_account *account;
     struct pm_row      folder;
-    struct removal     r;
+    struct removal     r = {.local = false};
     pm_node            node;
     int                err = check_folder(c, parent, &folder, &account);
 
@@ -235,7 +235,7 @@ int pm_change_rmdir(struct pm_cache *c, pm_node parent, const char *name, struct
 {
     struct pm_account *account;
     struct pm_row      folder;
-    struct removal     r;
+    struct removal     r = {.local = false};
     pm_node            node;
     int                err;
 

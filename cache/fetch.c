@@ -253,7 +253,7 @@ static int same_version(struct pm_cache *c, struct pm_content *k)
         err = pm_node_entry(c->db, k->node, &known);
     err = pm_db_end(c->db, err);
     a = err ? NULL : pm_account_by_id(c, row.account);
-    if (!a)
+    if (!a || !known)
         return err ? err : -ENOENT;
     err = pm_backend_stat(a->backend, &ctx, known, &now);
     if (err)
@@ -402,7 +402,7 @@ static int source_of(struct pm_cache *c, struct pm_content *k, struct pm_source 
         err = pm_node_entry(c->db, k->node, &e);
     err = pm_db_end(c->db, err);
     a = err ? NULL : pm_account_by_id(c, row.account);
-    if (a)
+    if (a && e)
         err = locate(a, e, &made);
     PM_GUARD(&k->lock);
     if (made && (!k->located || strcmp(k->located->key, made->key) != 0)) {

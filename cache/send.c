@@ -30,8 +30,8 @@ int pm_send_check_version(struct pm_send *s, const struct pm_entry *known, struc
 {
     int err = pm_backend_stat(s->account->backend, s->ctx, known, now);
 
-    if (err)
-        return err;
+    if (err || !*now)
+        return err ? err : -EIO;
     if (pm_backend_same_version(s->account->backend, (*now)->version, s->e->base))
         return 0;
     /* Our own upload, converted since: the same bytes under a new version. */

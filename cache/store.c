@@ -173,7 +173,7 @@ static int find_or_make_row(struct pm_db *db, pm_node node, struct found *f, cha
     if (f->row.kind == PM_FOLDER)
         return -EISDIR;
     err = load_row(db, f, version, validator);
-    if (!err && strcmp(version, f->row.version) &&
+    if (!err && strcmp(version, f->row.version) != 0 &&
         pm_journal_of(db, node, PM_OP_PUT, &unsent) == -ENOENT) {
         err = pm_content_delete_row(db, f->id); /* what is left of an older version */
         f->old = f->id;

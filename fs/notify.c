@@ -60,15 +60,17 @@ static struct item *queue_locked(struct pm_notify *n, enum kind kind, pm_node no
 {
     struct item **at = find_locked(n, kind, node, name);
     struct item  *it = *at;
+    size_t        len;
 
     if (it || n->count >= QUEUE_MAX)
         return it;
-    it = calloc(1, sizeof(*it) + strlen(name) + 1);
+    len = strlen(name) + 1;
+    it = calloc(1, sizeof(*it) + len);
     if (!it)
         return NULL;
     it->kind = kind;
     it->node = node;
-    strcpy(it->name, name);
+    memcpy(it->name, name, len);
     *at = it;
     *n->last = it;
     n->last = &it->next;
