@@ -106,6 +106,8 @@ enum pm_cap {
     PM_CAP_RANGE = 1 << 0,           /* any range may be asked (a probe may show otherwise) */
     PM_CAP_CREATE = 1 << 1,          /* new files and folders may be made in the root's tree */
     PM_CAP_REPLACE = 1 << 2,         /* a file's content can be replaced, its id kept */
+    PM_CAP_BY_PATH = 1 << 4,         /* content and removal go by path: of two objects with one
+                                        name in a folder only one can be reached */
     PM_CAP_LIST_COSTS_OBJECT = 1 << 3, /* a list costs a call per object: never prefetch one */
 };
 

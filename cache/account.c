@@ -13,6 +13,15 @@ struct pm_account *pm_account_by_id(struct pm_cache *c, uint32_t id)
     return NULL;
 }
 
+int pm_account_reaches(struct pm_cache *c, const struct pm_row *row)
+{
+    const struct pm_account *a = pm_account_by_id(c, row->account);
+
+    return a && pm_backend_can(a->backend, PM_CAP_BY_PATH) && pm_name_is_duplicate(row->name)
+               ? -EINVAL
+               : 0;
+}
+
 void pm_account_report(struct pm_account *a, int err, const char *why)
 {
     PM_GUARD(&a->lock);

@@ -143,6 +143,8 @@ static int open_state(struct pm_cache *c, char *why, size_t why_len)
         pm_log(PM_ERROR, "the journal breaks its invariant %d; going on with what it says", broken);
     if (!err)
         err = pm_store_open(c->conf, c->db, &c->store);
+    if (!err)
+        pm_store_drop_orphans(c->store);
     return err ? err : pm_bounce_open(&c->bounce);
 }
 
@@ -198,6 +200,11 @@ int pm_cache_open(const struct pm_conf *conf, const char *mountpoint,
 }
 
 /* --- ending */
+
+int pm_cache_sync(struct pm_cache *c)
+{
+    return pm_db_sync(c->db);
+}
 
 void pm_cache_stop(struct pm_cache *c)
 {

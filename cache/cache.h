@@ -57,6 +57,8 @@ int  pm_cache_open(const struct pm_conf *conf, const char *mountpoint,
  * is open. */
 void pm_cache_stop(struct pm_cache *c);
 void pm_cache_free(struct pm_cache *c);
+/* Every change that was answered survives a power cut when it returns. 0 or -errno. */
+int pm_cache_sync(struct pm_cache *c);
 
 /* --- the tree ------------------------------------------------------------------------------ */
 

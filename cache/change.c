@@ -63,7 +63,6 @@ static void take_over_removed(struct pm_db *db, struct pm_jentry *e)
     snprintf(e->rid, sizeof(e->rid), "%s", removal.rid);
     snprintf(e->base, sizeof(e->base), "%s", removal.base);
     pm_journal_drop(db, removal.id);
-    pm_node_drop_if_orphan(db, removal.node);
 }
 
 static int create_locked(struct pm_cache *c, struct pm_jentry *e, const struct pm_owner *owner)

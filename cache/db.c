@@ -37,7 +37,8 @@ static const char index_schema[] =
     /* parent, name: where the known list of that folder has it; NULL: in no list */
     "CREATE TABLE node(id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL,"
     " kind INTEGER NOT NULL, parent INTEGER, name TEXT, rname TEXT, rid TEXT, root TEXT,"
-    " size INTEGER, mtime INTEGER, btime INTEGER, version TEXT NOT NULL DEFAULT '', state TEXT,"
+    " size INTEGER, rsize INTEGER, mtime INTEGER, btime INTEGER,"
+    " version TEXT NOT NULL DEFAULT '', state TEXT,"
     " settling INTEGER NOT NULL DEFAULT 0, own INTEGER NOT NULL DEFAULT 0,"
     " missing INTEGER NOT NULL DEFAULT 0, mode INTEGER, uid INTEGER, gid INTEGER,"
     " lmtime INTEGER, latime INTEGER, ctime INTEGER, error TEXT);"

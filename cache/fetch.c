@@ -401,6 +401,8 @@ static int source_of(struct pm_cache *c, struct pm_content *k, struct pm_source 
     if (!err)
         err = pm_node_entry(c->db, k->node, &e);
     err = pm_db_end(c->db, err);
+    if (!err)
+        err = pm_account_reaches(c, &row);
     a = err ? NULL : pm_account_by_id(c, row.account);
     if (a && e)
         err = locate(a, e, &made);

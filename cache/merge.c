@@ -235,11 +235,9 @@ static int merge_version(struct pm_merge *m, const struct pm_row *row, struct st
 {
     struct pm_db *db = m->cache->db;
     bool          unsent = is_unsent(db, row->id);
-    bool          adopted = row->own && row->settling && s->e.size == row->size;
+    bool          adopted = row->own && row->settling && s->e.size == row->rsize;
     int           err;
 
-    if (unsent) /* what is shown is the local content; the version is checked at sending */
-        s->e.size = row->size;
     err = pm_node_describe(db, row->id, &s->e);
     if (adopted) {
         note(m, ADOPTED, row->id, s->version);
@@ -253,7 +251,7 @@ static int merge_version(struct pm_merge *m, const struct pm_row *row, struct st
 
 static bool same_description(const struct pm_row *row, const struct pm_entry *e)
 {
-    return row->size == e->size && row->mtime_ms == e->mtime_ms && row->btime_ms == e->btime_ms &&
+    return row->rsize == e->size && row->mtime_ms == e->mtime_ms && row->btime_ms == e->btime_ms &&
            row->settling == e->settling && row->missing == 0 && !strcmp(row->state, e->state);
 }
 

@@ -35,6 +35,13 @@ static void escape(struct pm_buf *b, const char *raw)
     }
 }
 
+#define DUPLICATE ESCAPE "="
+
+bool pm_name_is_duplicate(const char *shown)
+{
+    return strstr(shown, DUPLICATE) != NULL;
+}
+
 /* Where to cut `s` so that at most `max` bytes of whole characters stay. */
 static size_t cut(const char *s, size_t max)
 {
@@ -77,7 +84,7 @@ void pm_name_show_duplicate(const char *raw, const char *id, char out[PM_NAME_MA
 
     pm_name_show(raw, first);
     pm_digest_sha256_hex(id, strlen(id), hex);
-    snprintf(tail, sizeof(tail), ESCAPE "=%.8s", hex);
+    snprintf(tail, sizeof(tail), DUPLICATE "%.8s", hex);
     fit(first, tail, out);
 }
 

@@ -13,6 +13,7 @@
 void pm_name_show(const char *raw, char out[PM_NAME_MAX + 1]);
 /* A second name for `raw` in a folder where its first is taken: made unique by `id`. */
 void pm_name_show_duplicate(const char *raw, const char *id, char out[PM_NAME_MAX + 1]);
+bool pm_name_is_duplicate(const char *shown);
 /* May a program make this name? 0, -ENAMETOOLONG, -EILSEQ (no UTF-8), -EINVAL (holds U+241B),
  * -EPERM (a desktop's trash folder: refused, so that file managers offer deletion). */
 int  pm_name_check(const char *name);

@@ -8,7 +8,7 @@
 
 #define COLUMNS                                                                                    \
     "id, account, kind, parent, size, mtime, btime, lmtime, latime, ctime, mode, uid, gid,"        \
-    " settling, own, missing, name, rid, version, state"
+    " settling, own, missing, name, rid, version, state, rsize"
 
 static uint32_t column_owner(struct sqlite3_stmt *st, int col)
 {
@@ -37,6 +37,7 @@ static void read_row(struct sqlite3_stmt *st, struct pm_row *r)
     pm_col_copy(st, 17, r->rid, sizeof(r->rid));
     pm_col_copy(st, 18, r->version, sizeof(r->version));
     pm_col_copy(st, 19, r->state, sizeof(r->state));
+    r->rsize = pm_col_null(st, 20) ? PM_SIZE_UNKNOWN : (uint64_t)pm_col_int(st, 20);
 }
 
 int pm_node_get(struct pm_db *db, pm_node id, struct pm_row *out)
@@ -102,8 +103,9 @@ int pm_node_place(struct pm_db *db, pm_node id, pm_node parent, const char *name
 int pm_node_describe(struct pm_db *db, pm_node id, const struct pm_entry *e)
 {
     return pm_db_run(db,
-                     "UPDATE node SET rid=?2, size=?3, mtime=?4, btime=?5, version=?6, state=?7,"
-                     " settling=?8, kind=?9 WHERE id=?1",
+                     "UPDATE node SET rid=?2, rsize=?3, mtime=?4, btime=?5, version=?6, state=?7,"
+                     " settling=?8, kind=?9, size=CASE WHEN EXISTS (SELECT 1 FROM j.entry e WHERE"
+                     " e.node=?1 AND e.op=1) THEN size ELSE ?3 END WHERE id=?1",
                      "isziissii", (int64_t)id, *e->id ? e->id : NULL, (int64_t)e->size, e->mtime_ms, e->btime_ms, e->version,
                      e->state, (int64_t)e->settling, (int64_t)e->kind);
 }
@@ -127,14 +129,15 @@ int pm_node_adopt(struct pm_db *db, pm_node node, const struct pm_row *from)
     pm_col_copy(st, 0, raw, sizeof(raw));
     pm_db_reset(st);
     pm_node_detach(db, from->id);
-    pm_db_run(db, "UPDATE node SET rid=?2, version=?3, settling=?4, own=?5 WHERE id=?1", "issii",
+    pm_db_run(db, "UPDATE node SET rid=?2, version=?3, settling=?4, own=?5, rsize=?6 WHERE id=?1",
+              "issiiz",
               (int64_t)node, *from->rid ? from->rid : NULL, from->version, (int64_t)from->settling,
-              (int64_t)from->own);
+              (int64_t)from->own, (int64_t)from->rsize);
     return from->parent ? pm_node_place(db, node, from->parent, from->name, raw) : 0;
 }
 
 #define ORPHAN                                                                                     \
-    " parent IS NULL AND id<>1 AND NOT EXISTS (SELECT 1 FROM j.entry e WHERE e.node=node.id)"      \
+    " parent IS NULL AND root IS NULL AND id<>1 AND NOT EXISTS (SELECT 1 FROM j.entry e WHERE e.node=node.id)"      \
     " AND NOT EXISTS (SELECT 1 FROM j.place p WHERE p.node=node.id)"
 
 void pm_node_drop_if_orphan(struct pm_db *db, pm_node id)
@@ -148,6 +151,18 @@ void pm_node_drop_if_orphan(struct pm_db *db, pm_node id)
 
 void pm_node_drop_orphans(struct pm_db *db)
 {
+    /* What was in a folder that is gone is in no list any more, whatever the depth. */
+    while (pm_db_int(db, 0,
+                     "SELECT 1 FROM node WHERE parent IS NOT NULL AND parent NOT IN"
+                     " (SELECT id FROM node WHERE parent IS NOT NULL OR root IS NOT NULL OR id=1)"
+                     " LIMIT 1",
+                     ""))
+        if (pm_db_run(db,
+                      "UPDATE node SET parent=NULL, name=NULL WHERE parent IS NOT NULL AND parent"
+                      " NOT IN (SELECT id FROM node WHERE parent IS NOT NULL OR root IS NOT NULL"
+                      " OR id=1)",
+                      ""))
+            return;
     pm_db_run(db, "DELETE FROM node WHERE" ORPHAN, "");
     pm_db_run(db, "DELETE FROM xattr WHERE node NOT IN (SELECT id FROM node)", "");
     pm_db_run(db, "DELETE FROM list WHERE node NOT IN (SELECT id FROM node)", "");
@@ -317,7 +332,7 @@ int pm_node_entry(struct pm_db *db, pm_node id, struct pm_entry **out)
         return -ENOMEM;
     e = (struct pm_entry){.kind = row.kind, .settling = row.settling, .root = root, .id = row.rid,
                           .name = raw, .path = path ? path : "", .target = "",
-                          .version = row.version, .state = row.state, .size = row.size,
+                          .version = row.version, .state = row.state, .size = row.rsize,
                           .mtime_ms = row.mtime_ms, .btime_ms = row.btime_ms};
     *out = pm_entry_dup(&e);
     return *out ? 0 : -ENOMEM;

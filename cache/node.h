@@ -22,6 +22,7 @@ struct pm_row {
     enum pm_kind kind;
     pm_node      parent; /* list place; 0: in no list */
     uint64_t     size; /* as shown: the local content's while it is unsent */
+    uint64_t     rsize; /* the service's */
     int64_t      mtime_ms, btime_ms; /* the service's */
     int64_t      lmtime_ns, latime_ns, ctime_ns; /* kept here; 0: the service's hold */
     uint32_t     mode, uid, gid;
@@ -45,7 +46,7 @@ int pm_node_make(struct pm_db *db, uint32_t account, enum pm_kind kind,
 /* Gives the node the list place (parent, name); who had it before is in no list then. `raw` is the
  * service's own name. parent 0 takes the place away. */
 int pm_node_place(struct pm_db *db, pm_node id, pm_node parent, const char *name, const char *raw);
-/* Writes what the service says of the node's object. */
+/* Writes what the service says of the node's object; the size of unsent content stays shown. */
 int pm_node_describe(struct pm_db *db, pm_node id, const struct pm_entry *e);
 /* Takes the object (remote id, version) from the node: it is local, or gone. */
 int pm_node_detach(struct pm_db *db, pm_node id);

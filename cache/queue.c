@@ -186,8 +186,12 @@ static void send_one(struct pm_cache *c, struct pm_jentry *e, struct active *a)
 {
     struct pm_ctx      ctx = {.prio = PM_BACKGROUND, .cancel = &c->stopping};
     struct pm_account *account = pm_account_by_id(c, e->account);
-    int                err = account ? pm_send(c, e, &ctx, &a->sent) : -ENXIO;
+    int                err = -ENXIO;
 
+    if (account)
+        err = pm_send(c, e, &ctx, &a->sent);
+    else
+        snprintf(ctx.why, sizeof(ctx.why), "its account is not in the configuration");
     if (account)
         pm_account_report(account, err, ctx.why);
     if (err)

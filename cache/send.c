@@ -23,7 +23,8 @@ int pm_send_entry(struct pm_cache *c, pm_node node, struct pm_row *row, struct p
     err = pm_node_get(c->db, node, row);
     if (!err)
         err = pm_node_entry(c->db, node, out);
-    return pm_db_end(c->db, err);
+    err = pm_db_end(c->db, err);
+    return err ? err : pm_account_reaches(c, row);
 }
 
 int pm_send_check_version(struct pm_send *s, const struct pm_entry *known, struct pm_entry **now)
@@ -35,7 +36,7 @@ int pm_send_check_version(struct pm_send *s, const struct pm_entry *known, struc
     if (pm_backend_same_version(s->account->backend, (*now)->version, s->e->base))
         return 0;
     /* Our own upload, converted since: the same bytes under a new version. */
-    return s->row.own && s->row.settling && (*now)->size == known->size ? 0 : -ESTALE;
+    return s->row.own && s->row.settling && (*now)->size == s->row.rsize ? 0 : -ESTALE;
 }
 
 /* --- folding in */
@@ -48,7 +49,6 @@ static void take_from_others(struct pm_db *db, pm_node node, uint32_t account, c
     if (!other || other == node)
         return;
     pm_node_detach(db, other);
-    pm_node_drop_if_orphan(db, other);
 }
 
 int pm_send_fold(struct pm_db *db, const struct pm_jentry *e, const struct pm_entry *now,
@@ -126,12 +126,10 @@ static int end_removal(struct pm_send *s, bool removed, const char *report)
         pm_list_touch(c, s->e->parent, s->row.rid);
     pm_db_begin(c->db);
     err = pm_journal_finish(c->db, s->e->id);
-    if (removed) {
-        pm_node_detach(c->db, s->e->node);
-        pm_node_drop_if_orphan(c->db, s->e->node);
-    } else {
+    if (removed)
+        pm_node_detach(c->db, s->e->node); /* the row goes when the kernel forgets it */
+    else
         pm_db_run(c->db, "UPDATE node SET error=?2 WHERE id=?1", "is", (int64_t)s->e->node, report);
-    }
     err = pm_db_end(c->db, err);
     if (err)
         return err;
@@ -373,7 +371,8 @@ static int confirm(struct pm_send *s, struct pm_content *k, int64_t gen, const s
 }
 
 /* The file was removed here while it was being sent: nothing more is sent of it. */
-static int give_up_removed(struct pm_send *s, struct pm_upload *up, struct pm_content *k)
+static int give_up_removed(struct pm_send *s, struct pm_upload *up, struct pm_content *k,
+                           int64_t gen)
 {
     uint64_t off = 0;
     int      err = up->state ? pm_backend_resume(s->account->backend, s->ctx, up, &off) : -ENOENT;
@@ -382,7 +381,7 @@ static int give_up_removed(struct pm_send *s, struct pm_upload *up, struct pm_co
         PM_AUTO(free) struct pm_entry *now = NULL;
 
         err = pm_backend_finish(s->account->backend, s->ctx, up, &now);
-        return err ? err : confirm(s, k, k->gen, now); /* the removal that follows finds it */
+        return err ? err : confirm(s, k, gen, now); /* the removal that follows finds it */
     }
     if (err && err != -ENOENT && err != -ESTALE)
         return err;
@@ -434,7 +433,7 @@ static int send_content(struct pm_send *s, struct pm_content *k)
     }
     up.name = target ? target->name : s->e->name;
     if (is_removed(s)) {
-        err = give_up_removed(s, &up, k);
+        err = give_up_removed(s, &up, k, gen);
     } else {
         s->ctx->cancel = &k->cancel_upload;
         err = upload(s, &up, &now);
@@ -459,6 +458,10 @@ static int send_put(struct pm_send *s)
     if (k->marked)
         err = -ECANCELED; /* written to between choosing and now */
     pthread_mutex_unlock(&k->lock);
+    if (k->id != s->e->content) {
+        snprintf(s->ctx->why, sizeof(s->ctx->why), "its content is not in the cache folder");
+        err = -EIO;
+    }
     if (!err)
         err = send_content(s, k);
     pm_content_put(k);

@@ -46,6 +46,9 @@ struct pm_cache {
 int                pm_accounts_open(struct pm_cache *c, char *why, size_t why_len);
 void               pm_accounts_close(struct pm_cache *c);
 struct pm_account *pm_account_by_id(struct pm_cache *c, uint32_t id); /* NULL: not configured */
+/* Can the service tell this object from others? -EINVAL: it goes by paths, and another object of the
+ * same folder has the same name. */
+int pm_account_reaches(struct pm_cache *c, const struct pm_row *row);
 /* Notes how a call to the service ended, for status. */
 void pm_account_report(struct pm_account *a, int err, const char *why);
 

@@ -408,15 +408,6 @@ static void delete_closed(struct pm_store *s, pm_node node)
     s->used -= (uint64_t)bytes;
 }
 
-/* Makes the content unreachable for later opens. Readers of an incomplete one get -ESTALE. */
-static void detach_locked(struct pm_store *s, struct pm_content *c, bool stale)
-{
-    PM_GUARD(&c->lock);
-    c->stale = stale;
-    delete_open(c);
-    unhash_locked(s, c);
-}
-
 static bool in_journal(struct pm_store *s, pm_node node)
 {
     bool unsent;
@@ -432,20 +423,22 @@ void pm_store_superseded(struct pm_store *s, pm_node node)
 {
     PM_GUARD(&s->lock);
     struct pm_content *c = find_locked(s, node);
-    bool               keep;
 
-    if (in_journal(s, node))
-        return;
     if (!c) {
-        delete_closed(s, node);
+        if (!in_journal(s, node))
+            delete_closed(s, node);
         return;
     }
-    pthread_mutex_lock(&c->lock);
-    keep = pm_content_whole_locked(c) && c->handles;
-    c->superseded = keep;
-    pthread_mutex_unlock(&c->lock);
-    if (!keep)
-        detach_locked(s, c, true);
+    PM_GUARD(&c->lock); /* a first write marks the journal under it */
+    if (in_journal(s, node))
+        return;
+    if (pm_content_whole_locked(c) && c->handles) {
+        c->superseded = true;
+        return;
+    }
+    c->stale = true;
+    delete_open(c);
+    unhash_locked(s, c); /* later opens get the new version */
 }
 
 void pm_store_adopt(struct pm_store *s, pm_node node, const char *version)
@@ -469,13 +462,33 @@ void pm_store_drop(struct pm_store *s, pm_node node)
     struct pm_content *c = find_locked(s, node);
 
     if (!c) {
-        delete_closed(s, node);
+        if (!in_journal(s, node))
+            delete_closed(s, node);
         return;
     }
-    pthread_mutex_lock(&c->lock);
+    PM_GUARD(&c->lock);
+    if (in_journal(s, node))
+        return;
     c->nowhere = true;
     delete_open(c);
-    pthread_mutex_unlock(&c->lock);
+}
+
+/* Contents that no node has: what a crash left between two steps. */
+void pm_store_drop_orphans(struct pm_store *s)
+{
+    int64_t id;
+
+    do {
+        pm_db_begin(s->db);
+        id = pm_db_int(s->db, 0,
+                       "SELECT id FROM content WHERE node NOT IN (SELECT id FROM node) LIMIT 1", "");
+        if (id)
+            pm_content_delete_row(s->db, id);
+        if (pm_db_end(s->db, 0))
+            return;
+        if (id)
+            pm_content_unlink(s, id);
+    } while (id);
 }
 
 /* --- space */
@@ -493,7 +506,7 @@ static size_t victims(struct pm_store *s, struct victim v[EVICT_BATCH], int64_t 
 
     pm_db_begin(s->db);
     st = pm_db_query(s->db,
-                     "SELECT node, bytes, used, id FROM content c WHERE (used, id)>(?1, ?2) AND NOT"
+                     "SELECT node, bytes, used, id FROM content c WHERE (used, id)>(?1, ?2) AND bytes>0 AND NOT"
                      " EXISTS (SELECT 1 FROM j.entry e WHERE e.node=c.node AND e.op=1)"
                      " AND EXISTS (SELECT 1 FROM node n WHERE n.id=c.node AND n.parent IS NOT NULL)"
                      " ORDER BY used, id LIMIT 16",

@@ -84,9 +84,11 @@ void pm_content_unlink(struct pm_store *s, int64_t id);
 void pm_store_superseded(struct pm_store *s, pm_node node);
 /* The same bytes have a new version name. */
 void pm_store_adopt(struct pm_store *s, pm_node node, const char *version);
-/* Drops the content of a node that is gone, or sent and unwanted; the file goes when closed. */
+/* Drops the content of a node that is gone, unless it is unsent; the file goes when closed. */
 void pm_store_drop(struct pm_store *s, pm_node node);
 
+/* Drops contents whose node is gone; at a start. */
+void pm_store_drop_orphans(struct pm_store *s);
 /* Every upload and every transfer that runs ends soon with -ECANCELED. */
 void pm_store_cancel_all(struct pm_store *s);
 

@@ -175,8 +175,8 @@ static void done(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 static void fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-    (void)datasync;
-    done(req, ino, fi);
+    (void)ino, (void)datasync, (void)fi;
+    pm_ops_reply(req, pm_cache_sync(pm_ops_mount(req)->cache));
 }
 
 /* Not here: fallocate, copy_file_range, poll, bmap. ENOSYS, which libfuse then says, makes the

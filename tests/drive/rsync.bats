@@ -97,6 +97,7 @@ change_source() {
     random "$T/more" 5000
     cat "$T/more" >>"$T/src/sub/scan-2.e57"
     random "$T/src/new.obj" 777
+    touch -d '2022-02-02' "$T/src/model 3.obj" "$T/src/sub/scan-2.e57" # rsync looks at seconds only
 }
 
 # Everything is on the service as in the source, and what was there before kept its id.
