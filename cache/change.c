@@ -326,7 +326,7 @@ static int move_remote(struct pm_cache *c, struct rename *r)
     struct pm_row   *row = &r->from.row;
     struct pm_jentry e = {.op = PM_OP_RENAME, .node = row->id, .account = row->account,
                           .kind = row->kind, .parent = r->new_parent, .oparent = r->parent,
-                          .state = PM_J_READY};
+                          .state = PM_J_READY, .replaces = r->to.local ? 0 : r->to.row.id};
     struct pm_jentry before;
 
     snprintf(e.name, sizeof(e.name), "%s", r->new_name);
@@ -334,7 +334,7 @@ static int move_remote(struct pm_cache *c, struct rename *r)
     snprintf(e.rid, sizeof(e.rid), "%s", row->rid);
     snprintf(e.base, sizeof(e.base), "%s", row->version);
     if (!pm_journal_of(db, row->id, (enum pm_op)0, &before) && before.op == PM_OP_RENAME &&
-        before.state == PM_J_READY && !pm_journal_needed(db, before.id)) {
+        before.state == PM_J_READY && !before.replaces && !pm_journal_needed(db, before.id)) {
         pm_journal_drop(db, before.id);
         e.oparent = before.oparent;
         snprintf(e.oname, sizeof(e.oname), "%s", before.oname);
@@ -344,23 +344,98 @@ static int move_remote(struct pm_cache *c, struct rename *r)
     return pm_journal_add(db, &e);
 }
 
-/* Can the service do it? A folder, or a file over another's object, takes more than one copy. */
-static int check_remote(struct pm_cache *c, const struct rename *r)
+/* The content's row, for an entry that will send it. */
+static int content_row(struct pm_db *db, const struct pm_row *row, pm_node origin, int64_t *id)
 {
-    struct pm_account *a = pm_account_by_id(c, r->from.row.account);
+    *id = pm_db_int(db, 0, "SELECT id FROM content WHERE node=?1", "i", (int64_t)row->id);
+    if (*id)
+        return pm_db_run(db, "UPDATE content SET origin=?2 WHERE id=?1 AND origin IS NULL", "ii",
+                         *id, (int64_t)origin);
+    *id = -1;
+    if (pm_db_run(db,
+                  "INSERT INTO content(node, version, size, used, origin) VALUES(?1, ?2, ?3, ?4,"
+                  " ?5)",
+                  "isiii", (int64_t)row->id, row->version, (int64_t)row->rsize, pm_wall_ms(),
+                  (int64_t)origin))
+        return -EIO;
+    *id = pm_db_last_id(db);
+    return 0;
+}
 
-    if (!a || !pm_backend_can_copy(a->backend) || r->from.row.kind == PM_FOLDER)
-        return -EOPNOTSUPP;
-    return r->to.row.id && !r->to.local ? -EOPNOTSUPP : 0;
+/* A file over another's object: that object is updated with this content, and then this file's own
+ * object removed. A node of its own stands for it until then. */
+static int replace_remote(struct pm_cache *c, struct rename *r)
+{
+    struct pm_db    *db = c->db;
+    struct pm_row   *row = &r->from.row;
+    struct pm_jentry put = {.op = PM_OP_PUT, .node = row->id, .account = row->account,
+                            .kind = row->kind, .parent = r->new_parent, .size = row->size,
+                            .state = PM_J_READY, .not_before = pm_file_due(c, r->new_name)};
+    struct pm_jentry removal = {.op = PM_OP_REMOVE, .account = row->account, .kind = row->kind,
+                                .parent = r->parent, .state = PM_J_READY};
+    int              err;
+
+    err = pm_node_make(db, row->account, row->kind, NULL, &removal.node);
+    if (!err)
+        err = content_row(db, row, removal.node, &put.content);
+    if (!err)
+        err = pm_node_adopt(db, removal.node, row);
+    if (!err)
+        err = replace_target(c, r, &put);
+    if (err)
+        return err;
+    if (r->from.put.id)
+        pm_journal_drop(db, r->from.put.id);
+    snprintf(put.name, sizeof(put.name), "%s", r->new_name);
+    snprintf(removal.name, sizeof(removal.name), "%s", r->name);
+    snprintf(removal.rid, sizeof(removal.rid), "%s", row->rid);
+    snprintf(removal.base, sizeof(removal.base), "%s", row->version);
+    err = pm_journal_add(db, &put);
+    if (!err)
+        err = pm_journal_add(db, &removal);
+    return err ? err : pm_journal_need(db, removal.id, put.id);
+}
+
+int pm_change_replace(struct pm_cache *c, struct pm_jentry *e)
+{
+    struct rename r = {e->oparent, e->parent, e->oname, e->name, {.local = false}, {.local = false}};
+    int           err;
+
+    pm_db_begin(c->db);
+    look_at_removed(c->db, e->node, &r.from);
+    look_at_removed(c->db, e->replaces, &r.to);
+    if (!*r.from.row.rid || !*r.to.row.rid) {
+        e->replaces = 0; /* what was to be replaced is gone: a plain rename */
+        err = pm_journal_update(c->db, e);
+        err = err ? err : -ECANCELED;
+    } else {
+        err = pm_journal_drop(c->db, e->id);
+        if (!err)
+            err = replace_remote(c, &r);
+    }
+    err = pm_db_end(c->db, err);
+    pm_queue_kick(c);
+    return err;
 }
 
 static int rename_remote(struct pm_cache *c, struct rename *r)
 {
-    int err = check_remote(c, r);
+    struct pm_account *a = pm_account_by_id(c, r->from.row.account);
+    bool               over = r->to.row.id && !r->to.local;
 
-    if (!err && r->to.row.id)
-        err = pm_journal_drop(c->db, r->to.put.id);
-    return err ? err : move_remote(c, r);
+    if (!a || !pm_backend_can_copy(a->backend))
+        return -EOPNOTSUPP;
+    if (over && r->from.put.state == PM_J_ACTIVE)
+        return move_remote(c, r); /* decided when that upload has ended: pm_change_replace */
+    if (over)
+        return replace_remote(c, r);
+    if (r->to.row.id) {
+        int err = pm_journal_drop(c->db, r->to.put.id);
+
+        if (err)
+            return err;
+    }
+    return move_remote(c, r);
 }
 
 static int rename_locked(struct pm_cache *c, struct rename *r, unsigned flags)

@@ -48,9 +48,12 @@ static const char index_schema[] =
     "CREATE TABLE list(node INTEGER PRIMARY KEY, fetched INTEGER NOT NULL);"
     "CREATE TABLE content(id INTEGER PRIMARY KEY AUTOINCREMENT, node INTEGER NOT NULL,"
     " version TEXT NOT NULL, size INTEGER NOT NULL, validator TEXT NOT NULL DEFAULT '',"
-    " present BLOB, bytes INTEGER NOT NULL DEFAULT 0, used INTEGER NOT NULL);"
+    " present BLOB, bytes INTEGER NOT NULL DEFAULT 0, used INTEGER NOT NULL,"
+    /* the node whose object it is fetched from, when that is no longer its own */
+    " origin INTEGER);"
     "CREATE UNIQUE INDEX content_node ON content(node);"
     "CREATE INDEX content_used ON content(used);"
+    "CREATE INDEX content_origin ON content(origin) WHERE origin IS NOT NULL;"
     "CREATE TABLE xattr(node INTEGER, name TEXT, value BLOB NOT NULL, PRIMARY KEY(node, name))"
     " WITHOUT ROWID;";
 

@@ -17,6 +17,7 @@ struct pm_transfer {
     struct pm_content  *content; /* a reference */
     uint64_t            off, end; /* content->lock; what is asked for */
     uint64_t            pos; /* content->lock; how far it came */
+    int64_t             last_ms; /* content->lock; when its last byte came, or it was started */
     bool                keep; /* into the file; else through the bounce memory */
     bool                must_keep; /* immutable; never bounce */
     enum pm_prio        prio;
@@ -53,13 +54,22 @@ static bool at_hand_locked(struct pm_cache *c, struct pm_content *k, uint64_t of
     return true;
 }
 
+/* The transfer that will bring the byte at `off`; NULL: none. */
+static const struct pm_transfer *running_at(const struct pm_content *k, uint64_t off)
+{
+    const struct pm_transfer *t = k->transfers;
+
+    while (t && (off < t->pos || off >= t->end || t->cancel))
+        t = t->next;
+    return t;
+}
+
 /* The end of what runs at `off`, or `off` itself. */
 static uint64_t running_until(const struct pm_content *k, uint64_t off)
 {
-    for (const struct pm_transfer *t = k->transfers; t; t = t->next)
-        if (t->pos <= off && off < t->end && !t->cancel)
-            return t->end;
-    return off;
+    const struct pm_transfer *t = running_at(k, off);
+
+    return t ? t->end : off;
 }
 
 /* Does a running transfer bring the first byte this waiter lacks? */
@@ -223,6 +233,7 @@ static int transfer_data(void *arg, const void *buf, size_t len)
         err = 0;
     }
     t->pos += n;
+    t->last_ms = pm_now_ms();
     note_progress_locked(k);
     served = collect_locked(t->cache, k, is_served, t);
     pthread_mutex_unlock(&k->lock);
@@ -238,6 +249,13 @@ struct recheck {
     struct pm_content *content; /* a reference */
 };
 
+/* The node whose object the content is fetched from. In a transaction. */
+static pm_node origin_of(struct pm_cache *c, const struct pm_content *k)
+{
+    return (pm_node)pm_db_int(c->db, (int64_t)k->node, "SELECT origin FROM content WHERE id=?1", "i",
+                              k->id);
+}
+
 static int same_version(struct pm_cache *c, struct pm_content *k)
 {
     PM_AUTO(free) struct pm_entry *known = NULL;
@@ -245,12 +263,14 @@ static int same_version(struct pm_cache *c, struct pm_content *k)
     struct pm_ctx                  ctx = {.deadline_ms = pm_now_ms() + c->conf->op_timeout_ms};
     struct pm_row                  row;
     struct pm_account             *a;
+    pm_node                        origin;
     int                            err;
 
     pm_db_begin(c->db);
-    err = pm_node_get(c->db, k->node, &row);
+    origin = origin_of(c, k);
+    err = pm_node_get(c->db, origin, &row);
     if (!err)
-        err = pm_node_entry(c->db, k->node, &known);
+        err = pm_node_entry(c->db, origin, &known);
     err = pm_db_end(c->db, err);
     a = err ? NULL : pm_account_by_id(c, row.account);
     if (!a || !known)
@@ -394,12 +414,14 @@ static int source_of(struct pm_cache *c, struct pm_content *k, struct pm_source 
     struct pm_located             *made = NULL;
     struct pm_account             *a;
     struct pm_row                  row;
+    pm_node                        origin;
     int                            err;
 
     pm_db_begin(c->db);
-    err = pm_node_get(c->db, k->node, &row);
+    origin = origin_of(c, k);
+    err = pm_node_get(c->db, origin, &row);
     if (!err)
-        err = pm_node_entry(c->db, k->node, &e);
+        err = pm_node_entry(c->db, origin, &e);
     err = pm_db_end(c->db, err);
     if (!err)
         err = pm_account_reaches(c, &row);
@@ -456,6 +478,7 @@ static int start_locked(struct pm_cache *c, struct pm_content *k, uint64_t off, 
     t->end = end;
     t->must_keep = must_keep;
     t->prio = PM_INTERACTIVE;
+    t->last_ms = pm_now_ms();
     t->next = k->transfers;
     k->transfers = t;
     k->ntransfers++;
@@ -502,6 +525,17 @@ static uint64_t block_up(const struct pm_content *k, uint64_t off)
     return off < k->base_end ? off : k->base_end;
 }
 
+/* Whoever joins a transfer that has stood still for long is not made to wait all over again. */
+static int64_t last_byte_locked(const struct pm_content *k, const struct pm_waiter *w)
+{
+    const struct pm_transfer *t = NULL;
+    struct pm_range           gap;
+
+    if (pm_ranges_gap(&k->present, w->off, w->end, &gap))
+        t = running_at(k, gap.off);
+    return t ? t->last_ms : pm_now_ms();
+}
+
 int pm_fetch_want_locked(struct pm_cache *c, struct pm_content *k, uint64_t off, uint64_t end,
                          uint64_t ahead, struct pm_waiter *w, bool must_keep)
 {
@@ -517,7 +551,7 @@ int pm_fetch_want_locked(struct pm_cache *c, struct pm_content *k, uint64_t off,
         return err;
     w->off = off;
     w->end = end;
-    w->progress_ms = pm_now_ms();
+    w->progress_ms = last_byte_locked(k, w);
     w->next = k->waiters;
     k->waiters = w;
     return 0;

@@ -196,6 +196,12 @@ static int set_needs(struct pm_db *db, const struct pm_jentry *e)
     return e->op == PM_OP_RENAME ? need_subtree(db, e->id, e->node) : 0;
 }
 
+int pm_journal_need(struct pm_db *db, int64_t id, int64_t needs)
+{
+    need(db, id, needs);
+    return 0;
+}
+
 /* --- places */
 
 static void show(struct pm_db *db, int64_t entry, pm_node parent, const char *name, pm_node node)
@@ -226,13 +232,14 @@ int pm_journal_add(struct pm_db *db, struct pm_jentry *e)
     e->created = pm_wall_ms();
     err = pm_db_run(db,
                     "INSERT INTO j.entry(id, op, node, account, kind, parent, name, oparent, oname,"
-                    " rid, base, content, size, state, not_before, created, gen)"
-                    " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
-                    "iiiiiiszsssziiiii", e->id, (int64_t)e->op, (int64_t)e->node,
+                    " rid, base, content, size, state, not_before, created, gen, replaces)"
+                    " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)",
+                    "iiiiiiszsssziiiiii", e->id, (int64_t)e->op, (int64_t)e->node,
                     (int64_t)e->account, (int64_t)e->kind, (int64_t)e->parent, e->name,
                     e->oparent ? (int64_t)e->oparent : -1, e->oparent ? e->oname : NULL,
                     *e->rid ? e->rid : NULL, e->base, e->content ? e->content : -1,
-                    (int64_t)e->size, (int64_t)e->state, e->not_before, e->created, e->gen);
+                    (int64_t)e->size, (int64_t)e->state, e->not_before, e->created, e->gen,
+                    (int64_t)e->replaces);
     if (!err)
         err = set_needs(db, e);
     if (!err)

@@ -41,7 +41,7 @@ struct pm_jentry {
     int            tries;
     int64_t        created; /* wall clock, ms */
     int64_t        gen; /* PUT: write generation at the last flush */
-    pm_node        replaces; /* PUT: a file it was renamed over while that was being sent; or 0 */
+    pm_node        replaces; /* a file it was renamed over while one of them was being sent; or 0 */
 };
 
 /* Adds an entry: gives it the next id, its places and what it needs. 0 or -errno. */
@@ -52,6 +52,8 @@ int pm_journal_get(struct pm_db *db, int64_t id, struct pm_jentry *out);
 int pm_journal_of(struct pm_db *db, pm_node node, enum pm_op op, struct pm_jentry *out);
 /* The last unfinished entry that uses this place. 0 and *out, or -ENOENT. */
 int pm_journal_at(struct pm_db *db, pm_node parent, const char *name, struct pm_jentry *out);
+/* This entry waits for that one, too. */
+int pm_journal_need(struct pm_db *db, int64_t id, int64_t needs);
 /* Does anything wait for this entry? */
 bool pm_journal_needed(struct pm_db *db, int64_t id);
 /* Must this entry wait for another? */

@@ -129,6 +129,8 @@ int pm_node_adopt(struct pm_db *db, pm_node node, const struct pm_row *from)
     pm_col_copy(st, 0, raw, sizeof(raw));
     pm_db_reset(st);
     pm_node_detach(db, from->id);
+    pm_db_run(db, "UPDATE content SET origin=?2 WHERE origin=?1 OR (node=?1 AND origin IS NULL)",
+              "ii", (int64_t)from->id, (int64_t)node);
     pm_db_run(db, "UPDATE node SET rid=?2, version=?3, settling=?4, own=?5, rsize=?6 WHERE id=?1",
               "issiiz",
               (int64_t)node, *from->rid ? from->rid : NULL, from->version, (int64_t)from->settling,

@@ -50,7 +50,8 @@ int pm_node_place(struct pm_db *db, pm_node id, pm_node parent, const char *name
 int pm_node_describe(struct pm_db *db, pm_node id, const struct pm_entry *e);
 /* Takes the object (remote id, version) from the node: it is local, or gone. */
 int pm_node_detach(struct pm_db *db, pm_node id);
-/* `node` becomes the object that `from` was, at its list place; `from` has none any more. */
+/* `node` becomes the object that `from` was, at its list place; `from` has none any more, and what
+ * is held of its content is fetched from `node` from now on. */
 int pm_node_adopt(struct pm_db *db, pm_node node, const struct pm_row *from);
 /* Deletes the node if nothing can lead to it: no list place, no journal entry, no shown place. */
 void pm_node_drop_if_orphan(struct pm_db *db, pm_node id);

@@ -1,5 +1,6 @@
 /* A rename where the service has none: copy there, wait until the copy is whole, then remove the
  * source. Nothing is removed before its copy is confirmed; each step is found done after a crash. */
+#include "cache/file.h"
 #include "cache/list.h"
 #include "cache/merge.h"
 #include "cache/send.h"
@@ -132,8 +133,11 @@ int pm_send_rename(struct pm_send *s)
     PM_AUTO(free) struct pm_entry *seen = NULL;
     PM_AUTO(free) struct pm_entry *again = NULL;
     PM_AUTO(free) struct pm_entry *copy = NULL;
-    int                            err = pm_send_entry(s->cache, s->e->node, &s->row, &src);
+    int                            err;
 
+    if (s->e->replaces)
+        return pm_change_replace(s->cache, s->e);
+    err = pm_send_entry(s->cache, s->e->node, &s->row, &src);
     if (!err)
         err = pm_send_check_version(s, src, &seen);
     if (!err && seen->settling)

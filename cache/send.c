@@ -151,20 +151,26 @@ static int stop_at_first(void *arg, const struct pm_entry *e)
     return -ENOTEMPTY;
 }
 
-/* A reader of the removed file still needs what is not here yet: it is fetched before. */
-static int save_for_readers(struct pm_send *s)
+/* Whoever reads this content, or a change that will send it, still needs what is not here yet. */
+static int save_old_content(struct pm_send *s, pm_node node)
 {
-    struct pm_content *k = pm_content_peek(s->cache->store, s->e->node);
+    struct pm_content *k;
+    struct pm_jentry   unsent;
     bool               needed;
-    int                err = 0;
+    int                err;
 
-    if (!k)
+    pm_db_begin(s->cache->db);
+    needed = !pm_journal_of(s->cache->db, node, PM_OP_PUT, &unsent);
+    pm_db_end(s->cache->db, 0);
+    k = pm_content_peek(s->cache->store, node);
+    if (!k && !needed)
         return 0;
+    if (!k && (err = pm_content_get(s->cache->store, node, &k)) != 0)
+        return err;
     pthread_mutex_lock(&k->lock);
-    needed = k->handles && !k->stale;
+    needed = !k->stale && (needed || k->handles);
     pthread_mutex_unlock(&k->lock);
-    if (needed)
-        err = pm_fetch_whole(s->cache, k, &k->cancel_upload);
+    err = needed ? pm_fetch_whole(s->cache, k, &s->cache->stopping) : 0;
     pm_content_put(k);
     return err == -ESTALE || err == -ENOENT ? 0 : err;
 }
@@ -188,7 +194,7 @@ static int send_remove(struct pm_send *s)
     if (err == -ESTALE)
         return end_removal(s, false, "the file was changed on the service since");
     if (!err)
-        err = save_for_readers(s);
+        err = save_old_content(s, s->e->node);
     if (!err)
         err = pm_backend_remove(b, s->ctx, known);
     return err && err != -ENOENT ? err : end_removal(s, true, NULL);
@@ -278,6 +284,30 @@ static int find_target(struct pm_send *s, struct pm_entry **target)
     return pm_db_end(s->cache->db, pm_journal_update(s->cache->db, s->e));
 }
 
+/* Old content of the object that is still needed here (a backup name, an open file) and not whole
+ * is fetched before the object changes. What nobody needs is dropped. */
+static int save_old_contents(struct pm_send *s)
+{
+    struct pm_cache *c = s->cache;
+    pm_node          after = 0;
+    int              err = 0;
+
+    while (!err) {
+        pm_node node;
+
+        pm_db_begin(c->db);
+        node = (pm_node)pm_db_int(c->db, 0,
+                                  "SELECT min(node) FROM content WHERE origin=?1 AND node>?2", "ii",
+                                  (int64_t)s->e->node, (int64_t)after);
+        pm_db_end(c->db, 0);
+        if (!node)
+            return 0;
+        after = node;
+        err = save_old_content(s, node);
+    }
+    return err;
+}
+
 static void count_sent(void *arg, uint64_t sent)
 {
     atomic_uint_least64_t *counter = arg;
@@ -350,7 +380,7 @@ static int confirm(struct pm_send *s, struct pm_content *k, int64_t gen, const s
     err = pm_send_fold(db, s->e, now, rid);
     pm_db_run(db, "UPDATE node SET own=1, error=NULL, size=?2 WHERE id=?1", "ii",
               (int64_t)s->e->node, (int64_t)k->size);
-    pm_db_run(db, "UPDATE content SET version=?2, size=?3, validator='' WHERE id=?1", "isi", k->id,
+    pm_db_run(db, "UPDATE content SET version=?2, size=?3, validator='', origin=NULL WHERE id=?1", "isi", k->id,
               now->version, (int64_t)k->size);
     pm_db_run(db, "DELETE FROM j.dirty WHERE content=?1", "i", k->id);
     if (unchanged) {
@@ -416,6 +446,8 @@ static int send_content(struct pm_send *s, struct pm_content *k)
         err = find_target(s, &target);
     if (!err && !is_removed(s))
         err = pm_fetch_whole(s->cache, k, &k->cancel_upload);
+    if (!err && target)
+        err = save_old_contents(s);
     if (err)
         return err;
     pthread_mutex_lock(&k->lock);

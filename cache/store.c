@@ -124,6 +124,8 @@ struct found {
     struct pm_ranges present;
     bool             fresh;
     int64_t          old; /* a row that was dropped; 0: none */
+    bool             unsent; /* the journal will send it */
+    bool             held; /* bytes of it were in its file */
 };
 
 static int load_ranges(struct pm_db *db, struct found *f)
@@ -173,8 +175,9 @@ static int find_or_make_row(struct pm_db *db, pm_node node, struct found *f, cha
     if (f->row.kind == PM_FOLDER)
         return -EISDIR;
     err = load_row(db, f, version, validator);
-    if (!err && strcmp(version, f->row.version) != 0 &&
-        pm_journal_of(db, node, PM_OP_PUT, &unsent) == -ENOENT) {
+    f->unsent = !pm_journal_of(db, node, PM_OP_PUT, &unsent);
+    f->held = f->present.n || (f->unsent && !f->size && unsent.size);
+    if (!err && strcmp(version, f->row.version) != 0 && !f->unsent) {
         err = pm_content_delete_row(db, f->id); /* what is left of an older version */
         f->old = f->id;
         if (!err)
@@ -184,7 +187,7 @@ static int find_or_make_row(struct pm_db *db, pm_node node, struct found *f, cha
         f->fresh = true;
         f->present.n = 0;
         validator[0] = 0;
-        f->size = f->row.size == PM_SIZE_UNKNOWN ? 0 : f->row.size;
+        f->size = f->row.rsize == PM_SIZE_UNKNOWN ? 0 : f->row.rsize;
         snprintf(version, PM_NAME_MAX + 1, "%s", f->row.version);
         err = pm_db_run(db,
                         "INSERT INTO content(node, version, size, used) VALUES(?1, ?2, ?3, ?4)",
@@ -194,17 +197,37 @@ static int find_or_make_row(struct pm_db *db, pm_node node, struct found *f, cha
     return err ? err : load_ranges(db, f);
 }
 
-static int open_file(struct pm_store *s, const struct found *f, struct pm_content *c)
+/* There is no file for the row: none was made yet, or somebody emptied the cache folder. */
+static int make_missing(struct found *f)
+{
+    if (f->unsent && f->held) {
+        pm_log(PM_ERROR, "unsent content %lld of file %llu is not in the cache folder any more",
+               (long long)f->id, (unsigned long long)f->row.id);
+        return -EIO;
+    }
+    f->fresh = true;
+    f->present.n = 0;
+    return pm_ranges_add(&f->present, f->size, PM_RANGE_MAX);
+}
+
+static int open_file(struct pm_store *s, struct found *f, struct pm_content *c)
 {
     char        name[32];
     struct stat st;
+    int         err;
 
     file_name(f->id, name);
-    c->fd = openat(s->dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | (f->fresh ? O_TRUNC : 0), 0600);
-    if (c->fd < 0)
-        return -errno;
-    if (f->fresh && ftruncate(c->fd, (off_t)f->size))
-        return -errno;
+    c->fd = f->fresh ? -1 : openat(s->dirfd, name, O_RDWR | O_CLOEXEC);
+    if (c->fd < 0) {
+        if (!f->fresh && errno != ENOENT)
+            return -errno;
+        err = f->fresh ? 0 : make_missing(f);
+        if (err)
+            return err;
+        c->fd = openat(s->dirfd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        if (c->fd < 0 || ftruncate(c->fd, (off_t)f->size))
+            return -errno;
+    }
     if (fstat(c->fd, &st))
         return -errno;
     c->size = (uint64_t)st.st_size;

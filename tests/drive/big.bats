@@ -26,7 +26,7 @@ holds_memory() {
     make_sparse "$T/big.bin"
     within 120 cp --sparse=always "$T/big.bin" "$S/big.bin"
     equal "size" "$(on stat -c %s "$S/big.bin")" 4404019200
-    within 120 "$PM" sync "$MNT"
+    sync_drive 120
     equal "size on the service" "$(remote /big.bin size)" 4404019200
     holds_memory
     remount_cold
@@ -59,7 +59,7 @@ holds_memory() {
     within 60 ls -f "$S/many" >/dev/null
     write "$S/many/new.txt" "new"
     equal "its content" "$(on cat "$S/many/new.txt")" "new"
-    within 60 "$PM" sync "$MNT"
+    sync_drive 60
     equal "on the service" "$(remote_text /many/new.txt)" "new"
     holds_memory
 }

@@ -250,7 +250,7 @@ service_has() {
 
 # --- the drive ----------------------------------------------------------------------------------
 
-# write_conf [SECTION.KEY=VALUE...]
+# write_conf [SECTION.KEY=VALUE...]; an empty value leaves a key out
 write_conf() {
     local -A cache=([dir]=$STATE [min_free]=50M) upload=([delay]=200ms) net=()
     local -A account=([type]=smartshape [endpoint]=$URL [token]=$TOKEN)
@@ -265,7 +265,9 @@ write_conf() {
         local -n table=$section
         [ $section = account ] && section="account s"
         echo "[$section]"
-        for pair in "${!table[@]}"; do echo "$pair = ${table[$pair]}"; done
+        for pair in "${!table[@]}"; do
+            [ -z "${table[$pair]}" ] || echo "$pair = ${table[$pair]}"
+        done
     done >"$CONF.new"
     mv "$CONF.new" "$CONF"
 }
@@ -339,8 +341,12 @@ remount_cold() {
     remount
 }
 
+# sync_drive [SECONDS]: shows what it said only if it fails
 sync_drive() {
-    within "${1:-60}" "$PM" sync "$MNT"
+    local status=0
+    within "${1:-30}" "$PM" sync "$MNT" >"$T/sync.out" 2>&1 || status=$?
+    [ "$status" -eq 0 ] || uniq "$T/sync.out" | tail -n 20 >&2
+    return "$status"
 }
 
 status_json() {

@@ -1,0 +1,330 @@
+/* The state databases: schemas, damage, transactions. */
+#include "tests/unit/cache_env.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+static struct env e;
+static char       why[256];
+
+static int setup(void **state)
+{
+    (void)state;
+    env_init(&e);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    env_close(&e);
+    return 0;
+}
+
+static const char *file(const char *name)
+{
+    static char path[128];
+
+    snprintf(path, sizeof(path), "%s/%s", e.dir, name);
+    return path;
+}
+
+static void open_and_close(int expected)
+{
+    struct pm_db *db;
+    int           err = pm_db_open(e.dir, &db, why, sizeof(why));
+
+    assert_int_equal(err, expected);
+    if (!err)
+        pm_db_close(db);
+}
+
+static void run_on(const char *name, const char *sql)
+{
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(file(name), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static char *contents(const char *name, size_t *len)
+{
+    int         fd = open(file(name), O_RDONLY);
+    struct stat st;
+    char       *buf;
+
+    assert_true(fd >= 0);
+    fstat(fd, &st);
+    *len = (size_t)st.st_size;
+    buf = malloc(*len + 1);
+    assert_int_equal(read(fd, buf, *len), *len);
+    close(fd);
+    return buf;
+}
+
+static void a_newer_schema_is_refused_untouched(void **state)
+{
+    static const char *const names[] = {"index.db", "journal.db"};
+
+    (void)state;
+    for (size_t i = 0; i < PM_COUNT(names); i++) {
+        size_t              len;
+        size_t              len_after;
+        PM_AUTO(free) char *before = NULL;
+        PM_AUTO(free) char *after = NULL;
+
+        open_and_close(0);
+        run_on(names[i], "PRAGMA user_version=99");
+        before = contents(names[i], &len);
+        open_and_close(-EPROTO);
+        assert_non_null(strstr(why, names[i]));
+        assert_non_null(strstr(why, "newer"));
+        after = contents(names[i], &len_after);
+        assert_int_equal(len, len_after);
+        assert_memory_equal(before, after, len);
+        run_on(names[i], "PRAGMA user_version=1");
+    }
+}
+
+static void spoil(const char *name)
+{
+    char junk[8192];
+    int  fd = open(file(name), O_WRONLY);
+
+    memset(junk, 0x5a, sizeof(junk));
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, junk, sizeof(junk), 0), sizeof(junk));
+    close(fd);
+}
+
+static void put_meta(const char *sql)
+{
+    struct pm_db *db;
+
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    pm_db_begin(db);
+    pm_db_run(db, sql, "");
+    assert_int_equal(pm_db_end(db, 0), 0);
+    pm_db_close(db);
+}
+
+static int64_t ask(const char *sql)
+{
+    struct pm_db *db;
+    int64_t       n;
+
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    pm_db_begin(db);
+    n = pm_db_int(db, -1, sql, "");
+    assert_int_equal(pm_db_end(db, 0), 0);
+    pm_db_close(db);
+    return n;
+}
+
+static void a_damaged_index_is_set_aside_and_made_anew(void **state)
+{
+    (void)state;
+    put_meta("INSERT INTO j.meta(key, value) VALUES('x', '7')");
+    spoil("index.db");
+    assert_int_equal(ask("SELECT count(*) FROM node"), 0);
+    assert_int_equal(access(file("index.db.damaged"), F_OK), 0);
+    assert_int_equal(ask("SELECT value FROM j.meta WHERE key='x'"), 7);
+}
+
+static void a_damaged_journal_costs_nothing_of_the_index(void **state)
+{
+    (void)state;
+    put_meta("INSERT INTO meta(key, value) VALUES('x', '7')");
+    spoil("journal.db");
+    open_and_close(-EIO);
+    assert_int_not_equal(access(file("index.db.damaged"), F_OK), 0);
+}
+
+static void a_failed_statement_rolls_the_whole_back(void **state)
+{
+    struct pm_db *db;
+
+    (void)state;
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    pm_log_level(PM_ERROR);
+    pm_db_begin(db);
+    assert_int_equal(pm_db_run(db, "INSERT INTO meta(key, value) VALUES('a', '1')", ""), 0);
+    assert_int_equal(pm_db_run(db, "INSERT INTO j.meta(key, value) VALUES('a', '1')", ""), 0);
+    assert_int_equal(pm_db_run(db, "INSERT INTO list(node, fetched) VALUES(1, NULL)", ""), -EEXIST);
+    assert_int_equal(pm_db_run(db, "INSERT INTO meta(key, value) VALUES('b', '1')", ""), 0);
+    assert_int_equal(pm_db_end(db, 0), -EEXIST);
+    pm_db_begin(db);
+    assert_int_equal(pm_db_int(db, -1, "SELECT count(*) FROM meta", ""), 0);
+    assert_int_equal(pm_db_int(db, -1, "SELECT count(*) FROM j.meta", ""), 0);
+    assert_int_equal(pm_db_end(db, 0), 0);
+    pm_db_close(db);
+}
+
+static void an_error_of_the_caller_rolls_back_and_is_returned(void **state)
+{
+    struct pm_db *db;
+
+    (void)state;
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    pm_db_begin(db);
+    pm_db_run(db, "INSERT INTO meta(key, value) VALUES('a', '1')", "");
+    assert_int_equal(pm_db_end(db, -ENOTEMPTY), -ENOTEMPTY);
+    pm_db_begin(db);
+    assert_int_equal(pm_db_int(db, -1, "SELECT count(*) FROM meta", ""), 0);
+    assert_int_equal(pm_db_end(db, 5), 5);
+    pm_db_close(db);
+}
+
+static void what_was_committed_is_there_after_a_copy_of_the_files(void **state)
+{
+    struct pm_db *db;
+    struct env    copy;
+
+    (void)state;
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    pm_db_begin(db);
+    pm_db_run(db, "INSERT INTO j.meta(key, value) VALUES('x', '7')", "");
+    assert_int_equal(pm_db_end(db, 0), 0);
+    env_copy_folder(&e, &copy);
+    pm_db_close(db);
+    assert_int_equal(pm_db_open(copy.dir, &db, why, sizeof(why)), 0);
+    pm_db_begin(db);
+    assert_int_equal(pm_db_int(db, 0, "SELECT value FROM j.meta WHERE key='x'", ""), 7);
+    pm_db_end(db, 0);
+    pm_db_close(db);
+    env_close(&copy);
+}
+
+static void numbers_texts_blobs_and_nulls_come_back(void **state)
+{
+    struct pm_db        *db;
+    struct sqlite3_stmt *st;
+    size_t               len;
+    char                 cut[4];
+
+    (void)state;
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    pm_db_begin(db);
+    st = pm_db_query(db, "SELECT ?1, ?2, ?3, ?4, ?5, ?6", "izzssb", INT64_MIN, (int64_t)-1,
+                     (int64_t)-2, "täxt", NULL, "a\0b", (size_t)3);
+    assert_true(pm_db_row(db, st));
+    assert_int_equal(pm_col_int(st, 0), INT64_MIN);
+    assert_true(pm_col_null(st, 1));
+    assert_int_equal(pm_col_int(st, 2), -2);
+    assert_string_equal(pm_col_text(st, 3), "täxt");
+    assert_string_equal(pm_col_text(st, 4), "");
+    assert_memory_equal(pm_col_blob(st, 5, &len), "a\0b", 3);
+    assert_int_equal(len, 3);
+    pm_col_copy(st, 3, cut, sizeof(cut));
+    assert_int_equal(strlen(cut), 3);
+    assert_false(pm_db_row(db, st));
+    assert_int_equal(pm_db_end(db, 0), 0);
+    pm_db_close(db);
+}
+
+static void read_only_sees_a_running_daemon_and_changes_nothing(void **state)
+{
+    struct pm_db *db;
+    struct pm_db *reader;
+
+    (void)state;
+    assert_int_equal(pm_db_open_readonly(e.dir, &reader, why, sizeof(why)) < 0, 1);
+    assert_int_not_equal(access(file("index.db"), F_OK), 0);
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    pm_db_begin(db);
+    pm_db_run(db, "INSERT INTO j.meta(key, value) VALUES('x', '7')", "");
+    assert_int_equal(pm_db_end(db, 0), 0);
+    assert_int_equal(pm_db_open_readonly(e.dir, &reader, why, sizeof(why)), 0);
+    pm_db_begin(reader);
+    assert_int_equal(pm_db_int(reader, 0, "SELECT value FROM j.meta WHERE key='x'", ""), 7);
+    assert_int_equal(pm_db_end(reader, 0), 0);
+    pm_db_begin(reader);
+    assert_true(pm_db_run(reader, "DELETE FROM j.meta", "") < 0);
+    assert_true(pm_db_end(reader, 0) < 0);
+    pm_db_close(reader);
+    pm_db_close(db);
+}
+
+static void read_only_leaves_no_new_file_where_there_is_no_state(void **state)
+{
+    struct pm_db *reader;
+
+    (void)state;
+    assert_true(pm_db_open_readonly(e.dir, &reader, why, sizeof(why)) < 0);
+    assert_int_not_equal(access(file("index.db"), F_OK), 0);
+    assert_int_not_equal(access(file("journal.db"), F_OK), 0);
+}
+
+static void sync_and_checkpoint_may_come_at_any_time(void **state)
+{
+    struct pm_db *db;
+
+    (void)state;
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    assert_int_equal(pm_db_sync(db), 0);
+    pm_db_checkpoint(db);
+    pm_db_begin(db);
+    pm_db_run(db, "INSERT INTO meta(key, value) VALUES('x', '7')", "");
+    pm_db_checkpoint(db);
+    assert_int_equal(pm_db_end(db, 0), 0);
+    pm_db_checkpoint(db);
+    assert_int_equal(pm_db_sync(db), 0);
+    pm_db_close(db);
+    assert_int_equal(ask("SELECT value FROM meta WHERE key='x'"), 7);
+}
+
+/* A new index numbers nodes and contents from 1 again: what the journal still names must not be
+ * overwritten by that. */
+static void unsent_work_outlives_a_damaged_index(void **state)
+{
+    pm_node node;
+    pm_node other;
+
+    (void)state;
+    env_open(&e);
+    pm_queue_pause(e.c, true);
+    node = env_write(&e, e.root, "mine.txt", "my work");
+    assert_string_equal(env_text(&e, node), "my work");
+    env_stop(&e);
+    spoil("index.db");
+    env_open(&e);
+    env_serve(&e, "theirs.txt", "their work");
+    assert_int_equal(env_list(&e, e.root), 0);
+    other = env_find(&e, "theirs.txt");
+    assert_true(other != 0);
+    assert_string_equal(env_text(&e, other), "their work");
+    assert_true(env_find(&e, "mine.txt") != 0);
+    assert_string_equal(env_text(&e, env_find(&e, "mine.txt")), "my work");
+    env_sync(&e);
+    assert_string_equal(env_served(&e, "mine.txt"), "my work");
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_newer_schema_is_refused_untouched),
+        TEST(a_damaged_index_is_set_aside_and_made_anew),
+        TEST(a_damaged_journal_costs_nothing_of_the_index),
+        TEST(a_failed_statement_rolls_the_whole_back),
+        TEST(an_error_of_the_caller_rolls_back_and_is_returned),
+        TEST(what_was_committed_is_there_after_a_copy_of_the_files),
+        TEST(numbers_texts_blobs_and_nulls_come_back),
+        TEST(read_only_sees_a_running_daemon_and_changes_nothing),
+        TEST(read_only_leaves_no_new_file_where_there_is_no_state),
+        TEST(sync_and_checkpoint_may_come_at_any_time),
+        TEST(unsent_work_outlives_a_damaged_index),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
