@@ -48,21 +48,69 @@ static void cut_off(struct pm_cache *c, pm_node node, bool cancel)
 
 /* --- making */
 
-/* A removal of a file at this place that was not sent yet: the new file is its next content. */
-static void take_over_removed(struct pm_db *db, struct pm_jentry *e)
+/* The content's row, for an entry that will send it. */
+static int content_row(struct pm_db *db, const struct pm_row *row, pm_node origin, int64_t *id)
 {
-    struct pm_jentry removal;
-    struct pm_row    row;
+    *id = pm_db_int(db, 0, "SELECT id FROM content WHERE node=?1", "i", (int64_t)row->id);
+    if (*id)
+        return pm_db_run(db, "UPDATE content SET origin=?2 WHERE id=?1 AND origin IS NULL", "ii",
+                         *id, (int64_t)origin);
+    *id = -1;
+    if (pm_db_run(db,
+                  "INSERT INTO content(node, version, size, used, origin) VALUES(?1, ?2, ?3, ?4,"
+                  " ?5)",
+                  "isiii", (int64_t)row->id, row->version, (int64_t)row->rsize, pm_wall_ms(),
+                  (int64_t)origin))
+        return -EIO;
+    *id = pm_db_last_id(db);
+    return 0;
+}
 
-    if (pm_journal_at(db, e->parent, e->name, &removal) || removal.op != PM_OP_REMOVE ||
-        removal.kind == PM_FOLDER || removal.state != PM_J_READY ||
-        pm_journal_needed(db, removal.id) || pm_journal_waits(db, removal.id) ||
-        pm_node_get(db, removal.node, &row) || !*row.rid)
-        return;
-    pm_node_adopt(db, e->node, &row);
-    snprintf(e->rid, sizeof(e->rid), "%s", removal.rid);
-    snprintf(e->base, sizeof(e->base), "%s", removal.base);
-    pm_journal_drop(db, removal.id);
+/* The object under a name was renamed to a backup name, unsent: it stays with its old name, whose new
+ * content `e` is, and the backup becomes a file of its own with the old content. */
+static int leave_backup(struct pm_cache *c, const struct pm_jentry *rename, const struct pm_row *row,
+                        struct pm_jentry *e)
+{
+    struct pm_db    *db = c->db;
+    struct pm_jentry put = {.op = PM_OP_PUT, .node = row->id, .account = row->account,
+                            .kind = row->kind, .parent = rename->parent, .size = row->size,
+                            .state = PM_J_READY, .not_before = pm_wall_ms() + PM_TEMPORARY_MS};
+    int              err = content_row(db, row, e->node, &put.content);
+
+    snprintf(put.name, sizeof(put.name), "%s", rename->name);
+    if (!err)
+        err = pm_journal_drop(db, rename->id);
+    if (!err)
+        err = pm_node_adopt(db, e->node, row);
+    return err ? err : pm_journal_add(db, &put);
+}
+
+/* What was removed or renamed away from this place, and the service does not know it yet: a new file
+ * there is the next content of that object. */
+static int take_over(struct pm_cache *c, struct pm_jentry *e, pm_node parent, const char *name)
+{
+    struct pm_db    *db = c->db;
+    struct pm_jentry last;
+    struct pm_jentry unsent;
+    struct pm_row    row;
+    int              err;
+
+    if (pm_journal_at(db, parent, name, &last) || last.kind == PM_FOLDER ||
+        last.state != PM_J_READY || pm_journal_needed(db, last.id) ||
+        pm_journal_waits(db, last.id) || pm_node_get(db, last.node, &row) || !*row.rid)
+        return 0;
+    if (last.op == PM_OP_REMOVE)
+        err = pm_node_adopt(db, e->node, &row);
+    else if (last.op == PM_OP_RENAME && last.oparent == parent && !strcmp(last.oname, name) &&
+             pm_name_is_backup(last.name) && pm_journal_of(db, row.id, PM_OP_PUT, &unsent))
+        err = leave_backup(c, &last, &row, e);
+    else
+        return 0;
+    snprintf(e->rid, sizeof(e->rid), "%s", last.rid);
+    snprintf(e->base, sizeof(e->base), "%s", last.base);
+    if (!err && last.op == PM_OP_REMOVE)
+        err = pm_journal_drop(db, last.id);
+    return err;
 }
 
 static int create_locked(struct pm_cache *c, struct pm_jentry *e, const struct pm_owner *owner)
@@ -81,8 +129,8 @@ static int create_locked(struct pm_cache *c, struct pm_jentry *e, const struct p
     if (err)
         return err;
     e->content = pm_db_last_id(db);
-    take_over_removed(db, e);
-    return pm_journal_add(db, e);
+    err = take_over(c, e, e->parent, e->name);
+    return err ? err : pm_journal_add(db, e);
 }
 
 int pm_change_create(struct pm_cache *c, pm_node parent, const char *name,
@@ -181,6 +229,22 @@ static void look_at_removed(struct pm_db *db, pm_node node, struct removal *r)
                !(r->row.kind == PM_FOLDER && pm_journal_needed(db, r->put.id));
 }
 
+/* What is removed need not be renamed before: the removal is of the old place. */
+static void forget_rename(struct pm_db *db, struct pm_jentry *removal)
+{
+    struct pm_jentry last;
+    pm_node          there;
+
+    if (pm_journal_of(db, removal->node, (enum pm_op)0, &last) || last.op != PM_OP_RENAME ||
+        last.state != PM_J_READY || last.replaces || pm_journal_needed(db, last.id) ||
+        !pm_shown_find(db, last.oparent, last.oname, &there))
+        return;
+    if (pm_journal_drop(db, last.id))
+        return;
+    removal->parent = last.oparent;
+    snprintf(removal->name, sizeof(removal->name), "%s", last.oname);
+}
+
 /* Journals the removal of a shown node. */
 static int remove_locked(struct pm_cache *c, pm_node parent, const char *name, struct removal *r)
 {
@@ -192,6 +256,7 @@ static int remove_locked(struct pm_cache *c, pm_node parent, const char *name, s
     if (r->local)
         return pm_journal_drop(db, r->put.id);
     snprintf(e.name, sizeof(e.name), "%s", name);
+    forget_rename(db, &e);
     snprintf(e.rid, sizeof(e.rid), "%s", r->row.rid);
     snprintf(e.base, sizeof(e.base), "%s", r->put.id ? r->put.base : r->row.version);
     if (r->put.id && r->put.state != PM_J_ACTIVE && r->row.kind != PM_FOLDER)
@@ -304,8 +369,12 @@ static int move_local(struct pm_cache *c, struct rename *r)
 {
     struct pm_jentry put = r->from.put;
     bool             was_local = put.state == PM_J_LOCAL;
-    int              err = r->to.row.id ? replace_target(c, r, &put) : 0;
+    int              err = 0;
 
+    if (r->to.row.id)
+        err = replace_target(c, r, &put);
+    else if (put.op == PM_OP_PUT)
+        err = take_over(c, &put, r->new_parent, r->new_name);
     if (!err)
         err = pm_journal_move(c->db, &put, r->new_parent, r->new_name);
     if (err)
@@ -333,6 +402,8 @@ static int move_remote(struct pm_cache *c, struct rename *r)
     snprintf(e.oname, sizeof(e.oname), "%s", r->name);
     snprintf(e.rid, sizeof(e.rid), "%s", row->rid);
     snprintf(e.base, sizeof(e.base), "%s", row->version);
+    if (row->kind != PM_FOLDER && pm_name_is_backup(r->new_name))
+        e.not_before = pm_wall_ms() + PM_TEMPORARY_MS;
     if (!pm_journal_of(db, row->id, (enum pm_op)0, &before) && before.op == PM_OP_RENAME &&
         before.state == PM_J_READY && !before.replaces && !pm_journal_needed(db, before.id)) {
         pm_journal_drop(db, before.id);
@@ -342,24 +413,6 @@ static int move_remote(struct pm_cache *c, struct rename *r)
             return 0;
     }
     return pm_journal_add(db, &e);
-}
-
-/* The content's row, for an entry that will send it. */
-static int content_row(struct pm_db *db, const struct pm_row *row, pm_node origin, int64_t *id)
-{
-    *id = pm_db_int(db, 0, "SELECT id FROM content WHERE node=?1", "i", (int64_t)row->id);
-    if (*id)
-        return pm_db_run(db, "UPDATE content SET origin=?2 WHERE id=?1 AND origin IS NULL", "ii",
-                         *id, (int64_t)origin);
-    *id = -1;
-    if (pm_db_run(db,
-                  "INSERT INTO content(node, version, size, used, origin) VALUES(?1, ?2, ?3, ?4,"
-                  " ?5)",
-                  "isiii", (int64_t)row->id, row->version, (int64_t)row->rsize, pm_wall_ms(),
-                  (int64_t)origin))
-        return -EIO;
-    *id = pm_db_last_id(db);
-    return 0;
 }
 
 /* A file over another's object: that object is updated with this content, and then this file's own

@@ -18,7 +18,6 @@
 #define WINDOW_BOUNCE  ((uint64_t)4 * 1024 * 1024) /* while bytes are not kept */
 #define SEQUENTIAL     ((uint64_t)1024 * 1024) /* this far off the last read still counts */
 #define COUNT_EVERY    ((uint64_t)16 * 1024 * 1024)
-#define TEMPORARY_MS   (10 * 60 * 1000) /* a temporary name left alone is a name */
 #define SIZE_MAX_BYTES ((uint64_t)1 << 46)
 
 struct pm_file {
@@ -31,7 +30,7 @@ struct pm_file {
 
 int64_t pm_file_due(const struct pm_cache *c, const char *name)
 {
-    return pm_wall_ms() + (pm_name_is_temporary(name) ? TEMPORARY_MS : c->conf->delay_ms);
+    return pm_wall_ms() + (pm_name_is_temporary(name) ? PM_TEMPORARY_MS : c->conf->delay_ms);
 }
 
 /* --- opening and closing */

@@ -5,6 +5,8 @@
 #include "cache/journal.h"
 #include "cache/state.h"
 
+#define PM_TEMPORARY_MS (10 * 60 * 1000) /* a temporary or backup name left alone is a name */
+
 /* When a closed content of this name may be sent (wall clock, ms). */
 int64_t pm_file_due(const struct pm_cache *c, const char *name);
 /* change.c: a RENAME over another's object, made while its file was being sent, becomes an update of

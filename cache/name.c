@@ -118,6 +118,13 @@ bool pm_name_is_temporary(const char *name)
     return matches(patterns, PM_COUNT(patterns), name);
 }
 
+bool pm_name_is_backup(const char *name)
+{
+    static const char *const patterns[] = {"?*~", "?*.bak", "?*.tmp", "?*.sv$"};
+
+    return matches(patterns, PM_COUNT(patterns), name);
+}
+
 bool pm_name_is_litter(const char *name)
 {
     static const char *const patterns[] = {

@@ -20,6 +20,7 @@ int  pm_name_check(const char *name);
 
 /* design.md section 2, Common */
 bool pm_name_is_temporary(const char *name); /* stays local until renamed */
+bool pm_name_is_backup(const char *name); /* what a file is renamed to before it is replaced */
 bool pm_name_is_litter(const char *name); /* stays local for good */
 
 #endif

@@ -86,7 +86,7 @@ static void put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
     }
     pm_db_end(c->db, 0);
     if (err != -ECANCELED)
-        pm_log(is_final(err) ? PM_ERROR : PM_WARN, "entry %lld (%s) try=%d: %s",
+        pm_log(is_final(err) ? PM_ERROR : err == -EAGAIN ? PM_INFO : PM_WARN, "entry %lld (%s) try=%d: %s",
                (long long)sent->id, sent->name, e.tries, why);
 }
 

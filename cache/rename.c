@@ -1,16 +1,18 @@
 /* A rename where the service has none: copy there, wait until the copy is whole, then remove the
  * source. Nothing is removed before its copy is confirmed; each step is found done after a crash. */
+#include "cache/rename.h"
+
 #include "cache/file.h"
 #include "cache/list.h"
 #include "cache/merge.h"
-#include "cache/send.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
-#define COPY_BEGUN   "?" /* step: the copy was asked for; its id may have been lost */
-#define POLL_FIRST   200 /* ms between looks at a copy */
-#define POLL_MAX     5000
+#define BEGUN      "?" /* step: it was asked for; its id may have been lost */
+#define POLL_FIRST 200 /* ms between looks at a copy */
+#define POLL_MAX   5000
 
 /* The destination as its folder's list has it now; -ENOENT: it has none. */
 static int find_at_destination(struct pm_send *s, struct pm_entry **out)
@@ -27,43 +29,64 @@ static int find_at_destination(struct pm_send *s, struct pm_entry **out)
     return node ? pm_send_entry(s->cache, node, &row, out) : -ENOENT;
 }
 
-static int start_copy(struct pm_send *s, const struct pm_entry *src, struct pm_entry **copy)
+/* Makes it, and keeps its id in case the daemon ends before the rest is done. */
+static int start(struct pm_send *s, const struct pm_entry *src,
+                 int (*make)(struct pm_send *s, const struct pm_entry *src,
+                             const struct pm_entry *parent, struct pm_entry **out),
+                 struct pm_entry **out)
 {
     PM_AUTO(free) struct pm_entry *parent = NULL;
     struct pm_row                  row;
     int                            err = pm_send_entry(s->cache, s->e->parent, &row, &parent);
 
     if (!err)
-        err = pm_send_store_step(s, COPY_BEGUN);
+        err = pm_send_store_step(s, BEGUN);
     if (!err)
-        err = pm_backend_copy(s->account->backend, s->ctx, src, parent, s->e->name, copy);
-    return err ? err : pm_send_store_step(s, (*copy)->id);
+        err = make(s, src, parent, out);
+    return err ? err : pm_send_store_step(s, (*out)->id);
 }
 
-/* The copy, from an earlier try or a new one. */
-static int find_or_start_copy(struct pm_send *s, const struct pm_entry *src, struct pm_entry **copy)
+int pm_rename_destination(struct pm_send *s, const struct pm_entry *src,
+                          int (*make)(struct pm_send *s, const struct pm_entry *src,
+                                      const struct pm_entry *parent, struct pm_entry **out),
+                          struct pm_entry **out)
 {
     PM_AUTO(free) char *step = NULL;
+    bool                ours;
     int                 err;
 
     pm_db_begin(s->cache->db);
     step = pm_journal_step(s->cache->db, s->e->id);
     pm_db_end(s->cache->db, 0);
     if (!step)
-        return start_copy(s, src, copy);
-    err = find_at_destination(s, copy);
+        return start(s, src, make, out);
+    err = find_at_destination(s, out);
     if (err == -ENOENT)
-        return start_copy(s, src, copy);
+        return start(s, src, make, out);
     if (err)
         return err;
-    if (strcmp(step, COPY_BEGUN) != 0 ? strcmp(step, (*copy)->id) != 0
-                                      : (*copy)->size != src->size && !(*copy)->settling)
-        return -EEXIST; /* somebody else's */
-    return 0;
+    /* An id that was lost with its answer is taken by what it must look like. */
+    if (strcmp(step, BEGUN) != 0)
+        ours = !strcmp(step, (*out)->id);
+    else
+        ours = (*out)->kind == src->kind &&
+               (src->kind == PM_FOLDER || (*out)->settling || (*out)->size == src->size);
+    return ours ? 0 : -EEXIST;
 }
 
-/* Waits until the service says that the copy is whole. *copy is replaced by what it is then. */
-static int settle(struct pm_send *s, const struct pm_entry *src, struct pm_entry **copy)
+static int make_copy(struct pm_send *s, const struct pm_entry *src, const struct pm_entry *parent,
+                     struct pm_entry **out)
+{
+    return pm_backend_copy(s->account->backend, s->ctx, src, parent, s->e->name, out);
+}
+
+int pm_rename_wait(struct pm_send *s, const char *name)
+{
+    snprintf(s->ctx->why, sizeof(s->ctx->why), "%.200s is still being processed by the service", name);
+    return -EAGAIN;
+}
+
+int pm_rename_settle(struct pm_send *s, const struct pm_entry *src, struct pm_entry **copy)
 {
     int64_t pause = POLL_FIRST;
 
@@ -88,7 +111,8 @@ static int settle(struct pm_send *s, const struct pm_entry *src, struct pm_entry
     }
 }
 
-static int confirm(struct pm_send *s, const struct pm_entry *now)
+int pm_rename_confirm(struct pm_send *s, const struct pm_entry *now, int (*more)(void *arg),
+                      void *arg)
 {
     struct pm_db *db = s->cache->db;
     char          rid[PM_NAME_MAX + 1];
@@ -99,7 +123,9 @@ static int confirm(struct pm_send *s, const struct pm_entry *now)
     pm_list_touch(s->cache, s->e->parent, rid);
     pm_list_touch(s->cache, s->e->oparent, s->e->rid);
     pm_db_begin(db);
-    err = pm_send_fold(db, s->e, now, rid);
+    err = more ? more(arg) : 0;
+    if (!err)
+        err = pm_send_fold(db, s->e, now, rid);
     if (!err)
         err = pm_journal_finish(db, s->e->id);
     err = pm_db_end(db, err);
@@ -127,34 +153,41 @@ static int restore(struct pm_send *s, const char *report)
     return 0;
 }
 
-int pm_send_rename(struct pm_send *s)
+static int rename_file(struct pm_send *s, const struct pm_entry *src)
 {
-    PM_AUTO(free) struct pm_entry *src = NULL;
     PM_AUTO(free) struct pm_entry *seen = NULL;
     PM_AUTO(free) struct pm_entry *again = NULL;
     PM_AUTO(free) struct pm_entry *copy = NULL;
+    int                            err = pm_send_check_version(s, src, &seen);
+
+    if (!err && seen->settling)
+        return pm_rename_wait(s, seen->name);
+    if (!err)
+        err = pm_rename_destination(s, seen, make_copy, &copy);
+    if (!err)
+        err = pm_rename_settle(s, seen, &copy);
+    if (!err)
+        err = pm_send_check_version(s, src, &again);
+    if (!err)
+        err = pm_backend_remove(s->account->backend, s->ctx, src);
+    return err ? err : pm_rename_confirm(s, copy, NULL, NULL);
+}
+
+int pm_send_rename(struct pm_send *s)
+{
+    PM_AUTO(free) struct pm_entry *src = NULL;
     int                            err;
 
     if (s->e->replaces)
         return pm_change_replace(s->cache, s->e);
     err = pm_send_entry(s->cache, s->e->node, &s->row, &src);
     if (!err)
-        err = pm_send_check_version(s, src, &seen);
-    if (!err && seen->settling)
-        return -EAGAIN; /* the source settles first */
-    if (!err)
-        err = find_or_start_copy(s, seen, &copy);
-    if (!err)
-        err = settle(s, seen, &copy);
-    if (!err)
-        err = pm_send_check_version(s, src, &again);
-    if (!err)
-        err = pm_backend_remove(s->account->backend, s->ctx, src);
-    if (!err)
-        return confirm(s, copy);
+        err = s->e->kind == PM_FOLDER ? pm_rename_tree(s, src) : rename_file(s, src);
     if (err == -EEXIST)
         return restore(s, "the new name is taken on the service");
     if (err == -ESTALE)
-        return restore(s, "the file was changed on the service since");
+        return restore(s, "it was changed on the service since");
+    if (err == -ENOENT)
+        return restore(s, "it is gone from the service");
     return err;
 }

@@ -41,8 +41,7 @@ int pm_send_check_version(struct pm_send *s, const struct pm_entry *known, struc
 
 /* --- folding in */
 
-/* An object belongs to one node: a list may have made another for it meanwhile. */
-static void take_from_others(struct pm_db *db, pm_node node, uint32_t account, const char *rid)
+void pm_send_take_from_others(struct pm_db *db, pm_node node, uint32_t account, const char *rid)
 {
     pm_node other = pm_node_by_rid(db, account, rid);
 
@@ -58,7 +57,7 @@ int pm_send_fold(struct pm_db *db, const struct pm_jentry *e, const struct pm_en
     int             err;
 
     described.id = rid;
-    take_from_others(db, e->node, e->account, rid);
+    pm_send_take_from_others(db, e->node, e->account, rid);
     err = pm_node_describe(db, e->node, &described);
     if (!err)
         err = pm_node_place(db, e->node, e->parent, e->name, now->name);

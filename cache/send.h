@@ -26,7 +26,9 @@ int pm_send_fold(struct pm_db *db, const struct pm_jentry *e, const struct pm_en
                  const char *rid);
 /* Keeps the entry's step for after a crash. */
 int pm_send_store_step(struct pm_send *s, const char *step);
-/* rename.c */
+/* In a transaction: an object belongs to one node; a list may have made another for it meanwhile. */
+void pm_send_take_from_others(struct pm_db *db, pm_node node, uint32_t account, const char *rid);
+/* rename.c: carries a RENAME out. */
 int pm_send_rename(struct pm_send *s);
 /* "name (conflict DATE host).ext", cut to fit. */
 void pm_send_conflict_name(const char *name, char out[PM_NAME_MAX + 1]);

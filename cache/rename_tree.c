@@ -1,0 +1,243 @@
+/* A folder's rename where the service has none: the folder is made at the new place, everything in
+ * it copied there, and only when every copy is whole and nothing changed meanwhile, the old one is
+ * removed. What an earlier try copied is found by name and size. */
+#include "cache/rename.h"
+
+#include "cache/merge.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define DEPTH_MAX 64
+
+/* The entries of one folder on the service. */
+struct children {
+    struct pm_entry **e;
+    size_t            n, cap;
+};
+
+/* An object and what it was copied to. */
+struct pair {
+    struct pm_entry *from, *to; /* owned */
+    pm_node          node; /* 0: not known here */
+};
+
+struct tree {
+    struct pm_send *s;
+    struct pair    *pairs;
+    size_t          n, cap;
+};
+
+static void free_children(struct children *c)
+{
+    for (size_t i = 0; i < c->n; i++)
+        free(c->e[i]);
+    free(c->e);
+}
+
+static int collect(void *arg, const struct pm_entry *e)
+{
+    struct children *c = arg;
+
+    if (c->n == c->cap) {
+        size_t            cap = c->cap ? 2 * c->cap : 32;
+        struct pm_entry **more = reallocarray(c->e, cap, sizeof(*more));
+
+        if (!more)
+            return -ENOMEM;
+        c->e = more;
+        c->cap = cap;
+    }
+    c->e[c->n] = pm_entry_dup(e);
+    return c->e[c->n] ? (c->n++, 0) : -ENOMEM;
+}
+
+static int list_folder(struct pm_send *s, const struct pm_entry *dir, struct children *out)
+{
+    return pm_backend_list(s->account->backend, s->ctx, dir, collect, out);
+}
+
+static struct pm_entry *find_name(const struct children *c, const char *name)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (!strcmp(c->e[i]->name, name))
+            return c->e[i];
+    return NULL;
+}
+
+/* Notes a pair; both are copied. */
+static int add_pair(struct tree *t, const struct pm_entry *from, const struct pm_entry *to)
+{
+    struct pair *p;
+
+    if (t->n == t->cap) {
+        size_t       cap = t->cap ? 2 * t->cap : 64;
+        struct pair *more = reallocarray(t->pairs, cap, sizeof(*more));
+
+        if (!more)
+            return -ENOMEM;
+        t->pairs = more;
+        t->cap = cap;
+    }
+    p = &t->pairs[t->n];
+    p->node = 0;
+    p->from = pm_entry_dup(from);
+    p->to = pm_entry_dup(to);
+    if (!p->from || !p->to) {
+        free(p->from);
+        free(p->to);
+        return -ENOMEM;
+    }
+    t->n++;
+    return 0;
+}
+
+static void free_tree(struct tree *t)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        free(t->pairs[i].from);
+        free(t->pairs[i].to);
+    }
+    free(t->pairs);
+}
+
+static int copy_folder(struct tree *t, const struct pm_entry *from, const struct pm_entry *to,
+                       int depth);
+
+/* One child: found at the destination from an earlier try, or made there. Copies are only started
+ * here, so that they run side by side. */
+static int copy_child(struct tree *t, const struct pm_entry *from, const struct pm_entry *to,
+                      const struct pm_entry *there, int depth)
+{
+    struct pm_backend             *b = t->s->account->backend;
+    PM_AUTO(free) struct pm_entry *made = NULL;
+    int                            err = 0;
+
+    if (from->settling)
+        return pm_rename_wait(t->s, from->name);
+    if (there && (there->kind != from->kind ||
+                  (from->kind != PM_FOLDER && !there->settling && there->size != from->size)))
+        return -EEXIST;
+    if (!there)
+        err = from->kind == PM_FOLDER ? pm_backend_mkdir(b, t->s->ctx, to, from->name, &made)
+                                      : pm_backend_copy(b, t->s->ctx, from, to, from->name, &made);
+    if (err)
+        return err == -EEXIST ? -EAGAIN : err; /* brought along by another copy: look again */
+    there = there ? there : made;
+    err = add_pair(t, from, there);
+    if (!err && from->kind == PM_FOLDER)
+        err = copy_folder(t, from, there, depth + 1);
+    return err;
+}
+
+static int copy_folder(struct tree *t, const struct pm_entry *from, const struct pm_entry *to,
+                       int depth)
+{
+    struct children old = {0};
+    struct children new = {0};
+    int             err = depth > DEPTH_MAX ? -ELOOP : list_folder(t->s, from, &old);
+
+    if (!err)
+        err = list_folder(t->s, to, &new);
+    for (size_t i = 0; i < old.n && !err; i++)
+        err = copy_child(t, old.e[i], to, find_name(&new, old.e[i]->name), depth);
+    free_children(&old);
+    free_children(&new);
+    return err;
+}
+
+static int settle_all(struct tree *t)
+{
+    int err = 0;
+
+    for (size_t i = 0; i < t->n && !err; i++)
+        if (t->pairs[i].from->kind != PM_FOLDER)
+            err = pm_rename_settle(t->s, t->pairs[i].from, &t->pairs[i].to);
+    return err;
+}
+
+static const struct pair *find_pair(const struct tree *t, const char *id, const char *path)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if (*id ? !strcmp(t->pairs[i].from->id, id) : !strcmp(t->pairs[i].from->path, path))
+            return &t->pairs[i];
+    return NULL;
+}
+
+/* Is every object of the old folder one that was copied as it is? -EAGAIN: not yet. */
+static int check_old(struct tree *t, const struct pm_entry *dir, int depth)
+{
+    struct children old = {0};
+    int             err = depth > DEPTH_MAX ? -ELOOP : list_folder(t->s, dir, &old);
+
+    for (size_t i = 0; i < old.n && !err; i++) {
+        const struct pair *p = find_pair(t, old.e[i]->id, old.e[i]->path);
+
+        if (!p || (old.e[i]->kind != PM_FOLDER &&
+                   !pm_backend_same_version(t->s->account->backend, p->from->version,
+                                            old.e[i]->version)))
+            err = -EAGAIN;
+        else if (old.e[i]->kind == PM_FOLDER)
+            err = check_old(t, old.e[i], depth + 1);
+    }
+    free_children(&old);
+    return err;
+}
+
+/* Each known node of the old folder is the copied object now; its place is the same, since its
+ * folder's node is. */
+static int fold_pairs(void *arg)
+{
+    struct tree  *t = arg;
+    struct pm_db *db = t->s->cache->db;
+    int           err = 0;
+
+    for (size_t i = 0; i < t->n && !err; i++) {
+        struct pair    *p = &t->pairs[i];
+        struct pm_entry now = *p->to;
+        char            old_rid[PM_NAME_MAX + 1];
+        char            new_rid[PM_NAME_MAX + 1];
+
+        if (pm_merge_rid(p->from, old_rid) || pm_merge_rid(p->to, new_rid))
+            return -EINVAL;
+        p->node = pm_node_by_rid(db, t->s->e->account, old_rid);
+        if (!p->node)
+            continue;
+        now.id = new_rid;
+        pm_send_take_from_others(db, p->node, t->s->e->account, new_rid);
+        err = pm_node_describe(db, p->node, &now);
+        pm_db_run(db, "UPDATE j.entry SET rid=?2, base=?3 WHERE node=?1", "iss", (int64_t)p->node,
+                  new_rid, now.version);
+    }
+    return err;
+}
+
+static int make_folder(struct pm_send *s, const struct pm_entry *src, const struct pm_entry *parent,
+                       struct pm_entry **out)
+{
+    (void)src;
+    return pm_backend_mkdir(s->account->backend, s->ctx, parent, s->e->name, out);
+}
+
+int pm_rename_tree(struct pm_send *s, const struct pm_entry *src)
+{
+    PM_AUTO(free) struct pm_entry *to = NULL;
+    struct tree                    t = {.s = s};
+    int                            err = pm_rename_destination(s, src, make_folder, &to);
+
+    if (!err)
+        err = copy_folder(&t, src, to, 0);
+    if (!err)
+        err = settle_all(&t);
+    if (!err)
+        err = check_old(&t, src, 0);
+    if (!err)
+        err = pm_backend_remove(s->account->backend, s->ctx, src);
+    if (!err)
+        err = pm_rename_confirm(s, to, fold_pairs, &t);
+    for (size_t i = 0; i < t.n && !err; i++)
+        if (t.pairs[i].node && t.pairs[i].to->kind != PM_FOLDER)
+            pm_store_adopt(s->cache->store, t.pairs[i].node, t.pairs[i].to->version);
+    free_tree(&t);
+    return err;
+}
