@@ -80,7 +80,7 @@ static int kv_set(void *arg, const char *key, const char *value)
 static uint32_t find_row(struct pm_cache *c, const struct pm_account_conf *conf, uint64_t taken)
 {
     return (uint32_t)pm_db_int(c->db, 0,
-                               "SELECT id FROM account WHERE type=?1 AND endpoint=?2 AND"
+                               "SELECT id FROM j.account WHERE type=?1 AND endpoint=?2 AND"
                                " NOT ((?4 >> id) & 1) ORDER BY name<>?3, id LIMIT 1",
                                "sssi", conf->type, conf->endpoint, conf->name, (int64_t)taken);
 }
@@ -97,7 +97,7 @@ static int make_row(struct pm_cache *c, const struct pm_account_conf *conf, uint
     pm_digest_sha256_hex(random, sizeof(random), hex);
     snprintf(uuid, sizeof(uuid), "%.32s", hex);
     err = pm_db_run(c->db,
-                    "INSERT INTO account(type, endpoint, name, uuid, salt) VALUES(?1,?2,?3,?4,?5)",
+                    "INSERT INTO j.account(type, endpoint, name, uuid, salt) VALUES(?1,?2,?3,?4,?5)",
                     "sssss", conf->type, conf->endpoint, conf->name, uuid, hex + 32);
     *id = (uint32_t)pm_db_last_id(c->db);
     return err;
@@ -141,7 +141,7 @@ static int open_rows(struct pm_cache *c, struct pm_account *a, uint64_t *taken)
     if (a->id > 62)
         return -ENOSPC;
     *taken |= (uint64_t)1 << a->id;
-    pm_db_run(c->db, "UPDATE account SET name=?2 WHERE id=?1", "is", (int64_t)a->id, a->conf->name);
+    pm_db_run(c->db, "UPDATE j.account SET name=?2 WHERE id=?1", "is", (int64_t)a->id, a->conf->name);
     return pm_backend_roots(a->backend, add_root, &arg);
 }
 

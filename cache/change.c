@@ -347,11 +347,13 @@ static int check_kinds(const struct rename *r, unsigned flags)
 /* The local file takes the place of what is there: of its object, if it has one. */
 static int replace_target(struct pm_cache *c, struct rename *r, struct pm_jentry *put)
 {
-    struct pm_db   *db = c->db;
-    struct removal *to = &r->to;
-    int             err;
+    struct pm_db    *db = c->db;
+    struct removal  *to = &r->to;
+    struct pm_jentry rename;
+    int              err;
 
-    if (to->put.id && to->put.state == PM_J_ACTIVE) {
+    if ((to->put.id && to->put.state == PM_J_ACTIVE) ||
+        !pm_journal_of(db, to->row.id, PM_OP_RENAME, &rename)) {
         put->replaces = to->row.id;
         return 0;
     }

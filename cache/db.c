@@ -3,6 +3,7 @@
 #include "backends/util.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -32,8 +33,6 @@ struct pm_db {
 
 static const char index_schema[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;"
-    "CREATE TABLE account(id INTEGER PRIMARY KEY, type TEXT NOT NULL, endpoint TEXT NOT NULL,"
-    " name TEXT NOT NULL, uuid TEXT NOT NULL, salt TEXT NOT NULL, hash TEXT, claim TEXT);"
     /* parent, name: where the known list of that folder has it; NULL: in no list */
     "CREATE TABLE node(id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL,"
     " kind INTEGER NOT NULL, parent INTEGER, name TEXT, rname TEXT, rid TEXT, root TEXT,"
@@ -60,6 +59,11 @@ static const char index_schema[] =
 /* journal.c says what these mean. */
 static const char journal_schema[] =
     "CREATE TABLE j.meta(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;"
+    "CREATE TABLE j.account(id INTEGER PRIMARY KEY, type TEXT NOT NULL, endpoint TEXT NOT NULL,"
+    " name TEXT NOT NULL, uuid TEXT NOT NULL, salt TEXT NOT NULL, hash TEXT, claim TEXT);"
+    /* the folders that entries are in, as the index has them: for a new index */
+    "CREATE TABLE j.folder(id INTEGER PRIMARY KEY, account INTEGER NOT NULL, parent INTEGER,"
+    " name TEXT, rname TEXT, rid TEXT, root TEXT);"
     "CREATE TABLE j.entry(id INTEGER PRIMARY KEY, op INTEGER NOT NULL, node INTEGER NOT NULL,"
     " account INTEGER NOT NULL, kind INTEGER NOT NULL, parent INTEGER NOT NULL, name TEXT NOT NULL,"
     " oparent INTEGER, oname TEXT, rid TEXT, base TEXT NOT NULL DEFAULT '', content INTEGER,"
@@ -406,19 +410,80 @@ static struct pm_db *alloc(const char *dir)
     return db;
 }
 
-/* The index can be had again from the services: out of the way with a damaged one. */
-static void set_index_aside(const char *dir)
+/* Moves files of the state folder out of the way, under a name that says so. */
+static void set_aside(const char *dir, const char *const *parts, size_t n)
 {
-    static const char *const parts[] = {"index.db", "index.db-wal", "index.db-shm"};
-
-    pm_log(PM_WARN, "%s/index.db is damaged: set aside as index.db.damaged and made anew", dir);
-    for (size_t i = 0; i < PM_COUNT(parts); i++) {
+    for (size_t i = 0; i < n; i++) {
         PM_AUTO(free) char *from = pm_asprintf("%s/%s", dir, parts[i]);
-        PM_AUTO(free) char *to = pm_asprintf("%s/%s.damaged", dir, parts[i]);
+        PM_AUTO(free) char *to = pm_asprintf("%s/%s.damaged-%lld", dir, parts[i],
+                                             (long long)pm_wall_ms());
 
         if (from && to && rename(from, to) && errno != ENOENT)
             pm_log(PM_ERROR, "%s: %s", from, strerror(errno));
     }
+}
+
+static bool is_readable(const char *dir, const char *file)
+{
+    PM_AUTO(free) char *path = pm_asprintf("%s/%s", dir, file);
+    sqlite3            *sql = NULL;
+    bool                ok = path && access(path, F_OK);
+
+    if (!ok && path && sqlite3_open_v2(path, &sql, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK)
+        ok = version_of(sql, "PRAGMA user_version") >= 0;
+    sqlite3_close(sql);
+    return ok;
+}
+
+/* What a new index must know of the journal's: its folders, nodes and contents; and which ids are
+ * not to be given again. The rest comes with the services' lists. */
+static int rebuild(struct pm_db *db, int64_t last_content)
+{
+    pm_db_begin(db);
+    pm_db_run(db,
+              "INSERT INTO node(id, account, kind, parent, name, rname, rid, root, size)"
+              " SELECT id, account, 0, parent, name, rname, rid, root, 0 FROM j.folder",
+              "");
+    pm_db_run(db,
+              "INSERT OR IGNORE INTO node(id, account, kind, parent, name, rid, version, size,"
+              " mtime, ctime) SELECT node, account, kind, CASE WHEN rid IS NULL THEN NULL ELSE"
+              " ifnull(oparent, parent) END, ifnull(oname, name), rid, base, size, created,"
+              " created * 1000000 FROM j.entry ORDER BY id",
+              "");
+    pm_db_run(db,
+              "INSERT INTO content(id, node, version, size, used) SELECT content, node, base,"
+              " CASE WHEN EXISTS (SELECT 1 FROM j.dirty d WHERE d.content=e.content) THEN size"
+              " ELSE 0 END, created FROM j.entry e WHERE op=1",
+              "");
+    pm_db_run(db, "DELETE FROM main.sqlite_sequence", "");
+    pm_db_run(db,
+              "INSERT INTO main.sqlite_sequence(name, seq) SELECT 'node', max(id) FROM"
+              " (SELECT max(id) AS id FROM node UNION SELECT ifnull(max(node), 1) FROM j.place)",
+              "");
+    pm_db_run(db,
+              "INSERT INTO main.sqlite_sequence(name, seq) SELECT 'content',"
+              " max(?1, ifnull(max(id), 0)) FROM content",
+              "i", last_content);
+    return pm_db_end(db, 0);
+}
+
+/* The highest number of a file in DIR/data. */
+static int64_t last_data_file(const char *dir)
+{
+    int64_t last = 0;
+
+    for (unsigned sub = 0; sub < 256; sub++) {
+        PM_AUTO(free) char  *path = pm_asprintf("%s/data/%02x", dir, sub);
+        DIR                 *d = path ? opendir(path) : NULL;
+        const struct dirent *de;
+
+        while (d && (de = readdir(d)) != NULL)
+            if (strtoll(de->d_name, NULL, 10) > last)
+                last = strtoll(de->d_name, NULL, 10);
+        if (d)
+            closedir(d);
+    }
+    return last;
 }
 
 static int open_once(struct pm_db *db, const char *dir, char *why, size_t why_len)
@@ -432,21 +497,40 @@ static int open_once(struct pm_db *db, const char *dir, char *why, size_t why_le
     return err;
 }
 
+/* The index can be had again from the services: a damaged one is made anew. A damaged journal is
+ * set aside together with the contents, of which some are nowhere else. True: the index is new. */
+static bool set_damaged_aside(const char *dir)
+{
+    static const char *const index[] = {"index.db", "index.db-wal", "index.db-shm"};
+    static const char *const work[] = {"journal.db", "journal.db-wal", "journal.db-shm", "data",
+                                       "index.db", "index.db-wal", "index.db-shm"};
+
+    if (!is_readable(dir, "journal.db")) {
+        pm_log(PM_ERROR, "%s/journal.db is damaged: it and all contents are set aside as *.damaged-*;"
+                         " what was not sent yet is in there", dir);
+        set_aside(dir, work, PM_COUNT(work));
+        return false;
+    }
+    if (is_readable(dir, "index.db"))
+        return false;
+    pm_log(PM_WARN, "%s/index.db is damaged: set aside as index.db.damaged-* and made anew", dir);
+    set_aside(dir, index, PM_COUNT(index));
+    return true;
+}
+
 int pm_db_open(const char *dir, struct pm_db **out, char *why, size_t why_len)
 {
     struct pm_db *db = alloc(dir);
+    bool          anew;
     int           err;
 
     if (!db)
         return -ENOMEM;
     snprintf(why, why_len, "%s: cannot open the state databases", dir);
+    anew = set_damaged_aside(dir);
     err = open_once(db, dir, why, why_len);
-    if (err == -EIO && !strstr(why, "journal.db")) {
-        sqlite3_close(db->sql);
-        db->sql = NULL;
-        set_index_aside(dir);
-        err = open_once(db, dir, why, why_len);
-    }
+    if (!err && anew)
+        err = rebuild(db, last_data_file(dir));
     if (err) {
         pm_db_close(db);
         return err;

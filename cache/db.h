@@ -22,7 +22,8 @@ struct pm_db;
 struct sqlite3_stmt;
 
 /* Opens (creates, migrates) both files in `dir`. A newer schema is refused untouched: -EPROTO. A
- * damaged index is moved aside and made anew; a damaged journal is -EIO. `why` gets one line. */
+ * damaged index is moved aside and made anew, a damaged journal together with all contents. `why`
+ * gets one line. */
 int  pm_db_open(const char *dir, struct pm_db **out, char *why, size_t why_len);
 /* The same for reading only, beside a daemon or without one. */
 int  pm_db_open_readonly(const char *dir, struct pm_db **out, char *why, size_t why_len);

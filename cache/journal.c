@@ -219,14 +219,35 @@ static void set_places(struct pm_db *db, const struct pm_jentry *e)
 
 /* --- adding, ending, moving */
 
+/* Never given twice: whoever still sends an entry that ended meanwhile must not meet another. */
 static int64_t next_id(struct pm_db *db)
 {
-    return pm_db_int(db, 0, "SELECT max(id) FROM j.entry", "") + 1;
+    int64_t id = pm_db_int(db, 0, "SELECT value FROM j.meta WHERE key='last_entry'", "") + 1;
+
+    pm_db_run(db, "INSERT OR REPLACE INTO j.meta(key, value) VALUES('last_entry', ?1)", "i", id);
+    return id;
+}
+
+/* Keeps the folders above for the day the index is lost. */
+static void remember_folders(struct pm_db *db, pm_node folder)
+{
+    for (int depth = 0; folder > PM_NODE_ROOT && depth < 256; depth++) {
+        pm_db_run(db,
+                  "INSERT OR REPLACE INTO j.folder(id, account, parent, name, rname, rid, root)"
+                  " SELECT id, account, parent, name, rname, rid, root FROM node WHERE id=?1",
+                  "i", (int64_t)folder);
+        folder = (pm_node)pm_db_int(db, 0, "SELECT parent FROM node WHERE id=?1", "i",
+                                    (int64_t)folder);
+    }
 }
 
 int pm_journal_add(struct pm_db *db, struct pm_jentry *e)
 {
     int err;
+
+    remember_folders(db, e->parent);
+    if (e->oparent)
+        remember_folders(db, e->oparent);
 
     e->id = next_id(db);
     e->created = pm_wall_ms();

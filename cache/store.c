@@ -224,7 +224,7 @@ static int open_file(struct pm_store *s, struct found *f, struct pm_content *c)
         err = f->fresh ? 0 : make_missing(f);
         if (err)
             return err;
-        c->fd = openat(s->dirfd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        c->fd = openat(s->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (c->fd < 0 || ftruncate(c->fd, (off_t)f->size))
             return -errno;
     }
