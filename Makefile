@@ -31,8 +31,12 @@ CORE_OBJS  := $(filter-out $(B)/fs/main.o,$(FS_OBJS)) $(call layer_objs,cache) \
 EMU_OBJS   := $(call layer_objs,tests/emulator)
 UNIT_LIB   := $(filter-out $(B)/tests/unit/test_%.o,$(call layer_objs,tests/unit))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+FUZZ_TESTS := $(patsubst tests/fuzz/%.c,$(B)/replay/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZERS    := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 30
 
-.PHONY: all deps deps-lint demo check check-unit check-drive check-layers lint soak install clean
+.PHONY: all deps deps-lint demo check check-unit check-drive check-fuzz check-layers lint fuzz \
+        fuzz-run soak install clean
 .SECONDARY:
 
 all: build/polymount build/polymount-emulator
@@ -60,6 +64,15 @@ $(B)/unit/%: $(B)/tests/unit/%.o $(UNIT_LIB) $(B)/libpolymount.a
 	@echo "  LD  $@"
 	@$(CC) $(pm_ldflags) $(LDFLAGS) -o $@ $^ $(pm_libs) -lcmocka
 
+$(B)/replay/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(B)/libpolymount.a
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) $(pm_ldflags) $(LDFLAGS) -o $@ $^ $(pm_libs)
+
+$(B)/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/libpolymount.a
+	@echo "  LD  $@"
+	@$(CC) $(pm_ldflags) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(pm_libs)
+
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC  $<"
@@ -79,13 +92,24 @@ deps-lint:
 demo: all
 	@contrib/demo.sh
 
-check: check-layers check-unit check-drive
+check: check-layers check-unit check-fuzz check-drive
 
 check-unit: $(UNIT_TESTS)
 	@tests/unit/run.sh $(UNIT_TESTS)
 
 check-drive: all
 	@PM_BUILD=$(CURDIR)/$(B) tests/drive/run.sh $(if $(QUICK),--filter-tags quick) $(FILES)
+
+# Replays the corpora; `fuzz` (needs clang) looks for new findings, each target FUZZ_SECONDS long.
+check-fuzz: $(FUZZ_TESTS)
+	@tests/fuzz/run.sh $(FUZZ_TESTS)
+
+fuzz:
+	@$(MAKE) --no-print-directory CC=clang SANITIZE=fuzzer-no-link,address,undefined VARIANT=fuzz \
+	    CFLAGS='-O1 -g -fno-sanitize-recover=all' fuzz-run
+
+fuzz-run: $(FUZZERS)
+	@tests/fuzz/fuzz.sh $(FUZZ_SECONDS) $(FUZZERS)
 
 check-layers:
 	@tests/layers.sh

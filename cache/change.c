@@ -13,14 +13,20 @@
 static int check_folder(struct pm_cache *c, pm_node folder, struct pm_row *row,
                         struct pm_account **account)
 {
-    int err;
+    pm_node above;
+    bool    shown;
+    int     err;
 
     pm_db_begin(c->db);
-    err = pm_db_end(c->db, pm_node_get(c->db, folder, row));
+    err = pm_node_get(c->db, folder, row);
+    shown = folder == PM_NODE_ROOT || !pm_shown_place(c->db, folder, &above, NULL);
+    err = pm_db_end(c->db, err);
     if (err)
         return -ESTALE;
     if (row->kind != PM_FOLDER)
         return -ENOTDIR;
+    if (!shown)
+        return -ENOENT; /* removed while somebody stands in it */
     *account = pm_account_by_id(c, row->account);
     if (!*account)
         return -EPERM; /* the mount point itself */
@@ -245,6 +251,23 @@ static void forget_rename(struct pm_db *db, struct pm_jentry *removal)
     snprintf(removal->name, sizeof(removal->name), "%s", last.oname);
 }
 
+/* The file that a local one was renamed over is not replaced by it any more: it is removed. */
+static int remove_replaced(struct pm_cache *c, struct pm_jentry *put)
+{
+    struct pm_jentry e = {.op = PM_OP_REMOVE, .node = put->replaces, .account = put->account,
+                          .kind = put->kind, .parent = put->parent, .state = PM_J_READY,
+                          .not_before = pm_wall_ms() + c->conf->delete_delay_ms};
+    struct pm_row    row;
+
+    if (!put->replaces || pm_node_get(c->db, put->replaces, &row))
+        return 0;
+    snprintf(e.name, sizeof(e.name), "%s", put->name);
+    snprintf(e.rid, sizeof(e.rid), "%s", row.rid);
+    snprintf(e.base, sizeof(e.base), "%s", row.version);
+    put->replaces = 0;
+    return pm_journal_add(c->db, &e);
+}
+
 /* Journals the removal of a shown node. */
 static int remove_locked(struct pm_cache *c, pm_node parent, const char *name, struct removal *r)
 {
@@ -253,8 +276,11 @@ static int remove_locked(struct pm_cache *c, pm_node parent, const char *name, s
                           .kind = r->row.kind, .parent = parent, .state = PM_J_READY,
                           .not_before = pm_wall_ms() + c->conf->delete_delay_ms};
 
-    if (r->local)
-        return pm_journal_drop(db, r->put.id);
+    if (r->local) {
+        int err = remove_replaced(c, &r->put);
+
+        return err ? err : pm_journal_drop(db, r->put.id);
+    }
     snprintf(e.name, sizeof(e.name), "%s", name);
     forget_rename(db, &e);
     snprintf(e.rid, sizeof(e.rid), "%s", r->row.rid);
@@ -366,30 +392,6 @@ static int replace_target(struct pm_cache *c, struct rename *r, struct pm_jentry
     return pm_node_adopt(db, put->node, &to->row);
 }
 
-/* What is on no service yet gets its new place in its own entry. */
-static int move_local(struct pm_cache *c, struct rename *r)
-{
-    struct pm_jentry put = r->from.put;
-    bool             was_local = put.state == PM_J_LOCAL;
-    int              err = 0;
-
-    if (r->to.row.id)
-        err = replace_target(c, r, &put);
-    else if (put.op == PM_OP_PUT)
-        err = take_over(c, &put, r->new_parent, r->new_name);
-    if (!err)
-        err = pm_journal_move(c->db, &put, r->new_parent, r->new_name);
-    if (err)
-        return err;
-    if (pm_name_is_litter(r->new_name))
-        put.state = PM_J_LOCAL;
-    else if (was_local)
-        put.state = PM_J_READY;
-    if (put.op == PM_OP_PUT && put.state == PM_J_READY && put.not_before != PM_J_HELD)
-        put.not_before = pm_file_due(c, r->new_name);
-    return pm_journal_update(c->db, &put);
-}
-
 /* What the service has is renamed there. A rename that was not sent yet is replaced by this one. */
 static int move_remote(struct pm_cache *c, struct rename *r)
 {
@@ -417,6 +419,32 @@ static int move_remote(struct pm_cache *c, struct rename *r)
     return pm_journal_add(db, &e);
 }
 
+/* What is on no service yet gets its new place in its own entry. */
+static int move_local(struct pm_cache *c, struct rename *r)
+{
+    struct pm_jentry put = r->from.put;
+    bool             was_local = put.state == PM_J_LOCAL;
+    int              err = remove_replaced(c, &put);
+
+    if (!err && r->to.row.id)
+        err = replace_target(c, r, &put);
+    else if (!err && put.op == PM_OP_PUT)
+        err = take_over(c, &put, r->new_parent, r->new_name);
+    if (!err)
+        err = pm_journal_move(c->db, &put, r->new_parent, r->new_name);
+    if (err == -EDEADLK) /* what it would wait for waits for it: made there, then renamed */
+        return r->to.row.id ? -EBUSY : move_remote(c, r);
+    if (err)
+        return err;
+    if (pm_name_is_litter(r->new_name))
+        put.state = PM_J_LOCAL;
+    else if (was_local)
+        put.state = PM_J_READY;
+    if (put.op == PM_OP_PUT && put.state == PM_J_READY && put.not_before != PM_J_HELD)
+        put.not_before = pm_file_due(c, r->new_name);
+    return pm_journal_update(c->db, &put);
+}
+
 /* A file over another's object: that object is updated with this content, and then this file's own
  * object removed. A node of its own stands for it until then. */
 static int replace_remote(struct pm_cache *c, struct rename *r)
@@ -439,8 +467,12 @@ static int replace_remote(struct pm_cache *c, struct rename *r)
         err = replace_target(c, r, &put);
     if (err)
         return err;
-    if (r->from.put.id)
+    if (r->from.put.id) { /* it may be open for writing */
+        put.state = r->from.put.state;
+        put.not_before = r->from.put.not_before;
+        put.gen = r->from.put.gen;
         pm_journal_drop(db, r->from.put.id);
+    }
     snprintf(put.name, sizeof(put.name), "%s", r->new_name);
     snprintf(removal.name, sizeof(removal.name), "%s", r->name);
     snprintf(removal.rid, sizeof(removal.rid), "%s", row->rid);
@@ -477,11 +509,13 @@ static int rename_remote(struct pm_cache *c, struct rename *r)
 {
     struct pm_account *a = pm_account_by_id(c, r->from.row.account);
     bool               over = r->to.row.id && !r->to.local;
+    struct pm_jentry   pending;
 
     if (!a || !pm_backend_can_copy(a->backend))
         return -EOPNOTSUPP;
-    if (over && r->from.put.state == PM_J_ACTIVE)
-        return move_remote(c, r); /* decided when that upload has ended: pm_change_replace */
+    if (over && (r->from.put.state == PM_J_ACTIVE ||
+                 !pm_journal_of(c->db, r->from.row.id, PM_OP_RENAME, &pending)))
+        return move_remote(c, r); /* decided when that has been sent: pm_change_replace */
     if (over)
         return replace_remote(c, r);
     if (r->to.row.id) {
@@ -495,10 +529,12 @@ static int rename_remote(struct pm_cache *c, struct rename *r)
 
 static int rename_locked(struct pm_cache *c, struct rename *r, unsigned flags)
 {
-    struct pm_db *db = c->db;
-    pm_node       from;
-    pm_node       to = 0;
-    int           err = pm_shown_find(db, r->parent, r->name, &from);
+    struct pm_db    *db = c->db;
+    struct pm_jentry rename;
+    pm_node          from;
+    pm_node          to = 0;
+    bool             local;
+    int              err = pm_shown_find(db, r->parent, r->name, &from);
 
     if (err)
         return err;
@@ -520,10 +556,10 @@ static int rename_locked(struct pm_cache *c, struct rename *r, unsigned flags)
     }
     if (err)
         return err;
-    return r->from.put.id && !*r->from.row.rid && !r->from.row.parent &&
-                   r->from.put.state != PM_J_ACTIVE
-               ? move_local(c, r)
-               : rename_remote(c, r);
+    local = r->from.put.id && !*r->from.row.rid && !r->from.row.parent &&
+            r->from.put.state != PM_J_ACTIVE &&
+            pm_journal_of(db, from, PM_OP_RENAME, &rename) == -ENOENT;
+    return local ? move_local(c, r) : rename_remote(c, r);
 }
 
 int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_node new_parent,

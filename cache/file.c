@@ -107,7 +107,8 @@ static void start_quiet_time(struct pm_cache *c, pm_node node)
     bool             due = false;
 
     pm_db_begin(c->db);
-    if (!pm_journal_of(c->db, node, PM_OP_PUT, &e) && e.state == PM_J_READY) {
+    if (!pm_journal_of(c->db, node, PM_OP_PUT, &e) &&
+        (e.state == PM_J_READY || e.state == PM_J_LOCAL)) {
         e.not_before = pm_file_due(c, e.name);
         due = !pm_journal_update(c->db, &e);
     }

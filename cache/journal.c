@@ -281,12 +281,18 @@ int pm_journal_finish(struct pm_db *db, int64_t id)
     return pm_db_run(db, "DELETE FROM j.entry WHERE id=?1", "i", id);
 }
 
-int pm_journal_drop(struct pm_db *db, int64_t id)
+/* What waits for the entry waits for what it waits for. */
+static void inherit_needs(struct pm_db *db, int64_t id)
 {
     pm_db_run(db,
               "INSERT OR IGNORE INTO j.dep(entry, needs) SELECT a.entry, b.needs FROM j.dep a"
               " JOIN j.dep b ON b.entry=a.needs WHERE a.needs=?1",
               "i", id);
+}
+
+int pm_journal_drop(struct pm_db *db, int64_t id)
+{
+    inherit_needs(db, id);
     return pm_journal_finish(db, id);
 }
 
@@ -325,14 +331,16 @@ int pm_journal_move(struct pm_db *db, struct pm_jentry *e, pm_node parent, const
     assert(e->op == PM_OP_PUT || e->op == PM_OP_MKDIR);
     if (would_deadlock(db, old, parent, name))
         return -EDEADLK;
+    inherit_needs(db, old);
+    pm_db_run(db, "DELETE FROM j.dep WHERE entry=?1", "i", old);
     clear_places(db, old);
     e->id = next_id(db);
     e->parent = parent;
     snprintf(e->name, sizeof(e->name), "%s", name);
     pm_db_run(db, "UPDATE j.entry SET id=?2, parent=?3, name=?4 WHERE id=?1", "iiis", old, e->id,
               (int64_t)parent, name);
-    pm_db_run(db, "UPDATE j.dep SET entry=?2 WHERE entry=?1", "ii", old, e->id);
     pm_db_run(db, "UPDATE j.dep SET needs=?2 WHERE needs=?1", "ii", old, e->id);
+    remember_folders(db, parent);
     need_place(db, e->id, parent, name);
     set_places(db, e);
     return 0;

@@ -9,6 +9,7 @@
 
 bats_require_minimum_version 1.5.0
 
+PM_BUILD=${PM_BUILD:-$BATS_TEST_DIRNAME/../../build}
 PM=$PM_BUILD/polymount
 EMU=$PM_BUILD/polymount-emulator
 
@@ -117,11 +118,19 @@ start_emulator() {
     rm -f "$ready"
     "$EMU" --data "$T/emu" ${EMU_PORTS[@]+"${EMU_PORTS[@]}"} "$@" >"$ready" 2>>"$T/emu.log" 3>&- &
     EMU_PID=$!
-    wait_until 10 test -s "$ready"
+    wait_until 10 said_or_gone "$ready" "$EMU_PID"
+    if [ ! -s "$ready" ]; then
+        cat "$T/emu.log" >&2
+        return 1
+    fi
     CTL=$(jq -r .control "$ready")
     URL=$(jq -r .smartshape "$ready")
     TOKEN=$(jq -r .token "$ready")
     EMU_PORTS=(--api "$(port_of "$URL")" --storage "$(port_of "$(jq -r .storage "$ready")")")
+}
+
+said_or_gone() {
+    [ -s "$1" ] || gone "$2"
 }
 
 port_of() {

@@ -1,7 +1,8 @@
 /* cache_env.h: a whole cache over the memory backend, in a state folder of its own, for tests.
  *
  * Account "m" is there always, "n" with two accounts. Lists stay fresh for an hour, so that a test
- * says when the service is asked; nothing is delayed. Helpers assert; they end the test. */
+ * says when the service is asked; uploads start 20 ms after the close. Helpers assert; they end the
+ * test. */
 #ifndef PM_TESTS_UNIT_CACHE_ENV_H
 #define PM_TESTS_UNIT_CACHE_ENV_H
 

@@ -477,7 +477,7 @@ static void extended_attributes_come_back(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_is_there_cannot_be_made),
@@ -508,5 +508,7 @@ int main(void)
         TEST(extended_attributes_come_back),
     };
 
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -310,7 +310,7 @@ static void unsent_work_outlives_a_damaged_index(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_newer_schema_is_refused_untouched),
@@ -326,5 +326,7 @@ int main(void)
         TEST(unsent_work_outlives_a_damaged_index),
     };
 
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

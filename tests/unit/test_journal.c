@@ -1060,7 +1060,7 @@ static int show_trace(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_swap_of_two_names_goes_through_the_third),
@@ -1080,5 +1080,7 @@ int main(void)
                                         show_trace),
     };
 
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
