@@ -1,6 +1,7 @@
 /* What foreign words mean: HTTP statuses and curl's codes as errno, and whether to try again. */
 #include "backends/http.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <ctype.h>
 #include <errno.h>
@@ -115,8 +116,11 @@ int64_t pm_http_backoff_ms(unsigned try)
 
 static bool is_loopback(const char *host)
 {
-    return !strcmp(host, "localhost") || !strcmp(host, "[::1]") ||
-           (!strncmp(host, "127.", 4) && strspn(host, "0123456789.") == strlen(host));
+    struct in_addr v4; /* what is none, such as 127.0.0.300, would be looked up as a name */
+
+    if (inet_pton(AF_INET, host, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == 127;
+    return !strcmp(host, "localhost") || !strcmp(host, "[::1]");
 }
 
 static char *url_part(CURLU *u, CURLUPart part, unsigned flags)

@@ -254,7 +254,10 @@ bool pm_json_scalar(const struct cJSON *obj, const char *key, char *out, size_t 
         snprintf(number, sizeof(number), whole ? "%.0f" : "%.17g", v->valuedouble);
         text = number;
     }
-    return text && (size_t)snprintf(out, size, "%s", text) < size;
+    if (!text || strlen(text) >= size)
+        return false;
+    memcpy(out, text, strlen(text) + 1);
+    return true;
 }
 
 bool pm_json_id(const struct cJSON *obj, char *out, size_t size)

@@ -41,7 +41,8 @@ bool pm_json_bool(const struct cJSON *obj, const char *key, bool def);
 bool pm_json_u64(const struct cJSON *obj, const char *key, uint64_t *out);
 /* A time in milliseconds since 1970: a number, a decimal string, or an ISO 8601 date. 0: none. */
 int64_t pm_json_ms(const struct cJSON *obj, const char *key);
-/* The text or number of a member in its shortest form; false if it has more than size-1 bytes. */
+/* The text or number of a member in its shortest form; false if it has more than size-1 bytes: then
+ * `out` is left alone, never cut. */
 bool pm_json_scalar(const struct cJSON *obj, const char *key, char *out, size_t size);
 /* "id", else "_id" (also {"$oid": …}), as pm_json_scalar. */
 bool pm_json_id(const struct cJSON *obj, char *out, size_t size);

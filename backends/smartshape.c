@@ -408,6 +408,7 @@ static int ss_mkdir(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_en
     PM_AUTO(free) char    *url = path ? pm_asprintf("/file/dir/private/%s", path) : NULL;
     struct pm_http_request req = {.method = "POST", .url = url};
     struct cJSON          *body = NULL;
+    struct pm_entry       *e = NULL;
     int                    err;
 
     if (!url)
@@ -417,12 +418,14 @@ static int ss_mkdir(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_en
         err = pm_ss_json(pm_ss(b), ctx, &req, &body);
     if (err)
         return err;
-    err = pm_ss_entry(pm_ss_object(body), path, out);
+    err = pm_ss_entry(pm_ss_object(body), path, &e);
     pm_json_free(body);
-    if (!err && strcmp((*out)->name, name) != 0) {
-        snprintf(ctx->why, sizeof(ctx->why), "the service named it %.200s", (*out)->name);
-        free(*out);
+    if (!err && strcmp(e->name, name) != 0) {
+        snprintf(ctx->why, sizeof(ctx->why), "the service named it %.200s", e->name);
+        free(e);
         err = -EIO;
+    } else if (!err) {
+        *out = e;
     }
     return err;
 }

@@ -253,7 +253,8 @@ static int open_entry(struct pm_cache *c, struct pm_content *k)
     if (!pm_journal_of(c->db, k->node, PM_OP_PUT, &e)) {
         if (e.state == PM_J_LOCAL)
             return 0;
-        if (e.state == PM_J_ACTIVE)
+        /* Once all is sent, the answer is worth waiting for: it tells what the object is now. */
+        if (e.state == PM_J_ACTIVE && k->upload_left)
             k->cancel_upload = true;
         e.state = PM_J_OPEN;
         e.not_before = PM_J_HELD;
@@ -426,10 +427,13 @@ static int close_entry(struct pm_cache *c, struct pm_content *k)
         return 0;
     label_file(c, k);
     e.size = k->size;
-    e.gen = k->gen;
+    e.gen++;
     if (e.state != PM_J_LOCAL)
         e.state = PM_J_READY;
-    e.not_before = k->writers ? PM_J_HELD : pm_file_due(c, e.name);
+    if (k->writers > (c->conf->on_close_wait ? 1 : 0)) /* the one who closes may wait for it */
+        e.not_before = PM_J_HELD;
+    else
+        e.not_before = c->conf->on_close_wait ? pm_wall_ms() : pm_file_due(c, e.name);
     return pm_journal_update(c->db, &e);
 }
 
@@ -452,6 +456,8 @@ int pm_file_flush(struct pm_file *f)
         k->marked = false;
     pthread_mutex_unlock(&k->lock);
     pm_content_save(k);
+    if (c->conf->on_close_wait)
+        pm_queue_kick(c);
     return err;
 }
 

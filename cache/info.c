@@ -143,6 +143,8 @@ int pm_info_node(struct pm_cache *c, pm_node node, struct pm_info *out)
     } else {
         whole = row.size != PM_SIZE_UNKNOWN && row.size && out->cached >= row.size;
     }
+    if (row.size != PM_SIZE_UNKNOWN && out->cached > row.size)
+        out->cached = row.size; /* the disk counts blocks */
     snprintf(out->id, sizeof(out->id), "%.127s", row.rid);
     snprintf(out->version, sizeof(out->version), "%s", row.version);
     node_state(c, &row, whole, out);

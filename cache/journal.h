@@ -40,7 +40,7 @@ struct pm_jentry {
     int64_t        not_before; /* wall clock, ms */
     int            tries;
     int64_t        created; /* wall clock, ms */
-    int64_t        gen; /* PUT: write generation at the last flush */
+    int64_t        gen; /* PUT: grows with every flush of something written */
     pm_node        replaces; /* a file it was renamed over while one of them was being sent; or 0 */
 };
 

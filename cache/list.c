@@ -159,6 +159,13 @@ static int get_list(struct pm_cache *c, pm_node folder, struct pm_ctx *ctx, int6
     err = pm_merge_open(c, a, &row, began, &m);
     if (!err)
         err = pm_backend_list(a->backend, ctx, dir, pm_merge_add, m);
+    if (err == -EIO) { /* a broken body, once, is asked for again */
+        pm_merge_free(m);
+        m = NULL;
+        err = pm_merge_open(c, a, &row, began, &m);
+        if (!err)
+            err = pm_backend_list(a->backend, ctx, dir, pm_merge_add, m);
+    }
     pm_account_report(a, err, ctx->why);
     if (!err)
         err = pm_merge_apply(m, is_touched, run);

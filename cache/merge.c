@@ -104,6 +104,8 @@ int pm_merge_add(void *arg, const struct pm_entry *e)
 
 void pm_merge_free(struct pm_merge *m)
 {
+    if (!m)
+        return;
     for (size_t i = 0; i < m->nheld; i++)
         free(m->held[i]);
     if (m->count) {

@@ -11,6 +11,8 @@ struct pm_send {
     struct pm_jentry      *e;
     struct pm_ctx         *ctx;
     struct pm_row          row; /* of the entry's node, when its object was looked at */
+    struct pm_content     *content; /* PUT: a reference */
+    uint64_t               target_size; /* PUT: of the object that is replaced, as it is now */
     bool                   moved_on; /* PUT: the object has not the version that the user saw */
     bool                   conflict; /* PUT: and that was not this drive's doing */
     atomic_uint_least64_t *sent;
@@ -28,6 +30,11 @@ int pm_send_fold(struct pm_db *db, const struct pm_jentry *e, const struct pm_en
 int pm_send_store_step(struct pm_send *s, const char *step);
 /* In a transaction: an object belongs to one node; a list may have made another for it meanwhile. */
 void pm_send_take_from_others(struct pm_db *db, pm_node node, uint32_t account, const char *rid);
+/* Whoever reads this node's content, or a change that will send it, still needs what is not here
+ * yet: it is fetched. */
+int pm_send_save_content(struct pm_send *s, pm_node node);
+/* send_put.c: carries a PUT out. */
+int pm_send_put(struct pm_send *s);
 /* rename.c: carries a RENAME out. */
 int pm_send_rename(struct pm_send *s);
 /* "name (conflict DATE host).ext", cut to fit. */

@@ -54,6 +54,8 @@ struct pm_content {
     struct pm_waiter   *waiters; /* lock; readers (fetch.c) */
     struct pm_located  *located; /* lock; where it is got, the newest first; freed with the content */
     atomic_bool         cancel_upload; /* a write came: the queue starts over */
+    uint64_t            upload_size; /* the queue's thread's */
+    atomic_uint_least64_t upload_left; /* bytes of the upload that runs which were not sent yet */
 };
 
 /* Opens the folder `dir`/data. 0 or -errno. */

@@ -97,7 +97,7 @@ inode() {
 }
 
 mtime() {
-    on stat -c %.Y -- "$1"
+    on stat -c %.9Y -- "$1"
 }
 
 # xattr PATH NAME: the value of user.polymount.NAME
@@ -307,6 +307,12 @@ usable_or_dead() {
     gone "$DRIVE_PID" || mounted
 }
 
+# mount_behind COMMAND...: it returns, and the daemon that it leaves is ours to end.
+mount_behind() {
+    on "$@" 3>&-
+    DRIVE_PID=$(on jq .pid "$MNT/.polymount/status.json")
+}
+
 # The daemon has ended by itself, and well.
 reap() {
     local pid=$DRIVE_PID status=0
@@ -316,7 +322,8 @@ reap() {
         return 1
     fi
     DRIVE_PID=''
-    wait "$pid" || status=$?
+    wait "$pid" 2>/dev/null || status=$?
+    [ "$status" -eq 127 ] && status=0 # not a child of ours: started in the background
     equal "exit status of the daemon" "$status" 0
 }
 

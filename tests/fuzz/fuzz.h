@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* A copy in memory of exactly this size, so that reading past its end is noticed. Owned. */
 static inline char *fuzz_bytes(const void *data, size_t size)
 {
-    char *copy = malloc(size ? size : 1);
+    char *copy = calloc(size ? size : 1, 1);
 
     CHECK(copy);
     if (size)

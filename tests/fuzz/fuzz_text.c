@@ -4,7 +4,7 @@
 
 static void check_url(const char *text)
 {
-    PM_AUTO(pm_buf) struct pm_buf b = {0}, again = {0};
+    PM_AUTO(pm_buf) struct pm_buf b = {0};
     PM_AUTO(free) char *back = NULL;
 
     pm_buf_urlenc(&b, text);

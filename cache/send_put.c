@@ -1,0 +1,425 @@
+/* Sending a content: whole, once, over the version that the user saw.
+ *
+ * A try's steps are kept with the write generation and the size they are of. Content that was
+ * written to since is not sent on top of an older try: first it is found out whether that arrived. */
+#include "cache/send.h"
+
+#include "cache/fetch.h"
+#include "cache/list.h"
+#include "cache/merge.h"
+#include "cache/queue.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* --- conflicts */
+
+void pm_send_conflict_name(const char *name, char out[PM_NAME_MAX + 1])
+{
+    const char *dot = strrchr(name, '.');
+    size_t      stem = dot && dot != name ? (size_t)(dot - name) : strlen(name);
+    char        host[64] = "";
+    char        when[32];
+    char        mark[128];
+    struct tm   tm;
+    time_t      now = time(NULL);
+
+    gethostname(host, sizeof(host) - 1);
+    strftime(when, sizeof(when), "%Y-%m-%d %H%M%S", localtime_r(&now, &tm));
+    snprintf(mark, sizeof(mark), " (conflict %s %s)", when, host);
+    if (stem + strlen(mark) + strlen(name + stem) > PM_NAME_MAX)
+        stem = PM_NAME_MAX - strlen(mark) - strlen(name + stem);
+    while (stem && ((unsigned char)name[stem] & 0xc0) == 0x80)
+        stem--;
+    snprintf(out, PM_NAME_MAX + 1, "%.*s%s%s", (int)stem, name, mark, dot && dot != name ? dot : "");
+}
+
+/* Somebody else changed the object: theirs stays, ours goes beside it under a name that says so. */
+static int make_conflict(struct pm_send *s, const struct pm_entry *theirs)
+{
+    struct pm_db *db = s->cache->db;
+    char          name[PM_NAME_MAX + 1];
+    char          old[PM_NAME_MAX + 1];
+    pm_node       node;
+    int           err;
+
+    snprintf(old, sizeof(old), "%s", s->e->name);
+    pm_send_conflict_name(s->e->name, name);
+    pm_db_begin(db);
+    err = pm_node_make(db, s->e->account, s->e->kind, NULL, &node);
+    pm_node_detach(db, s->e->node);
+    if (!err && theirs) {
+        err = pm_node_describe(db, node, theirs);
+        if (!err)
+            err = pm_node_place(db, node, s->e->parent, old, theirs->name);
+    }
+    s->e->rid[0] = 0;
+    s->e->base[0] = 0;
+    s->e->state = PM_J_READY;
+    pm_journal_set_step(db, s->e->id, NULL);
+    if (!err)
+        err = pm_journal_move(db, s->e, s->e->parent, name);
+    if (!err)
+        err = pm_journal_update(db, s->e);
+    err = pm_db_end(db, err);
+    if (err)
+        return err;
+    pm_log(PM_WARN, "%s was changed on the service: this drive's goes beside it as %s", old, name);
+    pm_tell_entry(s->cache, s->e->parent, old);
+    pm_tell_entry(s->cache, s->e->parent, name);
+    pm_tell_node(s->cache, s->e->parent, true);
+    return -ECANCELED;
+}
+
+/* The file it was renamed over was still being sent then; now it is known by its object. */
+static void adopt_hidden(struct pm_send *s)
+{
+    struct pm_db *db = s->cache->db;
+    struct pm_row row;
+
+    if (!s->e->replaces)
+        return;
+    pm_db_begin(db);
+    if (!pm_node_get(db, s->e->replaces, &row) && row.parent == s->e->parent &&
+        !strcmp(row.name, s->e->name)) {
+        pm_node_adopt(db, s->e->node, &row);
+        snprintf(s->e->rid, sizeof(s->e->rid), "%s", row.rid);
+        snprintf(s->e->base, sizeof(s->e->base), "%s", row.version);
+        pm_journal_update(db, s->e);
+    }
+    pm_db_end(db, 0);
+}
+
+/* Finds the object that is replaced as it is now. *target stays NULL for a new file. */
+static int find_target(struct pm_send *s, struct pm_entry **target)
+{
+    PM_AUTO(free) struct pm_entry *known = NULL;
+    int                            err;
+
+    if (!*s->e->rid)
+        adopt_hidden(s);
+    if (!*s->e->rid)
+        return 0;
+    err = pm_send_entry(s->cache, s->e->node, &s->row, &known);
+    if (!err)
+        err = pm_send_check_version(s, known, target);
+    s->moved_on = err == -ESTALE; /* or our own try whose answer was lost: resume will tell */
+    if (s->moved_on)
+        return 0;
+    if (err != -ENOENT)
+        return err;
+    pm_db_begin(s->cache->db); /* gone there while ours is dirty: uploaded anew */
+    pm_node_detach(s->cache->db, s->e->node);
+    s->e->rid[0] = 0;
+    s->e->base[0] = 0;
+    pm_journal_set_step(s->cache->db, s->e->id, NULL);
+    return pm_db_end(s->cache->db, pm_journal_update(s->cache->db, s->e));
+}
+
+/* Old content of the object that is still needed here (a backup name, an open file) and not whole
+ * is fetched before the object changes. What nobody needs is dropped. */
+static int save_old_contents(struct pm_send *s)
+{
+    struct pm_cache *c = s->cache;
+    pm_node          after = 0;
+    int              err = 0;
+
+    while (!err) {
+        pm_node node;
+
+        pm_db_begin(c->db);
+        node = (pm_node)pm_db_int(c->db, 0,
+                                  "SELECT min(node) FROM content WHERE origin=?1 AND node>?2", "ii",
+                                  (int64_t)s->e->node, (int64_t)after);
+        pm_db_end(c->db, 0);
+        if (!node)
+            return 0;
+        after = node;
+        err = pm_send_save_content(s, node);
+    }
+    return err;
+}
+
+/* --- steps */
+
+/* What an earlier try left: generation and size of the content, and the backend's own text. */
+struct step {
+    int64_t  gen;
+    uint64_t size;
+    char    *text; /* owned; NULL: no try */
+};
+
+static void load_step(struct pm_send *s, struct step *out)
+{
+    PM_AUTO(free) char *stored = NULL;
+    long long           gen;
+    unsigned long long  size;
+    int                 head = 0;
+
+    *out = (struct step){0};
+    pm_db_begin(s->cache->db);
+    stored = pm_journal_step(s->cache->db, s->e->id);
+    pm_db_end(s->cache->db, 0);
+    if (!stored || sscanf(stored, "%lld %llu %n", &gen, &size, &head) != 2 || !head)
+        return;
+    *out = (struct step){gen, size, strdup(stored + head)};
+}
+
+static int keep_step(struct pm_send *s, const struct pm_upload *up)
+{
+    PM_AUTO(free) char *stored = pm_asprintf("%lld %llu %s", (long long)s->e->gen,
+                                             (unsigned long long)up->size, up->state);
+
+    return stored ? pm_send_store_step(s, stored) : -ENOMEM;
+}
+
+static void count_sent(void *arg, uint64_t sent)
+{
+    struct pm_send *s = arg;
+
+    *s->sent = sent;
+    s->content->upload_left = s->content->upload_size - sent;
+}
+
+/* The service has the content as of write generation `gen`. */
+static int confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
+{
+    struct pm_content *k = s->content;
+    struct pm_db    *db = s->cache->db;
+    char             rid[PM_NAME_MAX + 1];
+    struct pm_jentry e;
+    bool             unchanged;
+    int              err = pm_merge_rid(now, rid);
+
+    if (err)
+        return err;
+    pm_list_touch(s->cache, s->e->parent, rid);
+    PM_GUARD(&k->lock);
+    unchanged = k->gen == gen && !k->marked;
+    pm_db_begin(db);
+    err = pm_send_fold(db, s->e, now, rid);
+    pm_db_run(db, "UPDATE node SET own=1, error=NULL, size=?2 WHERE id=?1", "ii",
+              (int64_t)s->e->node, (int64_t)k->size);
+    pm_db_run(db, "UPDATE content SET version=?2, size=?3, validator='', origin=NULL WHERE id=?1", "isi", k->id,
+              now->version, (int64_t)k->size);
+    pm_db_run(db, "DELETE FROM j.dirty WHERE content=?1", "i", k->id);
+    if (unchanged) {
+        err = err ? err : pm_journal_finish(db, s->e->id);
+    } else if (!pm_journal_get(db, s->e->id, &e)) {
+        snprintf(e.rid, sizeof(e.rid), "%s", rid);
+        snprintf(e.base, sizeof(e.base), "%s", now->version);
+        pm_journal_update(db, &e);
+        pm_journal_set_step(db, e.id, NULL);
+    }
+    err = pm_db_end(db, err);
+    if (err)
+        return err;
+    snprintf(k->version, sizeof(k->version), "%s", now->version);
+    k->validator[0] = 0;
+    k->changed = true;
+    return unchanged ? 0 : -ECANCELED;
+}
+
+#define OTHER_GENERATION (-1)
+
+/* Did an earlier try arrive whole? An empty content says so only by its object being empty, too. */
+static bool arrived(const struct pm_send *s, const struct pm_upload *up, uint64_t off)
+{
+    if (up->size)
+        return off == up->size;
+    return s->moved_on && up->target && s->target_size == 0;
+}
+
+/* Asks what became of an earlier try. 0 and *whole; -ESTALE: it is dead. */
+static int resume(struct pm_send *s, struct pm_upload *up, uint64_t *off, bool *whole)
+{
+    int err = up->state ? pm_backend_resume(s->account->backend, s->ctx, up, off) : -ESTALE;
+
+    *whole = !err && arrived(s, up, *off);
+    if (s->moved_on && !*whole && (!err || err == -ESTALE)) {
+        s->conflict = true;
+        return -EEXIST;
+    }
+    return err;
+}
+
+/* A try of what the content was before it was written to again, or removed: if it arrived, its
+ * object is the one that the next change starts from; else nothing is left of it. */
+static int end_old_try(struct pm_send *s, struct pm_upload *up, struct step *old)
+{
+    struct pm_backend             *b = s->account->backend;
+    PM_AUTO(free) struct pm_entry *now = NULL;
+    uint64_t                       size = up->size;
+    uint64_t                       off = 0;
+    bool                           whole;
+    int                            err;
+
+    up->size = old->size;
+    up->state = old->text;
+    old->text = NULL;
+    err = resume(s, up, &off, &whole);
+    if (!err && whole) {
+        err = pm_backend_finish(b, s->ctx, up, &now);
+        return err ? err : confirm(s, OTHER_GENERATION, now);
+    }
+    if (err && err != -ESTALE && err != -ENOENT)
+        return err;
+    if (!err)
+        pm_backend_abort(b, s->ctx, up);
+    free(up->state);
+    up->state = NULL;
+    up->size = size;
+    return pm_send_store_step(s, NULL);
+}
+
+/* --- sending */
+
+/* Begins, or goes on where an earlier try of this same content ended. */
+static int begin_or_resume(struct pm_send *s, struct pm_upload *up, uint64_t *off, bool *whole)
+{
+    int err;
+
+    *off = 0;
+    err = resume(s, up, off, whole);
+    if (err == -ESTALE) {
+        free(up->state);
+        up->state = NULL;
+        *off = 0;
+        err = pm_backend_begin(s->account->backend, s->ctx, up);
+    }
+    return err ? err : keep_step(s, up);
+}
+
+static int upload(struct pm_send *s, struct pm_upload *up, struct pm_entry **out)
+{
+    struct pm_backend *b = s->account->backend;
+    uint64_t           off;
+    bool               whole;
+    int                err = begin_or_resume(s, up, &off, &whole);
+
+    while (!err && !whole) {
+        uint64_t before = off;
+
+        err = pm_backend_put(b, s->ctx, up, &off);
+        if (!err)
+            err = keep_step(s, up);
+        whole = off >= up->size;
+        if (!err && !whole && *s->ctx->cancel)
+            err = -ECANCELED;
+        if (!err && !whole && off <= before)
+            err = -EIO; /* the service takes nothing more, and does not say why */
+    }
+    return err ? err : pm_backend_finish(b, s->ctx, up, out);
+}
+
+static bool is_removed(struct pm_send *s)
+{
+    struct pm_jentry later;
+    bool             removed;
+
+    pm_db_begin(s->cache->db);
+    removed = !pm_journal_of(s->cache->db, s->e->node, PM_OP_REMOVE, &later) &&
+              later.id > s->e->id;
+    pm_db_end(s->cache->db, 0);
+    return removed;
+}
+
+/* The file was removed here while it was being sent: nothing more is sent of it. */
+static int drop_removed(struct pm_send *s)
+{
+    pm_db_begin(s->cache->db);
+    return pm_db_end(s->cache->db, pm_journal_drop(s->cache->db, s->e->id));
+}
+
+/* With target and folder at hand: ends what an older try left, then sends the content. */
+static int send_over(struct pm_send *s, struct pm_upload *up, struct step *old, int64_t gen)
+{
+    PM_AUTO(free) struct pm_entry *now = NULL;
+    bool                           removed = is_removed(s);
+    int                            err = 0;
+
+    if (old->text && (removed || old->gen != s->e->gen || old->size != up->size))
+        err = end_old_try(s, up, old);
+    if (err)
+        return err;
+    if (removed)
+        return drop_removed(s);
+    up->state = up->state ? up->state : old->text;
+    old->text = NULL;
+    s->ctx->cancel = &s->content->cancel_upload;
+    err = upload(s, up, &now);
+    return err ? err : confirm(s, gen, now);
+}
+
+/* Everything the upload needs is here, and no old content of the object is needed any more. */
+static int prepare(struct pm_send *s, struct pm_entry **parent, struct pm_entry **target)
+{
+    struct pm_row row;
+    int           err = pm_send_entry(s->cache, s->e->parent, &row, parent);
+
+    if (!err)
+        err = find_target(s, target);
+    if (!err && !is_removed(s))
+        err = pm_fetch_whole(s->cache, s->content, &s->content->cancel_upload);
+    if (!err && *target)
+        err = save_old_contents(s);
+    return err;
+}
+
+static int send_content(struct pm_send *s)
+{
+    PM_AUTO(free) struct pm_entry *parent = NULL;
+    PM_AUTO(free) struct pm_entry *target = NULL;
+    struct pm_content             *k = s->content;
+    struct pm_upload               up = {.fd = k->fd, .progress = count_sent, .arg = s};
+    struct pm_entry                base;
+    struct step                    old;
+    int64_t                        gen;
+    int                            err = prepare(s, &parent, &target);
+
+    if (err)
+        return err;
+    pthread_mutex_lock(&k->lock);
+    gen = k->gen;
+    up.size = k->upload_size = k->upload_left = k->size;
+    pthread_mutex_unlock(&k->lock);
+    up.parent = parent;
+    up.name = target ? target->name : s->e->name;
+    if (target) { /* as the user saw it: what changed since tells a lost try of ours */
+        s->target_size = target->size;
+        base = *target;
+        base.version = s->e->base;
+        up.target = &base;
+    }
+    load_step(s, &old);
+    err = send_over(s, &up, &old, gen);
+    if (err == -EEXIST)
+        err = make_conflict(s, s->conflict ? target : NULL);
+    free(old.text);
+    free(up.state);
+    return err;
+}
+
+int pm_send_put(struct pm_send *s)
+{
+    int err = pm_content_get(s->cache->store, s->e->node, &s->content);
+
+    if (err)
+        return err;
+    pthread_mutex_lock(&s->content->lock);
+    s->content->cancel_upload = s->cache->stopping;
+    if (s->content->marked)
+        err = -ECANCELED; /* written to between choosing and now */
+    pthread_mutex_unlock(&s->content->lock);
+    if (s->content->id != s->e->content) {
+        snprintf(s->ctx->why, sizeof(s->ctx->why), "its content is not in the cache folder");
+        err = -EIO;
+    }
+    if (!err)
+        err = send_content(s);
+    s->content->upload_left = 0;
+    pm_content_put(s->content);
+    return err;
+}

@@ -1,0 +1,394 @@
+load lib
+
+# Another user is at work on the service at the same time. Lists are fresh for a moment only.
+setup() {
+    new_place
+    start_emulator
+    seed_text /d/a.txt "first"
+    mount_drive cache.attr_timeout=500ms "$@"
+    on ls -lR "$S" >/dev/null
+}
+
+again() {
+    umount_drive
+    mount_drive cache.attr_timeout=500ms "$@"
+}
+
+theirs() {
+    emu_post replace "$(jq -n --arg p "$1" --arg t "$2" '{path:$p,text:$t}')"
+}
+
+shows() {
+    [ "$(on cat "$1" 2>/dev/null)" = "$2" ]
+}
+
+lists() {
+    [ "$(on ls -A "$1" | tr '\n' ' ')" = "$2" ]
+}
+
+uploads() {
+    echo $(($(requests upload "${1:-}") + $(requests update "${1:-}")))
+}
+
+# --- crashes
+
+# bats test_tags=quick
+@test "after kill -9 what was closed arrives whole, and once" {
+    again upload.delay=1h
+    random "$T/src/x.bin" 3000000
+    on cp "$T/src/x.bin" "$S/x.bin"
+    write "$S/d/a.txt" "second"
+    on mkdir "$S/made"
+    write "$S/made/y.txt" "y"
+    on rm -f "$S/made/none"
+    crash_drive
+    remount
+    on cmp "$T/src/x.bin" "$S/x.bin"
+    sync_drive
+    equal "x.bin" "$(remote /x.bin sha256)" "$(sha256sum <"$T/src/x.bin" | cut -d' ' -f1)"
+    equal "a.txt" "$(remote_text /d/a.txt)" "second"
+    equal "y.txt" "$(remote_text /made/y.txt)" "y"
+    equal "objects" "$(remote_count /)" 5
+}
+
+# bats test_tags=quick
+@test "after kill -9 during an upload the file arrives once" {
+    random "$T/src/x.bin" 2000000
+    fault '{"endpoint":"upload","delay_ms":1500,"count":1}'
+    on cp "$T/src/x.bin" "$S/x.bin"
+    sleep 0.8
+    crash_drive
+    sleep 1.5 # the service carries it out all the same
+    remount
+    sync_drive
+    equal "x.bin" "$(remote /x.bin sha256)" "$(sha256sum <"$T/src/x.bin" | cut -d' ' -f1)"
+    equal "objects" "$(remote_count /)" 3
+}
+
+# bats test_tags=quick
+@test "after kill -9 in the middle of an upload's body the file arrives once" {
+    again net.limit_up=1M
+    random "$T/src/x.bin" 4000000
+    on cp "$T/src/x.bin" "$S/x.bin"
+    sleep 1.5
+    crash_drive
+    mount_drive
+    sync_drive
+    equal "x.bin" "$(remote /x.bin sha256)" "$(sha256sum <"$T/src/x.bin" | cut -d' ' -f1)"
+    equal "objects" "$(remote_count /)" 3
+}
+
+# bats test_tags=quick
+@test "after kill -9 during an update the object is the new one, with its id" {
+    local id
+    id=$(remote /d/a.txt id)
+    fault '{"endpoint":"update","delay_ms":1500,"count":1}'
+    write "$S/d/a.txt" "second, longer"
+    sleep 0.8
+    crash_drive
+    sleep 1.5
+    remount
+    sync_drive
+    equal "a.txt" "$(remote_text /d/a.txt)" "second, longer"
+    equal "id" "$(remote /d/a.txt id)" "$id"
+    equal "objects" "$(remote_count /)" 2
+}
+
+# bats test_tags=quick
+@test "after kill -9 with a file open for writing it is kept and said to be interrupted" {
+    again upload.delay=1h
+    exec 7>"$S/open.bin"
+    head -c 300000 /dev/zero >&7
+    sleep 1
+    kill -9 "$DRIVE_PID"
+    exec 7>&- || true
+    wait "$DRIVE_PID" || true
+    umount -l "$MNT"
+    DRIVE_PID=''
+    remount
+    equal "state" "$(xattr "$S/open.bin" state)" interrupted
+    sleep 1
+    equal "uploads" "$(uploads)" 0
+    on test -f "$S/open.bin"
+}
+
+# bats test_tags=quick
+@test "ten crashes at any time lose nothing that was closed" {
+    again upload.delay=0
+    local i
+    for i in {1..10}; do
+        write "$S/d/f$i.txt" "content $i"
+        write "$S/d/again.txt" "version $i"
+        sleep "0.0$((i * 7 % 10))"
+        crash_drive
+        remount
+    done
+    sync_drive 60
+    for i in {1..10}; do equal "f$i" "$(remote_text "/d/f$i.txt")" "content $i"; done
+    equal "again.txt" "$(remote_text /d/again.txt)" "version 10"
+    equal "objects" "$(remote_count /d)" 12
+}
+
+# bats test_tags=quick
+@test "after a crash of the service an upload arrives once" {
+    random "$T/src/x.bin" 2000000
+    fault '{"endpoint":"upload","delay_ms":3000}'
+    on cp "$T/src/x.bin" "$S/x.bin"
+    sleep 0.8
+    kill_emulator
+    start_emulator
+    sync_drive 60
+    equal "x.bin" "$(remote /x.bin sha256)" "$(sha256sum <"$T/src/x.bin" | cut -d' ' -f1)"
+    equal "objects" "$(remote_count /)" 3
+}
+
+# bats test_tags=quick
+@test "what is unmounted before the delay is over arrives after the next mount" {
+    again upload.delay=3s
+    write "$S/late.txt" "late"
+    on rm "$S/d/a.txt"
+    umount_drive
+    equal "uploads" "$(uploads)" 0
+    start_daemon
+    equal "content" "$(on cat "$S/late.txt")" "late"
+    run ! on stat "$S/d/a.txt"
+    wait_until 10 remote_is /late.txt size 4
+    sync_drive
+    run -0 absent /d/a.txt
+}
+
+# --- lost answers
+
+# bats test_tags=quick
+@test "an upload whose answer is lost makes one object" {
+    fault '{"endpoint":"upload","reset":"after","count":1}'
+    write "$S/once.txt" "once"
+    sync_drive
+    equal "once.txt" "$(remote_text /once.txt)" "once"
+    equal "objects" "$(remote_count /)" 3
+    equal "shown" "$(on ls -A "$S" | tr '\n' ' ')" "d once.txt "
+}
+
+# bats test_tags=quick
+@test "an update whose answer is lost makes neither a second object nor a conflict" {
+    fault '{"endpoint":"update","reset":"after","count":1}'
+    write "$S/d/a.txt" "second, longer"
+    sync_drive
+    equal "a.txt" "$(remote_text /d/a.txt)" "second, longer"
+    equal "objects" "$(remote_count /)" 2
+}
+
+# bats test_tags=quick
+@test "an upload whose answer is lost, with the service gone for a while, makes one object" {
+    fault '{"endpoint":"upload","reset":"after","count":1}'
+    write "$S/once.txt" "once"
+    wait_until 5 eval '! absent /once.txt'
+    umount_drive
+    wait_until 10 settled
+    start_daemon
+    sync_drive
+    equal "objects" "$(remote_count /)" 3
+}
+
+# --- other users
+
+# bats test_tags=quick
+@test "another user's new, changed and removed files appear" {
+    seed_text /d/b.txt "b"
+    wait_until 5 lists "$S/d" "a.txt b.txt "
+    equal "b" "$(on cat "$S/d/b.txt")" "b"
+    on cat "$S/d/a.txt" >/dev/null
+    theirs /d/a.txt "changed by them"
+    wait_until 5 shows "$S/d/a.txt" "changed by them"
+    equal "size" "$(on stat -c %s "$S/d/a.txt")" 15
+    emu_post remove '{"path":"/d/b.txt"}'
+    wait_until 5 lists "$S/d" "a.txt "
+    seed '{"path":"/d/sub","type":"dir"}'
+    seed_text /d/sub/c.txt "c"
+    wait_until 5 shows "$S/d/sub/c.txt" "c"
+    emu_post rename '{"from":"/d/sub/c.txt","to":"/d/sub/e.txt"}'
+    wait_until 5 lists "$S/d/sub" "e.txt "
+}
+
+# bats test_tags=quick
+@test "another user's change of what we changed too: both are kept" {
+    again upload.delay=1h
+    on cat "$S/d/a.txt" >/dev/null
+    write "$S/d/a.txt" "ours, not sent yet"
+    theirs /d/a.txt "theirs"
+    sleep 1
+    equal "here, still" "$(on cat "$S/d/a.txt")" "ours, not sent yet"
+    sync_drive
+    equal "theirs on the service" "$(remote_text /d/a.txt)" "theirs"
+    equal "objects" "$(remote_count /)" 3
+    local copy
+    copy=$(emu_get tree path=/d | jq -r '.[].path|select(contains("conflict"))')
+    [[ $copy == "/d/a (conflict "*").txt" ]]
+    equal "ours on the service" "$(remote_text "$copy")" "ours, not sent yet"
+    wait_until 5 shows "$S/d/a.txt" "theirs"
+    equal "ours" "$(on cat "$S$copy")" "ours, not sent yet"
+}
+
+# bats test_tags=quick
+@test "another user's new file where we made one too: both are kept" {
+    again upload.delay=1h
+    write "$S/d/new.txt" "ours"
+    seed_text /d/new.txt "theirs"
+    sync_drive
+    equal "theirs" "$(remote_text /d/new.txt)" "theirs"
+    local copy
+    copy=$(emu_get tree path=/d | jq -r '.[].path|select(contains("conflict"))')
+    equal "ours" "$(remote_text "$copy")" "ours"
+    equal "objects" "$(remote_count /d)" 3
+}
+
+# bats test_tags=quick
+@test "a folder that another user made too is one folder, with the files of both" {
+    again upload.delay=1h
+    on mkdir "$S/both"
+    write "$S/both/ours.txt" "o"
+    on rm "$S/d/a.txt"
+    seed_text /both/theirs.txt "t"
+    sync_drive
+    equal "objects" "$(remote_count /both)" 2
+    wait_until 5 lists "$S/both" "ours.txt theirs.txt "
+}
+
+# bats test_tags=quick
+@test "a file that another user removed while ours is not sent yet is uploaded anew" {
+    again upload.delay=1h
+    write "$S/d/a.txt" "ours"
+    emu_post remove '{"path":"/d/a.txt"}'
+    sleep 1
+    on ls "$S/d" >/dev/null
+    sleep 0.6
+    equal "here" "$(on cat "$S/d/a.txt")" "ours"
+    sync_drive
+    equal "on the service" "$(remote_text /d/a.txt)" "ours"
+    equal "objects" "$(remote_count /)" 2
+}
+
+# bats test_tags=quick
+@test "a folder that another user removed comes back for what we made in it" {
+    again upload.delay=1h
+    write "$S/d/ours.txt" "ours"
+    emu_post remove '{"path":"/d/a.txt"}'
+    emu_post remove '{"path":"/d"}'
+    sleep 1
+    on ls "$S" >/dev/null
+    sleep 0.6
+    equal "here" "$(on cat "$S/d/ours.txt")" "ours"
+    sync_drive
+    equal "on the service" "$(remote_text /d/ours.txt)" "ours"
+}
+
+# bats test_tags=quick
+@test "the removal of a file that was changed on the service is dropped, and the file is back" {
+    again upload.delete_delay=1h
+    on cat "$S/d/a.txt" >/dev/null
+    on rm "$S/d/a.txt"
+    run ! on stat "$S/d/a.txt"
+    theirs /d/a.txt "precious"
+    sync_drive
+    equal "on the service" "$(remote_text /d/a.txt)" "precious"
+    wait_until 5 shows "$S/d/a.txt" "precious"
+    [[ $(xattr "$S/d/a.txt" error) == *changed* ]]
+    equal "pending" "$(pending)" 0
+}
+
+# bats test_tags=quick
+@test "rm -r of a folder in which another user put a file leaves that file" {
+    again upload.delete_delay=1h
+    on rm -r "$S/d"
+    seed_text /d/theirs.txt "precious"
+    sync_drive || true
+    equal "on the service" "$(remote_text /d/theirs.txt)" "precious"
+    run -0 absent /d/a.txt
+    wait_until 5 lists "$S/d" "theirs.txt "
+}
+
+# bats test_tags=quick
+@test "the removal of one of two objects with one name removes that one, or none" {
+    seed '{"path":"/in","type":"dir"}'
+    seed '{"path":"/in/x","name":"twice","text":"first"}'
+    seed '{"path":"/in/x","name":"twice","text":"other, longer"}'
+    wait_until 5 eval 'on ls "$S/in" | grep -q .'
+    local f size removed=''
+    for f in "$S"/in/*; do
+        size=$(on stat -c %s "$f")
+        [ "$size" != 5 ] || continue
+        on rm "$f"
+        removed=yes
+    done
+    equal "a file to remove" "$removed" yes
+    sync_drive || true
+    emu_get tree path=/in >"$T/left"
+    jq -e 'length==2 or (length==1 and .[0].size==13)' "$T/left" >/dev/null || {
+        cat "$T/left" >&2
+        return 1
+    }
+}
+
+# --- lists that lie
+
+# bats test_tags=quick
+@test "a list that comes back empty once loses nothing" {
+    seed '{"dir":"/d","count":20,"size":100}'
+    wait_until 5 eval '[ "$(on ls "$S/d" | wc -l)" = 21 ]'
+    on cat "$S/d/a.txt" >/dev/null
+    again upload.delay=1h
+    write "$S/d/ours.txt" "ours"
+    write "$S/d/a.txt" "changed"
+    emu_get tree path=/ >/dev/null
+    fault '{"endpoint":"list","match":"/d","count":1,"body":"[]"}'
+    sleep 0.6
+    on ls "$S/d" >/dev/null
+    equal "entries" "$(on ls "$S/d" | wc -l)" 22
+    equal "ours" "$(on cat "$S/d/ours.txt")" "ours"
+    equal "changed" "$(on cat "$S/d/a.txt")" "changed"
+    sync_drive
+    equal "on the service" "$(remote_count /d)" 22
+    equal "a.txt" "$(remote_text /d/a.txt)" "changed"
+}
+
+# bats test_tags=quick
+@test "broken lists in a row lose nothing" {
+    again upload.delay=1h
+    write "$S/d/ours.txt" "ours"
+    local body
+    for body in '[{"name":' '{"success":false}' 'null' '{}' '[1,2,3]' '<html></html>' ''; do
+        fault "$(jq -nc --arg b "$body" '{endpoint:"list",count:1,body:$b}')"
+        sleep 0.6
+        on ls "$S/d" >/dev/null 2>&1 || true
+        sleep 0.1
+        emu_delete faults
+        equal "entries after $body" "$(on ls -A "$S/d" | tr '\n' ' ')" "a.txt ours.txt "
+    done
+    sync_drive
+    equal "objects" "$(remote_count /d)" 2
+}
+
+# bats test_tags=quick
+@test "no object is deleted before its replacement is there" {
+    write "$S/d/a.txt.tmp" "replacement"
+    on mv "$S/d/a.txt.tmp" "$S/d/a.txt"
+    sync_drive
+    on rm "$S/d/a.txt"
+    write "$S/d/a.txt" "another"
+    sync_drive
+    equal "deletions" "$(requests delete)" 0
+    equal "a.txt" "$(remote_text /d/a.txt)" "another"
+}
+
+# bats test_tags=quick
+@test "with the disk full of what is not sent, writing says so, and nothing is lost" {
+    local free
+    write "$S/small.txt" "small"
+    sync_drive
+    free=$(df -B1M --output=avail "$T" | tail -1)
+    again "cache.min_free=$((free + 1000))M"
+    fails_with "No space left" dd if=/dev/zero of="$S/big.bin" bs=1M count=50
+    equal "small.txt" "$(on cat "$S/small.txt")" "small"
+    equal "a.txt" "$(on cat "$S/d/a.txt")" "first" # any file reads through any cache
+    on rm -f "$S/big.bin"
+}
