@@ -89,7 +89,7 @@ struct pm_http_verdict pm_http_judge_curl(int code, long os_errno)
 
 int64_t pm_http_retry_after_ms(const char *value)
 {
-    const int64_t most = 3600 * 1000;
+    const int64_t most = 3600 * 1000, now = pm_wall_ms();
     int64_t       ms;
     time_t        when;
 
@@ -99,7 +99,9 @@ int64_t pm_http_retry_after_ms(const char *value)
         ms = strlen(value) > 9 ? most : atoll(value) * 1000;
     } else {
         when = *value ? curl_getdate(value, NULL) : -1;
-        ms = when < 0 ? 0 : (int64_t)when * 1000 - pm_wall_ms();
+        if (when > now / 1000 + most / 1000)
+            return most; /* some dates have more milliseconds than fit */
+        ms = when < 0 ? 0 : (int64_t)when * 1000 - now;
     }
     return ms < 0 ? 0 : ms > most ? most : ms;
 }

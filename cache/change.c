@@ -231,7 +231,7 @@ static void look_at_removed(struct pm_db *db, pm_node node, struct removal *r)
         return;
     if (pm_journal_of(db, node, r->row.kind == PM_FOLDER ? PM_OP_MKDIR : PM_OP_PUT, &r->put))
         r->put.id = 0;
-    r->local = !*r->row.rid && !r->row.parent && r->put.id && r->put.state != PM_J_ACTIVE &&
+    r->local = !*r->row.rid && !r->row.parent && r->put.id && !r->put.sending &&
                !(r->row.kind == PM_FOLDER && pm_journal_needed(db, r->put.id));
 }
 
@@ -285,7 +285,7 @@ static int remove_locked(struct pm_cache *c, pm_node parent, const char *name, s
     forget_rename(db, &e);
     snprintf(e.rid, sizeof(e.rid), "%s", r->row.rid);
     snprintf(e.base, sizeof(e.base), "%s", r->put.id ? r->put.base : r->row.version);
-    if (r->put.id && r->put.state != PM_J_ACTIVE && r->row.kind != PM_FOLDER)
+    if (r->put.id && !r->put.sending && r->row.kind != PM_FOLDER)
         pm_journal_drop(db, r->put.id);
     return pm_journal_add(db, &e);
 }
@@ -378,7 +378,7 @@ static int replace_target(struct pm_cache *c, struct rename *r, struct pm_jentry
     struct pm_jentry rename;
     int              err;
 
-    if ((to->put.id && to->put.state == PM_J_ACTIVE) ||
+    if ((to->put.id && to->put.sending) ||
         !pm_journal_of(db, to->row.id, PM_OP_RENAME, &rename)) {
         put->replaces = to->row.id;
         return 0;
@@ -513,7 +513,7 @@ static int rename_remote(struct pm_cache *c, struct rename *r)
 
     if (!a || !pm_backend_can_copy(a->backend))
         return -EOPNOTSUPP;
-    if (over && (r->from.put.state == PM_J_ACTIVE ||
+    if (over && (r->from.put.sending ||
                  !pm_journal_of(c->db, r->from.row.id, PM_OP_RENAME, &pending)))
         return move_remote(c, r); /* decided when that has been sent: pm_change_replace */
     if (over)
@@ -557,7 +557,7 @@ static int rename_locked(struct pm_cache *c, struct rename *r, unsigned flags)
     if (err)
         return err;
     local = r->from.put.id && !*r->from.row.rid && !r->from.row.parent &&
-            r->from.put.state != PM_J_ACTIVE &&
+            !r->from.put.sending &&
             pm_journal_of(db, from, PM_OP_RENAME, &rename) == -ENOENT;
     return local ? move_local(c, r) : rename_remote(c, r);
 }

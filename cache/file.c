@@ -254,7 +254,7 @@ static int open_entry(struct pm_cache *c, struct pm_content *k)
         if (e.state == PM_J_LOCAL)
             return 0;
         /* Once all is sent, the answer is worth waiting for: it tells what the object is now. */
-        if (e.state == PM_J_ACTIVE && k->upload_left)
+        if (e.sending && k->upload_left)
             k->cancel_upload = true;
         e.state = PM_J_OPEN;
         e.not_before = PM_J_HELD;

@@ -33,7 +33,7 @@
 
 #define COLUMNS                                                                                    \
     "id, op, node, account, kind, parent, oparent, name, oname, rid, base, content, size, state,"  \
-    " not_before, tries, created, gen, replaces"
+    " not_before, tries, created, gen, replaces, sending"
 
 static void read_entry(struct sqlite3_stmt *st, struct pm_jentry *e)
 {
@@ -56,6 +56,7 @@ static void read_entry(struct sqlite3_stmt *st, struct pm_jentry *e)
     e->created = pm_col_int(st, 16);
     e->gen = pm_col_int(st, 17);
     e->replaces = (pm_node)pm_col_int(st, 18);
+    e->sending = pm_col_int(st, 19) != 0;
 }
 
 /* Reads the one entry a query gives. */
@@ -152,8 +153,8 @@ static void need_children(struct pm_db *db, int64_t entry, pm_node folder)
               "ii", entry, (int64_t)folder);
 }
 
-/* All with a place anywhere below `top`. */
-static int need_subtree(struct pm_db *db, int64_t entry, pm_node top)
+/* The folders that entries have places in; *out is owned. The count, or -ENOMEM. */
+static ssize_t all_folders(struct pm_db *db, pm_node **out)
 {
     pm_node             *folders = NULL;
     size_t               n = 0;
@@ -175,11 +176,31 @@ static int need_subtree(struct pm_db *db, int64_t entry, pm_node top)
         }
         folders[n++] = (pm_node)pm_col_int(st, 0);
     }
-    for (size_t i = 0; i < n; i++)
+    *out = folders;
+    return (ssize_t)n;
+}
+
+bool pm_journal_below(struct pm_db *db, pm_node folder)
+{
+    PM_AUTO(free) pm_node *folders = NULL;
+    ssize_t                n = all_folders(db, &folders);
+
+    for (ssize_t i = 0; i < n; i++)
+        if (pm_shown_below(db, folders[i], folder))
+            return true;
+    return n < 0;
+}
+
+/* All with a place anywhere below `top`. */
+static int need_subtree(struct pm_db *db, int64_t entry, pm_node top)
+{
+    PM_AUTO(free) pm_node *folders = NULL;
+    ssize_t                n = all_folders(db, &folders);
+
+    for (ssize_t i = 0; i < n; i++)
         if (pm_shown_below(db, folders[i], top))
             need_children(db, entry, folders[i]);
-    free(folders);
-    return 0;
+    return n < 0 ? (int)n : 0;
 }
 
 /* Called before the entry's own places are set: what is shown is what it found. */
@@ -352,10 +373,11 @@ int pm_journal_update(struct pm_db *db, const struct pm_jentry *e)
 {
     return pm_db_run(db,
                      "UPDATE j.entry SET state=?2, not_before=?3, tries=?4, size=?5, gen=?6,"
-                     " content=?7, rid=?8, base=?9, replaces=?10 WHERE id=?1",
-                     "iiiiiizssi", e->id, (int64_t)e->state, e->not_before, (int64_t)e->tries,
+                     " content=?7, rid=?8, base=?9, replaces=?10, sending=?11 WHERE id=?1",
+                     "iiiiiizssii", e->id, (int64_t)e->state, e->not_before, (int64_t)e->tries,
                      (int64_t)e->size, e->gen, e->content ? e->content : -1,
-                     *e->rid ? e->rid : NULL, e->base, (int64_t)e->replaces);
+                     *e->rid ? e->rid : NULL, e->base, (int64_t)e->replaces,
+                     (int64_t)e->sending);
 }
 
 int pm_journal_error(struct pm_db *db, int64_t id, const char *why)
@@ -388,7 +410,7 @@ int pm_journal_next(struct pm_db *db, uint64_t blocked, bool uploads, struct pm_
 {
     struct sqlite3_stmt *st = pm_db_query(
         db,
-        "SELECT " COLUMNS " FROM j.entry e WHERE state=2 AND NOT ((?1 >> account) & 1)"
+        "SELECT " COLUMNS " FROM j.entry e WHERE state=2 AND NOT sending AND NOT ((?1 >> account) & 1)"
         " AND (?2 OR op<>1) AND NOT EXISTS (SELECT 1 FROM j.dep d WHERE d.entry=e.id)"
         " ORDER BY not_before LIMIT 1",
         "ii", (int64_t)blocked, (int64_t)uploads);
@@ -402,11 +424,13 @@ int pm_journal_next(struct pm_db *db, uint64_t blocked, bool uploads, struct pm_
         return -ENOENT;
     }
     out->state = PM_J_ACTIVE;
+    out->sending = true;
     return pm_journal_update(db, out);
 }
 
 int pm_journal_restart(struct pm_db *db)
 {
+    pm_db_run(db, "UPDATE j.entry SET sending=0 WHERE sending", "");
     pm_db_run(db, "UPDATE j.entry SET state=?1 WHERE state=?2", "ii", (int64_t)PM_J_READY,
               (int64_t)PM_J_ACTIVE);
     pm_db_run(db, "UPDATE j.entry SET not_before=0 WHERE not_before=?1 AND state=?2", "ii",

@@ -39,6 +39,7 @@ struct pm_jentry {
     enum pm_jstate state;
     int64_t        not_before; /* wall clock, ms */
     int            tries;
+    bool           sending; /* a thread has it, whatever became of its state meanwhile */
     int64_t        created; /* wall clock, ms */
     int64_t        gen; /* PUT: grows with every flush of something written */
     pm_node        replaces; /* a file it was renamed over while one of them was being sent; or 0 */
@@ -52,6 +53,8 @@ int pm_journal_get(struct pm_db *db, int64_t id, struct pm_jentry *out);
 int pm_journal_of(struct pm_db *db, pm_node node, enum pm_op op, struct pm_jentry *out);
 /* The last unfinished entry that uses this place. 0 and *out, or -ENOENT. */
 int pm_journal_at(struct pm_db *db, pm_node parent, const char *name, struct pm_jentry *out);
+/* Is anything unfinished with a place in this folder, at any depth? */
+bool pm_journal_below(struct pm_db *db, pm_node folder);
 /* This entry waits for that one, too. */
 int pm_journal_need(struct pm_db *db, int64_t id, int64_t needs);
 /* Does anything wait for this entry? */
@@ -67,7 +70,7 @@ int pm_journal_drop(struct pm_db *db, int64_t id);
  * -EDEADLK: it would wait for what waits for it (nothing is changed; add a RENAME instead). */
 int pm_journal_move(struct pm_db *db, struct pm_jentry *e, pm_node parent, const char *name);
 
-/* Writes state, not_before, tries, size, gen, content, rid, base and replaces of `e`. */
+/* Writes state, sending, not_before, tries, size, gen, content, rid, base and replaces of `e`. */
 int pm_journal_update(struct pm_db *db, const struct pm_jentry *e);
 /* The service's own word; NULL clears. */
 int pm_journal_error(struct pm_db *db, int64_t id, const char *why);

@@ -118,8 +118,6 @@ static bool is_touched(void *arg, const char *rid)
 {
     struct run *r = arg;
 
-    if (!r)
-        return false;
     PM_GUARD(&r->cache->lists->lock);
     for (const struct touched *t = r->touched; t; t = t->next)
         if (!strcmp(t->rid, rid))
@@ -137,9 +135,9 @@ static void free_touched(struct touched *t)
     }
 }
 
-static int get_list(struct pm_cache *c, pm_node folder, struct pm_ctx *ctx, int64_t began,
-                    struct run *run)
+static int get_list(struct run *run, struct pm_ctx *ctx)
 {
+    struct pm_cache               *c = run->cache;
     PM_AUTO(free) struct pm_entry *dir = NULL;
     struct pm_row                  row;
     struct pm_account             *a;
@@ -147,22 +145,22 @@ static int get_list(struct pm_cache *c, pm_node folder, struct pm_ctx *ctx, int6
     int                            err;
 
     pm_db_begin(c->db);
-    err = pm_node_get(c->db, folder, &row);
+    err = pm_node_get(c->db, run->folder, &row);
     if (!err)
-        err = pm_node_entry(c->db, folder, &dir);
+        err = pm_node_entry(c->db, run->folder, &dir);
     err = pm_db_end(c->db, err);
     if (err)
         return err;
     a = pm_account_by_id(c, row.account);
     if (!a)
         return -ENXIO;
-    err = pm_merge_open(c, a, &row, began, &m);
+    err = pm_merge_open(c, a, &row, run->began, &m);
     if (!err)
         err = pm_backend_list(a->backend, ctx, dir, pm_merge_add, m);
     if (err == -EIO) { /* a broken body, once, is asked for again */
         pm_merge_free(m);
         m = NULL;
-        err = pm_merge_open(c, a, &row, began, &m);
+        err = pm_merge_open(c, a, &row, run->began, &m);
         if (!err)
             err = pm_backend_list(a->backend, ctx, dir, pm_merge_add, m);
     }
@@ -182,23 +180,30 @@ static void unlink_run_locked(struct pm_lists *l, struct run *r)
     *p = r->next;
 }
 
+/* Nobody finds the run any more; those who waited for it go on. */
+static void end_run(struct run *r, int err)
+{
+    struct pm_waiter *waiters;
+
+    pthread_mutex_lock(&r->cache->lists->lock);
+    unlink_run_locked(r->cache->lists, r);
+    waiters = r->waiters;
+    pthread_mutex_unlock(&r->cache->lists->lock);
+    pm_wake_all(waiters, err == -ECANCELED ? -ESHUTDOWN : err);
+    free_touched(r->touched);
+}
+
 static void run_list(struct pm_job *job)
 {
-    struct run       *r = container_of(job, struct run, job);
-    struct pm_cache  *c = r->cache;
-    struct pm_ctx     ctx = {.deadline_ms = pm_now_ms() + LIST_LIMIT_MS, .cancel = &c->stopping};
-    struct pm_waiter *waiters;
-    int               err = get_list(c, r->folder, &ctx, r->began, r);
+    struct run      *r = container_of(job, struct run, job);
+    struct pm_cache *c = r->cache;
+    struct pm_ctx    ctx = {.deadline_ms = pm_now_ms() + LIST_LIMIT_MS, .cancel = &c->stopping};
+    int              err = get_list(r, &ctx);
 
     remember_failure(c->lists, r->folder, err);
     if (err == -ENOENT)
         pm_list_expire_around(c, r->folder);
-    pthread_mutex_lock(&c->lists->lock);
-    unlink_run_locked(c->lists, r);
-    waiters = r->waiters;
-    pthread_mutex_unlock(&c->lists->lock);
-    pm_wake_all(waiters, err == -ECANCELED ? -ESHUTDOWN : err);
-    free_touched(r->touched);
+    end_run(r, err);
     free(r);
 }
 
@@ -277,7 +282,16 @@ int pm_list_want(struct pm_cache *c, pm_node folder, struct pm_waiter *w)
 
 int pm_list_now(struct pm_cache *c, pm_node folder, struct pm_ctx *ctx)
 {
-    return get_list(c, folder, ctx, pm_wall_ms(), NULL);
+    struct run r = {.cache = c, .folder = folder, .started_ms = pm_now_ms(), .began = pm_wall_ms()};
+    int        err;
+
+    pthread_mutex_lock(&c->lists->lock);
+    r.next = c->lists->runs;
+    c->lists->runs = &r;
+    pthread_mutex_unlock(&c->lists->lock);
+    err = get_list(&r, ctx);
+    end_run(&r, err);
+    return err;
 }
 
 void pm_list_expire_around(struct pm_cache *c, pm_node node)

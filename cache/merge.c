@@ -55,7 +55,7 @@ int pm_merge_open(struct pm_cache *c, const struct pm_account *account,
 int pm_merge_rid(const struct pm_entry *e, char out[PM_NAME_MAX + 1])
 {
     int n = *e->id ? snprintf(out, PM_NAME_MAX + 1, "%s", e->id)
-                   : snprintf(out, PM_NAME_MAX + 1, "path:%s", e->path);
+                   : snprintf(out, PM_NAME_MAX + 1, PM_RID_PATH "%s", e->path);
 
     return n > PM_NAME_MAX ? -EINVAL : 0;
 }
@@ -202,7 +202,7 @@ static bool is_unsent(struct pm_db *db, pm_node node)
     return pm_db_int(db, 0, "SELECT 1 FROM j.entry WHERE node=?1 AND op=1", "i", (int64_t)node);
 }
 
-/* Is the name held by another entry of this same list? Then this one gets a second name. */
+/* Does another entry of this same list have the name, and hold it? Then this one gets a second. */
 static void make_unique(struct pm_merge *m, pm_node node, struct staged *s)
 {
     pm_node holder = pm_node_listed(m->cache->db, m->folder.id, s->name);
@@ -211,8 +211,8 @@ static void make_unique(struct pm_merge *m, pm_node node, struct staged *s)
         return;
     if (pm_db_int(m->cache->db, 0,
                   "SELECT 1 FROM temp.stage WHERE list=?1 AND rid=(SELECT rid FROM node WHERE"
-                  " id=?2) LIMIT 1",
-                  "ii", m->list, (int64_t)holder))
+                  " id=?2) AND name=?3 LIMIT 1",
+                  "iis", m->list, (int64_t)holder, s->name))
         pm_name_show_duplicate(s->raw, s->rid, s->name);
 }
 
@@ -354,7 +354,7 @@ static void merge_absent(struct pm_merge *m, const struct absent *a)
 
     if (m->touched(m->arg, a->rid))
         return;
-    if (!a->missing) {
+    if (!a->missing || pm_journal_below(db, a->node)) { /* unsent work in it will make it anew */
         pm_db_run(db, "UPDATE node SET missing=1 WHERE id=?1", "i", (int64_t)a->node);
         return;
     }

@@ -14,7 +14,8 @@
 #include "cache/db.h"
 #include "cache/name.h"
 
-#define PM_UNSET 0xffffffffu /* mode, uid, gid: never set here */
+#define PM_RID_PATH "path:" /* begins the identity kept of an object without id: its path follows */
+#define PM_UNSET    0xffffffffu /* mode, uid, gid: never set here */
 
 struct pm_row {
     pm_node      id;

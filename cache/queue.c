@@ -74,6 +74,7 @@ static void put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
 
     pm_db_begin(c->db);
     if (!pm_journal_get(c->db, sent->id, &e)) {
+        e.sending = false;
         if (e.state == PM_J_ACTIVE) {
             e.state = is_final(err) ? PM_J_FAILED : PM_J_READY;
             e.not_before = err == -ECANCELED ? 0 : pm_wall_ms() + pause_ms(e.tries, ctx);
@@ -348,7 +349,7 @@ static void make_due(struct pm_cache *c, pm_node node, bool first)
 }
 
 struct left {
-    uint64_t entries, bytes, stuck; /* stuck: failed, interrupted, or tried without success */
+    uint64_t entries, bytes, stuck; /* stuck: only the user can mend it, or it waits for such */
 };
 
 static struct left count_left(struct pm_cache *c, pm_node node, struct pm_buf *list)
@@ -358,8 +359,10 @@ static struct left count_left(struct pm_cache *c, pm_node node, struct pm_buf *l
 
     pm_db_begin(c->db);
     st = pm_db_query(c->db,
-                     "SELECT node, parent, size, state, error, name, op FROM j.entry WHERE state<>5"
-                     " ORDER BY id",
+                     "WITH RECURSIVE stuck(id) AS (SELECT id FROM j.entry WHERE state IN (4, 6)"
+                     " UNION SELECT d.entry FROM j.dep d JOIN stuck ON d.needs=stuck.id)"
+                     " SELECT node, parent, size, state, error, name, id IN stuck FROM j.entry"
+                     " WHERE state<>5 ORDER BY id",
                      "");
     while (pm_db_row(c->db, st)) {
         enum pm_jstate state = (enum pm_jstate)pm_col_int(st, 3);
@@ -369,7 +372,7 @@ static struct left count_left(struct pm_cache *c, pm_node node, struct pm_buf *l
             continue;
         left.entries++;
         left.bytes += (uint64_t)pm_col_int(st, 2);
-        left.stuck += state == PM_J_FAILED || state == PM_J_INTERRUPTED;
+        left.stuck += pm_col_int(st, 6) != 0;
         if (list && list->len < 16384) {
             PM_AUTO(free) char *folder = pm_shown_path(c->db, (pm_node)pm_col_int(st, 1));
 

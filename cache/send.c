@@ -74,6 +74,52 @@ int pm_send_store_step(struct pm_send *s, const char *step)
 
 /* --- folders */
 
+/* A folder that is gone from the service, and those above it, for what goes into it. */
+static int remake_one(struct pm_send *s, pm_node folder)
+{
+    PM_AUTO(free) struct pm_entry *parent = NULL;
+    PM_AUTO(free) struct pm_entry *now = NULL;
+    PM_AUTO(free) struct pm_entry *self = NULL;
+    char                           rid[PM_NAME_MAX + 1];
+    struct pm_entry                described;
+    struct pm_row                  row;
+    int                            err = pm_send_entry(s->cache, folder, &row, &self);
+
+    if (!err)
+        err = pm_send_entry(s->cache, row.parent, &s->row, &parent);
+    if (!err)
+        err = pm_backend_mkdir(s->account->backend, s->ctx, parent, self->name, &now);
+    if (err)
+        return err == -EEXIST ? 0 : err;
+    err = pm_merge_rid(now, rid);
+    if (err)
+        return err;
+    described = *now;
+    described.id = rid;
+    pm_list_touch(s->cache, row.parent, rid);
+    pm_db_begin(s->cache->db);
+    pm_send_take_from_others(s->cache->db, folder, s->e->account, rid);
+    return pm_db_end(s->cache->db, pm_node_describe(s->cache->db, folder, &described));
+}
+
+int pm_send_remake(struct pm_send *s, pm_node folder)
+{
+    struct pm_row row;
+    int           err;
+
+    pm_db_begin(s->cache->db);
+    err = pm_db_end(s->cache->db, pm_node_get(s->cache->db, folder, &row));
+    if (err || !row.parent || row.parent == PM_NODE_ROOT)
+        return err ? err : -ENOENT;
+    err = remake_one(s, folder);
+    if (err == -ENOENT) {
+        err = pm_send_remake(s, row.parent);
+        if (!err)
+            err = remake_one(s, folder);
+    }
+    return err;
+}
+
 /* The folder is there already: ours, if a list shows one of that name. */
 static int find_made(struct pm_send *s, struct pm_entry **out)
 {
@@ -104,6 +150,11 @@ static int send_mkdir(struct pm_send *s)
 
     if (!err)
         err = pm_backend_mkdir(s->account->backend, s->ctx, parent, s->e->name, &now);
+    if (err == -ENOENT && parent) {
+        err = pm_send_remake(s, s->e->parent);
+        if (!err)
+            err = pm_backend_mkdir(s->account->backend, s->ctx, parent, s->e->name, &now);
+    }
     if (err == -EEXIST)
         err = find_made(s, &now);
     if (!err)

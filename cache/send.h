@@ -30,6 +30,8 @@ int pm_send_fold(struct pm_db *db, const struct pm_jentry *e, const struct pm_en
 int pm_send_store_step(struct pm_send *s, const char *step);
 /* In a transaction: an object belongs to one node; a list may have made another for it meanwhile. */
 void pm_send_take_from_others(struct pm_db *db, pm_node node, uint32_t account, const char *rid);
+/* The folder is gone from the service: it and what is missing above are made again. */
+int pm_send_remake(struct pm_send *s, pm_node folder);
 /* Whoever reads this node's content, or a change that will send it, still needs what is not here
  * yet: it is fetched. */
 int pm_send_save_content(struct pm_send *s, pm_node node);

@@ -395,6 +395,8 @@ static int send_content(struct pm_send *s)
     }
     load_step(s, &old);
     err = send_over(s, &up, &old, gen);
+    if (err == -ENOENT && !target) /* the folder is gone */
+        err = pm_send_remake(s, s->e->parent) ? -ENOENT : -EAGAIN;
     if (err == -EEXIST)
         err = make_conflict(s, s->conflict ? target : NULL);
     free(old.text);

@@ -338,10 +338,11 @@ umount_drive() {
 
 # The daemon dies as in a crash; what is left of the mount is taken away.
 crash_drive() {
+    disown "$DRIVE_PID" # or the shell would tell of its end
     kill -9 "$DRIVE_PID"
-    wait "$DRIVE_PID" 2>/dev/null || true
+    wait_until 5 gone "$DRIVE_PID"
     DRIVE_PID=''
-    umount -l "$MNT" 2>/dev/null || true
+    umount -l "$MNT"
 }
 
 remount() {

@@ -72,8 +72,10 @@ static void change(const uint8_t *data, size_t size)
         for (unsigned i = from; i < to; i++)
             map[i] = add;
         check_invariants(&s);
-        compare(&s, map, from, to);
-        compare(&s, map, data[0], to);
+        if (from <= to)
+            compare(&s, map, from, to);
+        if (data[0] <= to)
+            compare(&s, map, data[0], to);
         compare(&s, map, 0, PLACES);
     }
     check_saved(&s);

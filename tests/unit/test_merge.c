@@ -86,11 +86,24 @@ static void a_list_that_is_cut_changes_nothing(void **state)
     env_serve(&e, "d", "x");
     pm_memory_drop(e.b, "a");
     for (int i = 0; i < 3; i++) {
-        pm_memory_fault(e.b, PM_MEM_LIST, 1, -EIO, true);
-        assert_int_equal(env_list(&e, e.root), -EIO);
+        pm_memory_fault(e.b, PM_MEM_LIST, 1, -ETIMEDOUT, true);
+        assert_int_equal(env_list(&e, e.root), -ETIMEDOUT);
         assert_string_equal(env_names(&e, e.root), "a b");
     }
     assert_int_equal(env_sql(&e, "SELECT count(*) FROM temp.stage"), 0);
+}
+
+static void a_list_that_is_broken_is_asked_for_once_more(void **state)
+{
+    unsigned lists = pm_memory_calls(e.b, PM_MEM_LIST);
+
+    (void)state;
+    env_serve(&e, "a", "x");
+    env_serve(&e, "b", "x");
+    pm_memory_fault(e.b, PM_MEM_LIST, 1, -EIO, true);
+    list();
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_LIST), lists + 2);
+    assert_string_equal(env_names(&e, e.root), "a b");
 }
 
 static void hostile_names_are_shown_escaped_and_read(void **state)
@@ -437,6 +450,7 @@ int main(int argc, char **argv)
         TEST(missing_once_stays_missing_twice_goes),
         TEST(missing_now_and_then_stays),
         TEST(a_list_that_is_cut_changes_nothing),
+        TEST(a_list_that_is_broken_is_asked_for_once_more),
         TEST(hostile_names_are_shown_escaped_and_read),
         TEST(duplicates_are_both_shown_and_keep_their_names),
         TEST(a_name_changed_by_another_user_keeps_its_node),

@@ -35,7 +35,8 @@ static void check_state(pm_node node, const char *state)
     struct pm_info info;
 
     assert_int_equal(pm_info_node(e.c, node, &info), 0);
-    assert_true(!strncmp(info.state, state, strlen(state)));
+    if (strncmp(info.state, state, strlen(state)) != 0)
+        fail_msg("%s, not %s", info.state, state);
 }
 
 static bool journal_is_empty(void *arg)

@@ -1,0 +1,554 @@
+/* Contents held here: what is fetched, kept, evicted, and what a write leaves of the base. */
+#include "tests/unit/cache_env.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define K (1024u)
+
+static struct env     e;
+static unsigned char *bytes; /* what every big file of the service holds */
+static size_t         nbytes;
+
+static int setup(void **state)
+{
+    (void)state;
+    env_start(&e);
+    nbytes = 8192 * K;
+    bytes = malloc(nbytes);
+    for (size_t i = 0; i < nbytes; i++)
+        bytes[i] = (unsigned char)((i * 2654435761u) >> 13);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    if (e.c)
+        pm_memory_block(e.b, PM_MEM_FETCH, false);
+    env_close(&e);
+    free(bytes);
+    return 0;
+}
+
+static pm_node serve(const char *name, size_t size)
+{
+    assert_int_equal(pm_memory_set(e.b, name, PM_FILE, bytes, size), 0);
+    assert_int_equal(env_list(&e, e.root), 0);
+    return env_find(&e, name);
+}
+
+static struct pm_file *open_file(pm_node node, int flags)
+{
+    struct pm_file *f;
+
+    assert_int_equal(pm_file_open(e.c, node, flags, &f), 0);
+    return f;
+}
+
+static void check_bytes(struct pm_file *f, uint64_t off, size_t len)
+{
+    static unsigned char buf[128 * K];
+
+    while (len) {
+        size_t n = len < sizeof(buf) ? len : sizeof(buf);
+
+        assert_int_equal(env_read(f, buf, n, off), n);
+        assert_memory_equal(buf, bytes + off, n);
+        off += n;
+        len -= n;
+    }
+}
+
+static void read_whole(pm_node node, size_t size)
+{
+    struct pm_file *f = open_file(node, O_RDONLY);
+
+    check_bytes(f, 0, size);
+    pm_file_release(f);
+}
+
+static bool is_held(pm_node node)
+{
+    bool held;
+
+    pm_db_begin(e.c->db);
+    held = pm_db_int(e.c->db, 0, "SELECT id FROM content WHERE node=?1", "i", (int64_t)node) != 0;
+    pm_db_end(e.c->db, 0);
+    return held;
+}
+
+static bool no_transfers(void *arg)
+{
+    struct pm_content *k = pm_content_peek(e.c->store, *(pm_node *)arg);
+    bool               none = true;
+
+    if (k) {
+        pthread_mutex_lock(&k->lock);
+        none = !k->transfers;
+        pthread_mutex_unlock(&k->lock);
+        pm_content_put(k);
+    }
+    return none;
+}
+
+/* --- reading */
+
+static void a_content_reads_as_it_is_and_then_from_here(void **state)
+{
+    pm_node  node = serve("a", nbytes);
+    unsigned fetches;
+
+    (void)state;
+    read_whole(node, nbytes);
+    fetches = pm_memory_calls(e.b, PM_MEM_FETCH);
+    read_whole(node, nbytes);
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_FETCH), fetches);
+}
+
+static void random_reads_are_right(void **state)
+{
+    struct pm_file *f = open_file(serve("a", nbytes), O_RDONLY);
+
+    (void)state;
+    srandom(3);
+    for (int i = 0; i < 300; i++) {
+        uint64_t off = (uint64_t)random() % nbytes;
+        size_t   len = (size_t)random() % (64 * K);
+
+        check_bytes(f, off, len < nbytes - off ? len : nbytes - off);
+    }
+    pm_file_release(f);
+}
+
+static void reads_past_the_end_are_short_or_empty(void **state)
+{
+    struct pm_file *f = open_file(serve("a", 1000), O_RDONLY);
+    char            buf[100];
+
+    (void)state;
+    assert_int_equal(env_read(f, buf, 100, 950), 50);
+    assert_int_equal(env_read(f, buf, 100, 1000), 0);
+    assert_int_equal(env_read(f, buf, 100, 1 << 30), 0);
+    pm_file_release(f);
+}
+
+static void a_range_is_fetched_once_for_many_waiters(void **state)
+{
+    static struct env_waiter w[30];
+    struct pm_file          *f = open_file(serve("a", 60 * K), O_RDONLY);
+    char                     buf[100];
+
+    (void)state;
+    pm_memory_block(e.b, PM_MEM_FETCH, true);
+    for (size_t i = 0; i < PM_COUNT(w); i++) {
+        env_waiter_init(&w[i]);
+        assert_int_equal(pm_file_read(f, buf, 100, i * 1000, &w[i].w), -EINPROGRESS);
+    }
+    pm_memory_block(e.b, PM_MEM_FETCH, false);
+    for (size_t i = 0; i < PM_COUNT(w); i++) {
+        assert_true(env_waiter_wait(&w[i], 5000));
+        assert_int_equal(w[i].err, 0);
+        assert_int_equal(pm_file_read(f, buf, 100, i * 1000, NULL), 100);
+        assert_memory_equal(buf, bytes + i * 1000, 100);
+    }
+    usleep(20000);
+    for (size_t i = 0; i < PM_COUNT(w); i++)
+        assert_int_equal(w[i].woken, 1);
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_FETCH), 1);
+    pm_file_release(f);
+}
+
+static void a_failed_fetch_wakes_each_waiter_once_and_the_next_read_tries_anew(void **state)
+{
+    static struct env_waiter w[10];
+    struct pm_file          *f = open_file(serve("a", 60 * K), O_RDONLY);
+    char                     buf[100];
+
+    (void)state;
+    pm_memory_block(e.b, PM_MEM_FETCH, true);
+    pm_memory_fault(e.b, PM_MEM_FETCH, 1, -EACCES, false);
+    for (size_t i = 0; i < PM_COUNT(w); i++) {
+        env_waiter_init(&w[i]);
+        assert_int_equal(pm_file_read(f, buf, 100, i * 1000, &w[i].w), -EINPROGRESS);
+    }
+    pm_memory_block(e.b, PM_MEM_FETCH, false);
+    for (size_t i = 0; i < PM_COUNT(w); i++) {
+        assert_true(env_waiter_wait(&w[i], 5000));
+        assert_int_equal(w[i].err, -EACCES);
+        assert_int_equal(w[i].woken, 1);
+    }
+    check_bytes(f, 0, 60 * K);
+    pm_file_release(f);
+}
+
+static void who_waits_for_bytes_is_woken_when_the_drive_stops(void **state)
+{
+    static struct env_waiter w;
+    struct pm_file          *f = open_file(serve("a", 60 * K), O_RDONLY);
+    char                     buf[100];
+
+    (void)state;
+    pm_memory_block(e.b, PM_MEM_FETCH, true);
+    env_waiter_init(&w);
+    assert_int_equal(pm_file_read(f, buf, 100, 0, &w.w), -EINPROGRESS);
+    pm_cache_stop(e.c);
+    assert_int_equal(w.woken, 1);
+    assert_int_equal(w.err, -ESHUTDOWN);
+    pm_file_release(f);
+    pm_cache_free(e.c);
+    e.c = NULL;
+}
+
+static void a_service_without_ranges_is_read_in_order(void **state)
+{
+    struct pm_memory_options no_ranges = {.no_ranges = true};
+    struct pm_file          *f;
+
+    (void)state;
+    pm_memory_set_options(e.b, &no_ranges);
+    f = open_file(serve("a", 2048 * K), O_RDONLY);
+    check_bytes(f, 1900 * K, 10 * K);
+    check_bytes(f, 0, 2048 * K);
+    pm_file_release(f);
+}
+
+static void an_incomplete_content_that_moved_on_is_stale_and_opens_anew(void **state)
+{
+    pm_node         node = serve("a", nbytes);
+    struct pm_file *f = open_file(node, O_RDONLY);
+    char            buf[100];
+
+    (void)state;
+    check_bytes(f, 0, 4 * K);
+    assert_true(env_until(no_transfers, &node));
+    env_serve(&e, "a", "another");
+    assert_int_equal(env_list(&e, e.root), 0);
+    assert_int_equal(env_read(f, buf, 100, nbytes - 100), -ESTALE);
+    pm_file_release(f);
+    assert_string_equal(env_text(&e, node), "another");
+}
+
+static void a_whole_open_content_stays_readable_when_it_moved_on(void **state)
+{
+    pm_node         node = serve("a", 60 * K);
+    struct pm_file *f = open_file(node, O_RDONLY);
+
+    (void)state;
+    check_bytes(f, 0, 60 * K);
+    env_serve(&e, "a", "another");
+    assert_int_equal(env_list(&e, e.root), 0);
+    check_bytes(f, 0, 60 * K);
+    pm_file_release(f);
+    assert_string_equal(env_text(&e, node), "another");
+}
+
+/* --- space */
+
+static void set_max(uint64_t size)
+{
+    env_stop(&e);
+    e.conf.max_size = size;
+    env_open(&e);
+    pm_queue_pause(e.c, true);
+}
+
+static void the_least_recently_used_goes_first(void **state)
+{
+    pm_node a, b, c;
+
+    (void)state;
+    set_max(256 * K);
+    a = serve("a", 100 * K);
+    b = serve("b", 100 * K);
+    c = serve("c", 100 * K);
+    read_whole(a, 100 * K);
+    usleep(5000);
+    read_whole(b, 100 * K);
+    usleep(5000);
+    read_whole(a, 100 * K); /* used again, nothing new */
+    usleep(5000);
+    read_whole(c, 100 * K);
+    assert_true(is_held(a));
+    assert_false(is_held(b));
+    assert_true(is_held(c));
+}
+
+static void unsent_and_open_contents_are_never_evicted(void **state)
+{
+    static char     text[100 * K];
+    struct pm_file *f;
+    pm_node         mine, open, other;
+
+    (void)state;
+    set_max(128 * K);
+    memset(text, 'm', sizeof(text) - 1);
+    mine = env_write(&e, e.root, "mine", text);
+    open = serve("open", 60 * K);
+    f = open_file(open, O_RDONLY);
+    check_bytes(f, 0, 60 * K);
+    for (int i = 0; i < 5; i++) {
+        char name[8];
+
+        snprintf(name, sizeof(name), "o%d", i);
+        other = serve(name, 100 * K);
+        read_whole(other, 100 * K);
+    }
+    assert_true(is_held(mine));
+    assert_true(is_held(open));
+    check_bytes(f, 0, 60 * K);
+    pm_file_release(f);
+    env_sync(&e);
+    assert_int_equal(env_served(&e, "mine")[100], 'm');
+}
+
+static void a_content_bigger_than_the_cache_reads_byte_equal(void **state)
+{
+    pm_node  node;
+    uint64_t used;
+    uint64_t evictable;
+
+    (void)state;
+    set_max(1024 * K);
+    node = serve("a", nbytes);
+    read_whole(node, nbytes);
+    pm_store_usage(e.c->store, &used, &evictable);
+    assert_true(used <= 1024 * K);
+    read_whole(node, nbytes);
+}
+
+static void a_cache_of_nothing_still_reads(void **state)
+{
+    struct pm_file *f;
+
+    (void)state;
+    set_max(0);
+    f = open_file(serve("a", nbytes), O_RDONLY);
+    srandom(4);
+    for (int i = 0; i < 100; i++)
+        check_bytes(f, (uint64_t)random() % (nbytes - 64 * K), 64 * K);
+    check_bytes(f, 0, nbytes);
+    pm_file_release(f);
+}
+
+static void what_is_counted_is_what_is_there(void **state)
+{
+    uint64_t used;
+    uint64_t evictable;
+    char     name[8];
+    pm_node  node[8];
+
+    (void)state;
+    srandom(5);
+    for (int i = 0; i < 60; i++) {
+        int n = (int)(random() % 8);
+
+        snprintf(name, sizeof(name), "f%d", n);
+        node[n] = env_find(&e, name);
+        if (!node[n])
+            node[n] = serve(name, (size_t)(1 + random() % (200 * K)));
+        switch (random() % 4) {
+        case 0: env_text(&e, node[n]); break;
+        case 1: env_write(&e, e.root, name, "written"); break;
+        case 2: pm_change_unlink(e.c, e.root, name); env_sync(&e); break;
+        case 3: env_stop(&e); env_open(&e); pm_queue_pause(e.c, false); break;
+        }
+    }
+    env_sync(&e);
+    env_stop(&e);
+    env_open(&e);
+    pm_store_usage(e.c->store, &used, &evictable);
+    assert_true(used < 16 * 1024 * K);
+    assert_int_equal(used, env_sql(&e, "SELECT ifnull(sum(bytes), 0) FROM content"));
+}
+
+/* --- what survives */
+
+static void what_is_present_survives_close_and_reopen(void **state)
+{
+    pm_node         node = serve("a", nbytes);
+    struct pm_file *f = open_file(node, O_RDONLY);
+    unsigned        fetches;
+
+    (void)state;
+    check_bytes(f, 4096 * K, 64 * K);
+    assert_true(env_until(no_transfers, &node));
+    pm_file_release(f);
+    fetches = pm_memory_calls(e.b, PM_MEM_FETCH);
+    f = open_file(node, O_RDONLY);
+    check_bytes(f, 4096 * K, 64 * K);
+    pm_file_release(f);
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_FETCH), fetches);
+}
+
+static void written_ranges_survive_a_kill_before_the_base_was_whole(void **state)
+{
+    struct env           after;
+    struct pm_file      *f;
+    struct env_waiter    w;
+    static unsigned char buf[200];
+    pm_node              node = serve("a", 1024 * K);
+
+    (void)state;
+    pm_memory_block(e.b, PM_MEM_FETCH, true);
+    f = open_file(node, O_RDWR);
+    assert_int_equal(pm_file_write(f, "written", 7, 500 * K), 7);
+    assert_int_equal(pm_file_flush(f), 0);
+    env_copy_folder(&e, &after);
+    pm_file_release(f);
+    env_close(&e);
+    e = after;
+    env_open(&e);
+    pm_queue_pause(e.c, true);
+    f = open_file(node, O_RDONLY);
+    assert_int_equal(pm_file_read(f, buf, 7, 500 * K, NULL), 7);
+    assert_memory_equal(buf, "written", 7);
+    env_waiter_init(&w);
+    assert_int_equal(pm_file_read(f, buf, 7, 100, &w.w), -EINPROGRESS); /* the base is not there */
+    assert_true(env_waiter_wait(&w, 5000));
+    pm_file_release(f);
+}
+
+static void a_partial_write_keeps_the_rest_of_the_base(void **state)
+{
+    pm_node         node = serve("a", 1024 * K);
+    struct pm_file *f = open_file(node, O_RDWR);
+
+    (void)state;
+    memcpy(bytes + 500 * K, "written", 7);
+    assert_int_equal(pm_file_write(f, "written", 7, 500 * K), 7);
+    check_bytes(f, 0, 1024 * K);
+    pm_file_release(f);
+    env_sync(&e);
+    memcpy(bytes, "start", 5);
+    f = open_file(node, O_RDWR);
+    assert_int_equal(pm_file_write(f, "start", 5, 0), 5);
+    pm_file_release(f);
+    env_sync(&e);
+    assert_memory_equal(env_served(&e, "a"), bytes, 4096);
+    read_whole(node, 1024 * K);
+}
+
+static void truncate_then_extend_reads_zeros(void **state)
+{
+    pm_node         node = serve("a", 1024 * K);
+    struct pm_file *f;
+
+    (void)state;
+    assert_int_equal(pm_change_size(e.c, node, 100), 0);
+    assert_int_equal(pm_change_size(e.c, node, 300 * K), 0);
+    memset(bytes + 100, 0, 300 * K - 100);
+    f = open_file(node, O_RDONLY);
+    check_bytes(f, 0, 300 * K);
+    pm_file_release(f);
+    env_sync(&e);
+    read_whole(node, 300 * K);
+    assert_memory_equal(env_served(&e, "a"), bytes, 4096);
+}
+
+static void extending_beyond_the_base_reads_zeros_between(void **state)
+{
+    pm_node         node = serve("a", 100 * K);
+    struct pm_file *f = open_file(node, O_RDWR);
+
+    (void)state;
+    memset(bytes + 100 * K, 0, 100 * K);
+    memcpy(bytes + 200 * K, "end", 3);
+    assert_int_equal(pm_file_write(f, "end", 3, 200 * K), 3);
+    check_bytes(f, 0, 200 * K + 3);
+    pm_file_release(f);
+    env_sync(&e);
+    read_whole(node, 200 * K + 3);
+}
+
+static void random_writes_and_truncates_agree_with_a_copy(void **state)
+{
+    static unsigned char model[512 * K];
+    pm_node              node = serve("a", 256 * K);
+    struct pm_file      *f = open_file(node, O_RDWR);
+    size_t               size = 256 * K;
+
+    (void)state;
+    srandom(6);
+    memcpy(model, bytes, size);
+    for (int i = 0; i < 400; i++) {
+        uint64_t off = (uint64_t)random() % (480 * K);
+        size_t   len = (size_t)random() % (16 * K);
+
+        switch (random() % 4) {
+        case 0:
+            assert_int_equal(pm_file_write(f, bytes + 1024 * K + i, len, off), len);
+            if (len && off > size)
+                memset(model + size, 0, off - size);
+            memcpy(model + off, bytes + 1024 * K + i, len);
+            if (len && off + len > size)
+                size = off + len;
+            break;
+        case 1:
+            assert_int_equal(pm_change_size(e.c, node, off), 0);
+            if (off > size)
+                memset(model + size, 0, off - size);
+            size = off;
+            break;
+        case 2: {
+            static unsigned char buf[16 * K];
+            ssize_t              want = off >= size ? 0 : (ssize_t)(size - off < len ? size - off : len);
+
+            assert_int_equal(env_read(f, buf, len, off), want);
+            assert_memory_equal(buf, model + off, (size_t)want);
+            break;
+        }
+        case 3:
+            if (random() % 10 == 0) {
+                pm_file_release(f);
+                if (random() % 2)
+                    env_sync(&e);
+                f = open_file(node, O_RDWR);
+            }
+            break;
+        }
+    }
+    pm_file_release(f);
+    env_sync(&e);
+    memcpy(bytes, model, size);
+    read_whole(node, size);
+    assert_memory_equal(env_served(&e, "a"), bytes, size < 8000 ? size : 8000);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_content_reads_as_it_is_and_then_from_here),
+        TEST(random_reads_are_right),
+        TEST(reads_past_the_end_are_short_or_empty),
+        TEST(a_range_is_fetched_once_for_many_waiters),
+        TEST(a_failed_fetch_wakes_each_waiter_once_and_the_next_read_tries_anew),
+        TEST(who_waits_for_bytes_is_woken_when_the_drive_stops),
+        TEST(a_service_without_ranges_is_read_in_order),
+        TEST(an_incomplete_content_that_moved_on_is_stale_and_opens_anew),
+        TEST(a_whole_open_content_stays_readable_when_it_moved_on),
+        TEST(the_least_recently_used_goes_first),
+        TEST(unsent_and_open_contents_are_never_evicted),
+        TEST(a_content_bigger_than_the_cache_reads_byte_equal),
+        TEST(a_cache_of_nothing_still_reads),
+        TEST(what_is_counted_is_what_is_there),
+        TEST(what_is_present_survives_close_and_reopen),
+        TEST(written_ranges_survive_a_kill_before_the_base_was_whole),
+        TEST(a_partial_write_keeps_the_rest_of_the_base),
+        TEST(truncate_then_extend_reads_zeros),
+        TEST(extending_beyond_the_base_reads_zeros_between),
+        TEST(random_writes_and_truncates_agree_with_a_copy),
+    };
+
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
