@@ -246,7 +246,7 @@ static size_t host_len(const char *host)
     const char *rest = host + len;
     if (*rest == ':') {
         size_t digits = strspn(rest + 1, "0123456789");
-        if (digits == 0 || digits > 5)
+        if (digits == 0 || digits > 5 || atoi(rest + 1) > 65535)
             return 0;
         rest += 1 + digits;
     }

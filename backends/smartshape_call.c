@@ -151,8 +151,22 @@ static int refine(int err, long http, long status, const char *word, const char 
     return err;
 }
 
+/* A service that repeats our token in its answer must not get it into logs and status. */
+static void hide_token(struct pm_smartshape *ss, char *why)
+{
+    char start[17] = "";
+
+    pthread_mutex_lock(&ss->lock);
+    if (ss->auth)
+        snprintf(start, sizeof(start), "%s", strrchr(ss->auth, ' ') + 1);
+    pthread_mutex_unlock(&ss->lock);
+    if (*start && strstr(why, start))
+        snprintf(why, sizeof("refused"), "refused");
+}
+
 /* Reads what the body of a failed call says: ctx->why, and the errno. */
-static int judge(struct pm_ctx *ctx, int err, long http, const struct cJSON *body)
+static int judge(struct pm_smartshape *ss, struct pm_ctx *ctx, int err, long http,
+                 const struct cJSON *body)
 {
     const struct cJSON *error = error_object(body);
     const char         *word = error_word(body, error);
@@ -161,6 +175,7 @@ static int judge(struct pm_ctx *ctx, int err, long http, const struct cJSON *bod
     pm_json_u64(error, "status", &status);
     if (word)
         snprintf(ctx->why, sizeof(ctx->why), "%s", word);
+    hide_token(ss, ctx->why);
     return refine(err, http, (long)status, word, pm_json_text(error, "code"));
 }
 
@@ -199,7 +214,7 @@ int pm_ss_call(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_requ
     err = call_once(ss, ctx, req, answer, &generation);
     if (err == -EACCES && answer->status == 401) {
         body = pm_json_parse(answer->body.ptr ? answer->body.ptr : "", answer->body.len);
-        judge(ctx, err, 401, body);
+        judge(ss, ctx, err, 401, body);
         pm_json_free(body);
         pm_http_answer_free(answer);
         err = call_once(ss, ctx, req, answer, &generation);
@@ -207,7 +222,7 @@ int pm_ss_call(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_requ
             refuse_token(ctx);
     } else if (err && answer->status && answer->status / 100 != 2) {
         body = pm_json_parse(answer->body.ptr ? answer->body.ptr : "", answer->body.len);
-        err = judge(ctx, err, answer->status, body);
+        err = judge(ss, ctx, err, answer->status, body);
         pm_json_free(body);
     }
     req->url = path;
@@ -235,7 +250,7 @@ int pm_ss_json(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_requ
         return req->once ? -EAGAIN : -EIO;
     }
     if (!pm_json_bool(body, "success", true)) {
-        err = judge(ctx, -EIO, status, body);
+        err = judge(ss, ctx, -EIO, status, body);
         pm_json_free(body);
         return err;
     }

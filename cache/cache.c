@@ -143,8 +143,10 @@ static int open_state(struct pm_cache *c, char *why, size_t why_len)
         pm_log(PM_ERROR, "the journal breaks its invariant %d; going on with what it says", broken);
     if (!err)
         err = pm_store_open(c->conf, c->db, &c->store);
-    if (!err)
+    if (!err) {
         pm_store_drop_orphans(c->store);
+        pm_store_recover_sizes(c->store);
+    }
     return err ? err : pm_bounce_open(&c->bounce);
 }
 

@@ -385,6 +385,8 @@ static int replace_target(struct pm_cache *c, struct rename *r, struct pm_jentry
     }
     if (to->put.id && (err = pm_journal_drop(db, to->put.id)) != 0)
         return err;
+    if (to->put.id && !put->replaces)
+        put->replaces = to->put.replaces;
     if (!*to->row.rid)
         return 0;
     snprintf(put->rid, sizeof(put->rid), "%s", to->row.rid);
@@ -446,8 +448,9 @@ static int move_local(struct pm_cache *c, struct rename *r)
 }
 
 /* A file over another's object: that object is updated with this content, and then this file's own
- * object removed. A node of its own stands for it until then. */
-static int replace_remote(struct pm_cache *c, struct rename *r)
+ * object removed. A node of its own stands for it until then. `instead_of`: the RENAME whose place
+ * in the journal's order the two take, or 0. */
+static int replace_remote(struct pm_cache *c, struct rename *r, int64_t instead_of)
 {
     struct pm_db    *db = c->db;
     struct pm_row   *row = &r->from.row;
@@ -477,6 +480,11 @@ static int replace_remote(struct pm_cache *c, struct rename *r)
     snprintf(removal.name, sizeof(removal.name), "%s", r->name);
     snprintf(removal.rid, sizeof(removal.rid), "%s", row->rid);
     snprintf(removal.base, sizeof(removal.base), "%s", row->version);
+    if (instead_of) { /* what comes after starts from the object that it is now */
+        pm_db_run(db, "UPDATE j.entry SET rid=?2, base=?3 WHERE node=?1", "iss", (int64_t)row->id,
+                  *put.rid ? put.rid : NULL, put.base);
+        return pm_journal_split(db, instead_of, &put, &removal);
+    }
     err = pm_journal_add(db, &put);
     if (!err)
         err = pm_journal_add(db, &removal);
@@ -496,9 +504,7 @@ int pm_change_replace(struct pm_cache *c, struct pm_jentry *e)
         err = pm_journal_update(c->db, e);
         err = err ? err : -ECANCELED;
     } else {
-        err = pm_journal_drop(c->db, e->id);
-        if (!err)
-            err = replace_remote(c, &r);
+        err = replace_remote(c, &r, e->id);
     }
     err = pm_db_end(c->db, err);
     pm_queue_kick(c);
@@ -508,16 +514,24 @@ int pm_change_replace(struct pm_cache *c, struct pm_jentry *e)
 static int rename_remote(struct pm_cache *c, struct rename *r)
 {
     struct pm_account *a = pm_account_by_id(c, r->from.row.account);
-    bool               over = r->to.row.id && !r->to.local;
     struct pm_jentry   pending;
+    bool               over;
 
     if (!a || !pm_backend_can_copy(a->backend))
         return -EOPNOTSUPP;
+    if (r->to.local && r->to.put.replaces) { /* it takes over what that one was to replace */
+        int err = pm_journal_drop(c->db, r->to.put.id);
+
+        if (err)
+            return err;
+        look_at_removed(c->db, r->to.put.replaces, &r->to);
+    }
+    over = r->to.row.id && !r->to.local;
     if (over && (r->from.put.sending ||
                  !pm_journal_of(c->db, r->from.row.id, PM_OP_RENAME, &pending)))
         return move_remote(c, r); /* decided when that has been sent: pm_change_replace */
     if (over)
-        return replace_remote(c, r);
+        return replace_remote(c, r, 0);
     if (r->to.row.id) {
         int err = pm_journal_drop(c->db, r->to.put.id);
 

@@ -424,6 +424,13 @@ static void set_aside(const char *dir, const char *const *parts, size_t n)
     }
 }
 
+static bool exists(const char *dir, const char *file)
+{
+    PM_AUTO(free) char *path = pm_asprintf("%s/%s", dir, file);
+
+    return path && !access(path, F_OK);
+}
+
 static bool is_readable(const char *dir, const char *file)
 {
     PM_AUTO(free) char *path = pm_asprintf("%s/%s", dir, file);
@@ -548,7 +555,9 @@ int pm_db_open_readonly(const char *dir, struct pm_db **out, char *why, size_t w
     if (!db)
         return -ENOMEM;
     snprintf(why, why_len, "%s: no readable state databases", dir);
-    err = connect(dir, SQLITE_OPEN_READWRITE, &db->sql);
+    err = exists(dir, "journal.db") ? 0 : -ENOENT;
+    if (!err)
+        err = connect(dir, SQLITE_OPEN_READWRITE, &db->sql);
     if (!err && (version_of(db->sql, "PRAGMA j.user_version") != JOURNAL_SCHEMA ||
                  version_of(db->sql, "PRAGMA main.user_version") != INDEX_SCHEMA))
         err = -EPROTO;

@@ -25,7 +25,7 @@ struct sqlite3_stmt;
  * damaged index is moved aside and made anew, a damaged journal together with all contents. `why`
  * gets one line. */
 int  pm_db_open(const char *dir, struct pm_db **out, char *why, size_t why_len);
-/* The same for reading only, beside a daemon or without one. */
+/* The same for reading only, beside a daemon or without one. -ENOENT: there is none yet. */
 int  pm_db_open_readonly(const char *dir, struct pm_db **out, char *why, size_t why_len);
 void pm_db_close(struct pm_db *db);
 

@@ -19,6 +19,7 @@ struct pm_transfer {
     uint64_t            pos; /* content->lock; how far it came */
     int64_t             last_ms; /* content->lock; when its last byte came, or it was started */
     bool                keep; /* into the file; else through the bounce memory */
+    uint64_t            held; /* of the store's room, not landed yet */
     bool                must_keep; /* immutable; never bounce */
     enum pm_prio        prio;
     atomic_bool         cancel;
@@ -167,11 +168,29 @@ static int take_whole_locked(struct pm_transfer *t)
     return 0;
 }
 
+/* The range was ignored: everything will come. Is there room for that? */
+static void reserve_whole(struct pm_transfer *t)
+{
+    uint64_t more = t->content->base_end - t->held;
+
+    if (!t->keep)
+        return;
+    if (pm_store_reserve(t->content->store, more)) {
+        t->held += more;
+    } else if (!t->must_keep) {
+        pm_store_release(t->content->store, t->held);
+        t->held = 0;
+        t->keep = false;
+    }
+}
+
 static int transfer_begin(void *arg, const struct pm_answer *a)
 {
     struct pm_transfer *t = arg;
     int                 err;
 
+    if (a->off == 0 && t->off != 0)
+        reserve_whole(t);
     PM_GUARD(&t->content->lock);
     err = check_version_locked(t->content, a);
     if (!err && a->off != t->off)
@@ -209,6 +228,15 @@ static void note_progress_locked(struct pm_content *k)
         w->progress_ms = now;
 }
 
+/* What landed is counted by the content now. */
+static void give_back(struct pm_transfer *t, uint64_t bytes)
+{
+    if (bytes > t->held)
+        bytes = t->held;
+    t->held -= bytes;
+    pm_store_release(t->content->store, bytes);
+}
+
 static int transfer_data(void *arg, const void *buf, size_t len)
 {
     struct pm_transfer *t = arg;
@@ -232,6 +260,7 @@ static int transfer_data(void *arg, const void *buf, size_t len)
         pm_bounce_put(t->cache->bounce, k->id, t->pos, buf, n);
         err = 0;
     }
+    give_back(t, n);
     t->pos += n;
     t->last_ms = pm_now_ms();
     note_progress_locked(k);
@@ -343,6 +372,7 @@ static void transfer_done(void *arg, int err, const char *why)
 
     pthread_mutex_lock(&k->lock);
     unlink_locked(t);
+    give_back(t, t->held);
     if (!err && t->pos < t->end)
         err = -EIO;
     if (k->stale)
@@ -453,6 +483,7 @@ static void transfer_run(struct pm_job *job)
         return;
     }
     t->keep = pm_store_reserve(t->content->store, len);
+    t->held = t->keep ? len : 0;
     if (!t->keep && t->must_keep && pm_store_room(t->content->store, len)) {
         transfer_done(t, -ENOSPC, NULL);
         return;

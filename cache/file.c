@@ -134,6 +134,7 @@ void pm_file_release(struct pm_file *f)
     pthread_mutex_unlock(&k->lock);
     if (last_writer)
         start_quiet_time(f->cache, node);
+    pm_store_closed(k);
     pm_content_put(k);
     free(f);
 }
@@ -312,8 +313,6 @@ static int room(struct pm_cache *c, struct pm_content *k, uint64_t len)
     pthread_mutex_lock(&k->lock);
     missing = k->base_end - pm_ranges_count(&k->present, 0, k->base_end);
     pthread_mutex_unlock(&k->lock);
-    if (pm_store_reserve(c->store, len + missing))
-        return 0;
     return pm_store_room(c->store, len + missing);
 }
 

@@ -347,6 +347,12 @@ int pm_info_offline(const struct pm_conf *conf, bool json, struct pm_buf *out)
     char            why[256];
     int             err = pm_db_open_readonly(conf->cache_dir, &c.db, why, sizeof(why));
 
+    if (err == -ENOENT) { /* nothing was ever mounted with this folder */
+        pm_buf_str(out, json ? "\"pending\":0,\"pending_bytes\":0,\"failed\":[],\"uploads\":[],"
+                               "\"cache\":{},\"accounts\":[],"
+                             : "nothing is queued\n");
+        return out->failed ? -ENOMEM : 0;
+    }
     if (err)
         return err;
     err = json ? pm_info_json(&c, out) : pm_info_text(&c, 0, out);

@@ -240,10 +240,11 @@ static void set_places(struct pm_db *db, const struct pm_jentry *e)
 
 /* --- adding, ending, moving */
 
-/* Never given twice: whoever still sends an entry that ended meanwhile must not meet another. */
+/* Never given twice: whoever still sends an entry that ended meanwhile must not meet another. Every
+ * second id is left free, for an entry that is split in two (pm_journal_split). */
 static int64_t next_id(struct pm_db *db)
 {
-    int64_t id = pm_db_int(db, 0, "SELECT value FROM j.meta WHERE key='last_entry'", "") + 1;
+    int64_t id = pm_db_int(db, 0, "SELECT value FROM j.meta WHERE key='last_entry'", "") + 2;
 
     pm_db_run(db, "INSERT OR REPLACE INTO j.meta(key, value) VALUES('last_entry', ?1)", "i", id);
     return id;
@@ -262,26 +263,30 @@ static void remember_folders(struct pm_db *db, pm_node folder)
     }
 }
 
+static int insert(struct pm_db *db, struct pm_jentry *e)
+{
+    remember_folders(db, e->parent);
+    if (e->oparent)
+        remember_folders(db, e->oparent);
+    e->created = pm_wall_ms();
+    return pm_db_run(db,
+                     "INSERT INTO j.entry(id, op, node, account, kind, parent, name, oparent, oname,"
+                     " rid, base, content, size, state, not_before, created, gen, replaces)"
+                     " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)",
+                     "iiiiiiszsssziiiiii", e->id, (int64_t)e->op, (int64_t)e->node,
+                     (int64_t)e->account, (int64_t)e->kind, (int64_t)e->parent, e->name,
+                     e->oparent ? (int64_t)e->oparent : -1, e->oparent ? e->oname : NULL,
+                     *e->rid ? e->rid : NULL, e->base, e->content ? e->content : -1,
+                     (int64_t)e->size, (int64_t)e->state, e->not_before, e->created, e->gen,
+                     (int64_t)e->replaces);
+}
+
 int pm_journal_add(struct pm_db *db, struct pm_jentry *e)
 {
     int err;
 
-    remember_folders(db, e->parent);
-    if (e->oparent)
-        remember_folders(db, e->oparent);
-
     e->id = next_id(db);
-    e->created = pm_wall_ms();
-    err = pm_db_run(db,
-                    "INSERT INTO j.entry(id, op, node, account, kind, parent, name, oparent, oname,"
-                    " rid, base, content, size, state, not_before, created, gen, replaces)"
-                    " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)",
-                    "iiiiiiszsssziiiiii", e->id, (int64_t)e->op, (int64_t)e->node,
-                    (int64_t)e->account, (int64_t)e->kind, (int64_t)e->parent, e->name,
-                    e->oparent ? (int64_t)e->oparent : -1, e->oparent ? e->oname : NULL,
-                    *e->rid ? e->rid : NULL, e->base, e->content ? e->content : -1,
-                    (int64_t)e->size, (int64_t)e->state, e->not_before, e->created, e->gen,
-                    (int64_t)e->replaces);
+    err = insert(db, e);
     if (!err)
         err = set_needs(db, e);
     if (!err)
@@ -315,6 +320,28 @@ int pm_journal_drop(struct pm_db *db, int64_t id)
 {
     inherit_needs(db, id);
     return pm_journal_finish(db, id);
+}
+
+int pm_journal_split(struct pm_db *db, int64_t old, struct pm_jentry *a, struct pm_jentry *b)
+{
+    int err;
+
+    clear_places(db, old);
+    pm_db_run(db, "DELETE FROM j.dep WHERE entry=?1", "i", old);
+    pm_db_run(db, "DELETE FROM j.entry WHERE id=?1", "i", old);
+    a->id = old;
+    b->id = old + 1;
+    err = insert(db, a);
+    if (!err)
+        err = insert(db, b);
+    if (err)
+        return err;
+    set_places(db, a);
+    set_places(db, b);
+    pm_db_run(db, "INSERT OR IGNORE INTO j.dep(entry, needs) SELECT entry, ?2 FROM j.dep WHERE"
+                  " needs=?1", "ii", a->id, b->id);
+    need(db, b->id, a->id);
+    return 0;
 }
 
 /* Does `from` need `to`, directly or through others? */

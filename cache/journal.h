@@ -66,6 +66,9 @@ bool pm_journal_waits(struct pm_db *db, int64_t id);
 int pm_journal_finish(struct pm_db *db, int64_t id);
 /* Not to be carried out: what waited for it waits for what it waited for. */
 int pm_journal_drop(struct pm_db *db, int64_t id);
+/* Two entries take the place of `old` in the order, `b` after `a`: what waited for it waits for
+ * both, and what was shown at their places since stays shown. `old` waits for nothing. */
+int pm_journal_split(struct pm_db *db, int64_t old, struct pm_jentry *a, struct pm_jentry *b);
 /* An unsent PUT or MKDIR gets another place and becomes the latest entry; e is updated.
  * -EDEADLK: it would wait for what waits for it (nothing is changed; add a RENAME instead). */
 int pm_journal_move(struct pm_db *db, struct pm_jentry *e, pm_node parent, const char *name);

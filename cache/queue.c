@@ -111,18 +111,15 @@ static int node_state(struct pm_cache *c, pm_node node)
 int pm_queue_wait(struct pm_cache *c, pm_node node, struct pm_waiter *w)
 {
     struct waiting *x;
-    int             err = node_state(c, node);
+    int             err;
 
+    PM_GUARD(&c->queue->lock); /* an upload that ends now wakes after this */
+    err = c->stopping ? -ESHUTDOWN : node_state(c, node);
     if (err != -EINPROGRESS)
         return err;
     x = malloc(sizeof(*x));
     if (!x)
         return -ENOMEM;
-    PM_GUARD(&c->queue->lock);
-    if (c->stopping) {
-        free(x);
-        return -ESHUTDOWN;
-    }
     *x = (struct waiting){c->queue->waiting, node, w};
     c->queue->waiting = x;
     return -EINPROGRESS;

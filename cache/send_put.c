@@ -87,7 +87,8 @@ static void adopt_hidden(struct pm_send *s)
         pm_node_adopt(db, s->e->node, &row);
         snprintf(s->e->rid, sizeof(s->e->rid), "%s", row.rid);
         snprintf(s->e->base, sizeof(s->e->base), "%s", row.version);
-        pm_journal_update(db, s->e);
+        pm_db_run(db, "UPDATE j.entry SET rid=?2, base=?3 WHERE node=?1", "iss",
+                  (int64_t)s->e->node, s->e->rid, s->e->base);
     }
     pm_db_end(db, 0);
 }
@@ -383,7 +384,9 @@ static int send_content(struct pm_send *s)
         return err;
     pthread_mutex_lock(&k->lock);
     gen = k->gen;
-    up.size = k->upload_size = k->upload_left = k->size;
+    up.size = k->size;
+    k->upload_size = k->size;
+    k->upload_left = k->size;
     pthread_mutex_unlock(&k->lock);
     up.parent = parent;
     up.name = target ? target->name : s->e->name;

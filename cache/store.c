@@ -22,6 +22,7 @@ struct pm_store {
     pthread_mutex_t    lock;
     struct pm_content *bucket[BUCKETS]; /* lock */
     atomic_uint_least64_t used; /* bytes on disk of all contents */
+    atomic_uint_least64_t held; /* bytes that were promised to transfers and did not land yet */
 };
 
 static struct pm_content **bucket_of(struct pm_store *s, pm_node node)
@@ -121,6 +122,7 @@ struct found {
     struct pm_row    row;
     int64_t          id;
     uint64_t         size; /* of the base */
+    uint64_t         bytes; /* on disk, as counted in store.used */
     struct pm_ranges present;
     bool             fresh;
     int64_t          old; /* a row that was dropped; 0: none */
@@ -145,7 +147,7 @@ static int load_ranges(struct pm_db *db, struct found *f)
 static int load_row(struct pm_db *db, struct found *f, char *version, char *validator)
 {
     struct sqlite3_stmt *st = pm_db_query(
-        db, "SELECT id, size, present, version, validator FROM content WHERE node=?1", "i",
+        db, "SELECT id, size, present, version, validator, bytes FROM content WHERE node=?1", "i",
         (int64_t)f->row.id);
     size_t      len;
     const void *blob;
@@ -159,6 +161,7 @@ static int load_row(struct pm_db *db, struct found *f, char *version, char *vali
         f->present.n = 0;
     pm_col_copy(st, 3, version, PM_NAME_MAX + 1);
     pm_col_copy(st, 4, validator, PM_NAME_MAX + 1);
+    f->bytes = (uint64_t)pm_col_int(st, 5);
     pm_db_reset(st);
     return 0;
 }
@@ -231,11 +234,10 @@ static int open_file(struct pm_store *s, struct found *f, struct pm_content *c)
     if (fstat(c->fd, &st))
         return -errno;
     c->size = (uint64_t)st.st_size;
-    c->bytes = f->fresh ? 0 : (uint64_t)st.st_blocks * 512;
+    c->bytes = (uint64_t)st.st_blocks * 512;
+    s->used += c->bytes - f->bytes;
     return 0;
 }
-
-static void delete_open(struct pm_content *c);
 
 static void destroy(struct pm_content *c)
 {
@@ -308,6 +310,18 @@ void pm_content_ref(struct pm_content *c)
     c->refs++;
 }
 
+/* Eviction takes what was used longest ago. */
+static void note_use(struct pm_content *c)
+{
+    struct pm_db *db = c->store->db;
+
+    if (c->gone)
+        return;
+    pm_db_begin(db);
+    pm_db_run(db, "UPDATE content SET used=?2 WHERE id=?1", "ii", c->id, pm_wall_ms());
+    pm_db_end(db, 0);
+}
+
 void pm_content_put(struct pm_content *c)
 {
     struct pm_store *s = c->store;
@@ -321,9 +335,8 @@ void pm_content_put(struct pm_content *c)
         pthread_mutex_unlock(&s->lock);
         return;
     }
-    if (c->superseded)
-        delete_open(c);
     pm_content_save(c);
+    note_use(c);
     unhash_locked(s, c);
     pthread_mutex_unlock(&s->lock);
     destroy(c);
@@ -464,6 +477,16 @@ void pm_store_superseded(struct pm_store *s, pm_node node)
     unhash_locked(s, c); /* later opens get the new version */
 }
 
+void pm_store_closed(struct pm_content *c)
+{
+    PM_GUARD(&c->store->lock);
+    PM_GUARD(&c->lock);
+    if (c->handles || !c->superseded || in_journal(c->store, c->node))
+        return;
+    delete_open(c);
+    unhash_locked(c->store, c);
+}
+
 void pm_store_adopt(struct pm_store *s, pm_node node, const char *version)
 {
     PM_GUARD(&s->lock);
@@ -494,6 +517,34 @@ void pm_store_drop(struct pm_store *s, pm_node node)
         return;
     c->nowhere = true;
     delete_open(c);
+}
+
+/* What was written before a crash and never flushed is in the file; the index does not know yet. */
+void pm_store_recover_sizes(struct pm_store *s)
+{
+    int64_t after = 0;
+
+    for (;;) {
+        struct stat st;
+        char        name[32];
+        int64_t     content;
+
+        pm_db_begin(s->db);
+        content = pm_db_int(s->db, 0,
+                            "SELECT min(content) FROM j.entry WHERE op=1 AND state IN (1, 6) AND"
+                            " content>?1",
+                            "i", after);
+        file_name(content, name);
+        if (content && !fstatat(s->dirfd, name, &st, 0))
+            pm_db_run(s->db,
+                      "UPDATE node SET size=?2, lmtime=?3 WHERE id="
+                      "(SELECT node FROM j.entry WHERE content=?1 AND op=1)",
+                      "iii", content, (int64_t)st.st_size,
+                      (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec);
+        if (pm_db_end(s->db, 0) || !content)
+            return;
+        after = content;
+    }
 }
 
 /* Contents that no node has: what a crash left between two steps. */
@@ -553,9 +604,11 @@ static uint64_t disk_free(const struct pm_store *s)
 
 static bool fits(struct pm_store *s, uint64_t bytes, bool bounded)
 {
-    if (bounded && s->used + bytes > s->conf->max_size)
+    uint64_t more = s->held + bytes;
+
+    if (bounded && s->used + more > s->conf->max_size)
         return false;
-    return disk_free(s) >= s->conf->min_free + bytes;
+    return disk_free(s) >= s->conf->min_free + more;
 }
 
 /* Evicts until `bytes` more fit. Nobody can open a victim meanwhile: opening takes the lock. */
@@ -582,11 +635,22 @@ static bool make_room(struct pm_store *s, uint64_t bytes, bool bounded)
 
 bool pm_store_reserve(struct pm_store *s, uint64_t bytes)
 {
-    return make_room(s, bytes, true);
+    s->held += bytes; /* first: two who ask at once must not both be promised the last room */
+    if (make_room(s, 0, true))
+        return true;
+    s->held -= bytes;
+    return false;
+}
+
+void pm_store_release(struct pm_store *s, uint64_t bytes)
+{
+    s->held -= bytes;
 }
 
 int pm_store_room(struct pm_store *s, uint64_t bytes)
 {
+    if (make_room(s, bytes, true))
+        return 0;
     return make_room(s, bytes, false) ? 0 : -ENOSPC;
 }
 

@@ -86,17 +86,24 @@ void pm_content_unlink(struct pm_store *s, int64_t id);
 void pm_store_superseded(struct pm_store *s, pm_node node);
 /* The same bytes have a new version name. */
 void pm_store_adopt(struct pm_store *s, pm_node node, const char *version);
+/* The last open file of the content was closed: one that was superseded goes. */
+void pm_store_closed(struct pm_content *c);
 /* Drops the content of a node that is gone, unless it is unsent; the file goes when closed. */
 void pm_store_drop(struct pm_store *s, pm_node node);
 
+/* Sizes and times of what was open at a crash, from the files; at a start. */
+void pm_store_recover_sizes(struct pm_store *s);
 /* Drops contents whose node is gone; at a start. */
 void pm_store_drop_orphans(struct pm_store *s);
 /* Every upload and every transfer that runs ends soon with -ECANCELED. */
 void pm_store_cancel_all(struct pm_store *s);
 
-/* May `bytes` more be kept? Evicts closed, sent contents, least recently used first. */
+/* May `bytes` more be kept? Evicts closed, sent contents, least recently used first. If so they are
+ * held until given back by pm_store_release, bit by bit as they land or all at the end. */
 bool pm_store_reserve(struct pm_store *s, uint64_t bytes);
-/* 0 if the disk has room for `bytes` of unsent work above min_free (after eviction), or -ENOSPC. */
+void pm_store_release(struct pm_store *s, uint64_t bytes);
+/* 0 if the disk has room for `bytes` of unsent work above min_free (after eviction), or -ENOSPC.
+ * Unsent work may pass max_size. */
 int  pm_store_room(struct pm_store *s, uint64_t bytes);
 /* Bytes used by contents, and how much of that could be evicted. */
 void pm_store_usage(struct pm_store *s, uint64_t *used, uint64_t *evictable);

@@ -92,7 +92,8 @@ static bool add_escape(struct pm_buf *b, const char **p)
         (*p)++;
         return true;
     }
-    if (sscanf(*p, "u%4x", &code) != 1 || code == 0 || code >= 0x80)
+    if (**p != 'u' || strspn(*p + 1, "0123456789abcdefABCDEF") < 4 ||
+        sscanf(*p + 1, "%4x", &code) != 1 || code == 0 || code >= 0x80)
         return false;
     const char c = (char)code;
     pm_buf_add(b, &c, 1);

@@ -217,8 +217,8 @@ arrives_afterwards() {
 # bats test_tags=quick
 @test "a program with a handler for SIGALRM gets no EINTR from a slow open, read or listing" {
     remount_cold
-    fault '{"endpoint":"list","delay_ms":2500}'
-    fault '{"endpoint":"download","delay_ms":2500}'
+    fault '{"endpoint":"list","delay_ms":1500}'
+    fault '{"endpoint":"download","delay_ms":1500}'
     cat >"$T/alarm.pl" <<'PERL'
 use POSIX;
 use Time::HiRes "ualarm";

@@ -216,7 +216,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     name = fuzz_text(piece + 1, len - 1);
     if (!*name)
         return 0;
-    if (memmem(data, size, TOKEN, strlen(TOKEN)))
+    if (size && memmem(data, size, TOKEN, strlen(TOKEN)))
         return 0; /* a service that tells the token itself */
     left = data;
     nleft = size;

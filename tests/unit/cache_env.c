@@ -240,8 +240,11 @@ pm_node env_write(struct env *e, pm_node parent, const char *name, const char *t
 {
     struct pm_attr  attr;
     struct pm_file *f;
-    int             err = pm_change_create(e->c, parent, name, NULL, &attr);
+    bool            paused = pm_queue_paused(e->c);
+    int             err;
 
+    pm_queue_pause(e->c, true); /* on a slow machine the empty file would go first */
+    err = pm_change_create(e->c, parent, name, NULL, &attr);
     if (err == -EEXIST)
         err = pm_tree_lookup(e->c, parent, name, NULL, &attr);
     assert_int_equal(err, 0);
@@ -249,6 +252,7 @@ pm_node env_write(struct env *e, pm_node parent, const char *name, const char *t
     assert_int_equal(pm_file_write(f, text, strlen(text), 0), strlen(text));
     assert_int_equal(pm_file_flush(f), 0);
     pm_file_release(f);
+    pm_queue_pause(e->c, paused);
     return attr.node;
 }
 
