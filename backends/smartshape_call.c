@@ -160,7 +160,7 @@ static void hide_token(struct pm_smartshape *ss, char *why)
     if (ss->auth)
         snprintf(start, sizeof(start), "%s", strrchr(ss->auth, ' ') + 1);
     pthread_mutex_unlock(&ss->lock);
-    if (*start && strstr(why, start))
+    if (strlen(start) >= 8 && strstr(why, start))
         snprintf(why, sizeof("refused"), "refused");
 }
 
