@@ -124,6 +124,12 @@ int pm_change_attr(struct pm_cache *c, pm_node node, unsigned set, const struct 
 /* Truncates or extends by path; for an open file the same. -ENOSPC. */
 int pm_change_size(struct pm_cache *c, pm_node node, uint64_t size);
 
+/* Releases held mass removals at or below `node` (0: all). *released counts them. */
+int pm_change_allow(struct pm_cache *c, pm_node node, uint64_t *released);
+/* Takes a removal back that was not sent yet; a folder with all that was removed in it. -ENOENT:
+ * there is none; -EBUSY: it is being sent; -EEXIST: the name was given again. */
+int pm_change_undelete(struct pm_cache *c, pm_node parent, const char *name);
+
 /* Local extended attributes ("user.…"). `flags` as setxattr. -ENODATA, -ERANGE, -EEXIST. list:
  * names with NULs. get and list return the size; size 0 asks for it. */
 int     pm_xattr_set(struct pm_cache *c, pm_node node, const char *name, const void *value,

@@ -2,6 +2,7 @@
 #include "cache/file.h"
 #include "cache/list.h"
 #include "cache/queue.h"
+#include "cache/removal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -275,10 +276,10 @@ static int remove_locked(struct pm_cache *c, pm_node parent, const char *name, s
     struct pm_jentry e = {.op = PM_OP_REMOVE, .node = r->row.id, .account = r->row.account,
                           .kind = r->row.kind, .parent = parent, .state = PM_J_READY,
                           .not_before = pm_wall_ms() + c->conf->delete_delay_ms};
+    int              err;
 
     if (r->local) {
-        int err = remove_replaced(c, &r->put);
-
+        err = remove_replaced(c, &r->put);
         return err ? err : pm_journal_drop(db, r->put.id);
     }
     snprintf(e.name, sizeof(e.name), "%s", name);
@@ -287,7 +288,10 @@ static int remove_locked(struct pm_cache *c, pm_node parent, const char *name, s
     snprintf(e.base, sizeof(e.base), "%s", r->put.id ? r->put.base : r->row.version);
     if (r->put.id && !r->put.sending && r->row.kind != PM_FOLDER)
         pm_journal_drop(db, r->put.id);
-    return pm_journal_add(db, &e);
+    err = pm_journal_add(db, &e);
+    if (!err && *e.rid)
+        err = pm_removal_guard(db, c->conf, e.account);
+    return err;
 }
 
 static void after_removal(struct pm_cache *c, const struct removal *r)

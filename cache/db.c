@@ -82,6 +82,7 @@ static const char journal_schema[] =
     "CREATE INDEX j.place_entry ON place(entry);"
     "CREATE TABLE j.dep(entry INTEGER, needs INTEGER, PRIMARY KEY(entry, needs)) WITHOUT ROWID;"
     "CREATE INDEX j.dep_needs ON dep(needs);"
+    "CREATE TABLE j.removed(at INTEGER, account INTEGER);"
     "CREATE TABLE j.dirty(content INTEGER, off INTEGER, end INTEGER, PRIMARY KEY(content, off))"
     " WITHOUT ROWID;";
 

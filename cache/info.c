@@ -30,6 +30,7 @@ static void describe(const struct shown_entry *x, char *out, size_t size)
     case PM_J_LOCAL: snprintf(out, size, "local"); break;
     case PM_J_INTERRUPTED: snprintf(out, size, "interrupted"); break;
     case PM_J_FAILED: snprintf(out, size, "failed: %s", why); break;
+    case PM_J_GUARDED: snprintf(out, size, "waiting: %s", why); break;
     case PM_J_ACTIVE:
         if (x->e.op == PM_OP_PUT)
             snprintf(out, size, "uploading %d%%",
@@ -66,7 +67,7 @@ static bool next_entry(struct pm_db *db, int64_t after, pm_node node, struct sho
             pm_col_copy(st, 0, x->error, sizeof(x->error));
             pm_db_reset(st);
         }
-        x->path = pm_shown_path(db, x->e.parent);
+        x->path = pm_told_path(db, x->e.parent);
         return true;
     }
 }

@@ -12,6 +12,7 @@
  *          OPEN -> READY (flush);  READY -> OPEN (the first write after it)
  *          READY -> ACTIVE -> finished | READY (again later) | FAILED | OPEN (a write came)
  *          FAILED, INTERRUPTED -> READY (retry, or the next close)
+ *          READY -> GUARDED (a removal among too many) -> READY (allowed) | dropped (taken back)
  *          at a start: ACTIVE -> READY, OPEN -> INTERRUPTED
  *
  * Places: each entry's rows in `place` say what is shown where while it is unfinished: a node, or

@@ -20,6 +20,7 @@ enum pm_jstate {
     PM_J_FAILED,      /* cannot heal by itself; `error` says why */
     PM_J_LOCAL,       /* never sent: litter */
     PM_J_INTERRUPTED, /* written to, never flushed, and the daemon ended */
+    PM_J_GUARDED,     /* a removal among too many: waits to be allowed */
 };
 
 #define PM_J_HELD INT64_MAX /* not_before: while a writer has it open */

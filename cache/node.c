@@ -231,7 +231,19 @@ static bool prepend(char **path, const char *name)
     return longer != NULL;
 }
 
-char *pm_shown_path(struct pm_db *db, pm_node id)
+/* Where the known list has a node. */
+static int listed_place(struct pm_db *db, pm_node id, pm_node *parent, char name[PM_NAME_MAX + 1])
+{
+    struct pm_row row;
+
+    if (pm_node_get(db, id, &row) || !row.parent)
+        return -ENOENT;
+    *parent = row.parent;
+    memcpy(name, row.name, sizeof(row.name));
+    return 0;
+}
+
+static char *path_of(struct pm_db *db, pm_node id, bool or_listed)
 {
     char    name[PM_NAME_MAX + 1];
     char   *path = NULL;
@@ -240,12 +252,26 @@ char *pm_shown_path(struct pm_db *db, pm_node id)
     if (id == PM_NODE_ROOT)
         return strdup("/");
     for (int depth = 0; id != PM_NODE_ROOT; depth++, id = parent) {
-        if (depth > DEPTH_MAX || pm_shown_place(db, id, &parent, name) || !prepend(&path, name)) {
+        int err = pm_shown_place(db, id, &parent, name);
+
+        if (err && or_listed)
+            err = listed_place(db, id, &parent, name);
+        if (err || depth > DEPTH_MAX || !prepend(&path, name)) {
             free(path);
             return NULL;
         }
     }
     return path;
+}
+
+char *pm_shown_path(struct pm_db *db, pm_node id)
+{
+    return path_of(db, id, false);
+}
+
+char *pm_told_path(struct pm_db *db, pm_node id)
+{
+    return path_of(db, id, true);
 }
 
 bool pm_shown_below(struct pm_db *db, pm_node id, pm_node top)

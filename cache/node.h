@@ -67,6 +67,8 @@ int pm_shown_find(struct pm_db *db, pm_node parent, const char *name, pm_node *i
 int pm_shown_place(struct pm_db *db, pm_node id, pm_node *parent, char name[PM_NAME_MAX + 1]);
 /* The shown path from the mount point with leading '/'; owned; NULL: nowhere, or no memory. */
 char *pm_shown_path(struct pm_db *db, pm_node id);
+/* The same for telling people: what was removed is named by where the service has it. */
+char *pm_told_path(struct pm_db *db, pm_node id);
 /* Is `id` shown at or below `top`? */
 bool pm_shown_below(struct pm_db *db, pm_node id, pm_node top);
 bool pm_shown_empty(struct pm_db *db, pm_node folder);

@@ -346,7 +346,8 @@ static void make_due(struct pm_cache *c, pm_node node, bool first)
 }
 
 struct left {
-    uint64_t entries, bytes, stuck; /* stuck: only the user can mend it, or it waits for such */
+    uint64_t entries, bytes; /* without what is held */
+    uint64_t stuck; /* of these: only the user can mend it, or it waits for such */
 };
 
 static struct left count_left(struct pm_cache *c, pm_node node, struct pm_buf *list)
@@ -358,8 +359,10 @@ static struct left count_left(struct pm_cache *c, pm_node node, struct pm_buf *l
     st = pm_db_query(c->db,
                      "WITH RECURSIVE stuck(id) AS (SELECT id FROM j.entry WHERE state IN (4, 6)"
                      " UNION SELECT d.entry FROM j.dep d JOIN stuck ON d.needs=stuck.id)"
-                     " SELECT node, parent, size, state, error, name, id IN stuck FROM j.entry"
-                     " WHERE state<>5 ORDER BY id",
+                     ", held(id) AS (SELECT id FROM j.entry WHERE state=7 UNION"
+                     " SELECT d.entry FROM j.dep d JOIN held ON d.needs=held.id)"
+                     " SELECT node, parent, size, state, error, name, id IN stuck, id IN held"
+                     " FROM j.entry WHERE state<>5 ORDER BY id",
                      "");
     while (pm_db_row(c->db, st)) {
         enum pm_jstate state = (enum pm_jstate)pm_col_int(st, 3);
@@ -367,15 +370,17 @@ static struct left count_left(struct pm_cache *c, pm_node node, struct pm_buf *l
         if (node > PM_NODE_ROOT && !pm_shown_below(c->db, (pm_node)pm_col_int(st, 0), node) &&
             !pm_shown_below(c->db, (pm_node)pm_col_int(st, 1), node))
             continue;
-        left.entries++;
-        left.bytes += (uint64_t)pm_col_int(st, 2);
-        left.stuck += pm_col_int(st, 6) != 0;
+        if (!pm_col_int(st, 7)) {
+            left.entries++;
+            left.bytes += (uint64_t)pm_col_int(st, 2);
+            left.stuck += pm_col_int(st, 6) != 0;
+        }
         if (list && list->len < 16384) {
-            PM_AUTO(free) char *folder = pm_shown_path(c->db, (pm_node)pm_col_int(st, 1));
+            PM_AUTO(free) char *folder = pm_told_path(c->db, (pm_node)pm_col_int(st, 1));
 
             pm_buf_printf(list, "%s/%s: %s\n", folder ? folder : "?", pm_col_text(st, 5),
                           state == PM_J_OPEN ? "open for writing"
-                          : pm_col_null(st, 4) ? "waiting"
+                          : pm_col_null(st, 4) ? (pm_col_int(st, 7) ? "waiting: held removals" : "waiting")
                                                : pm_col_text(st, 4));
         }
     }
@@ -396,8 +401,10 @@ int pm_queue_sync(struct pm_cache *c, pm_node node, int64_t timeout_ms,
         make_due(c, node, first);
         first = false;
         left = count_left(c, node, NULL);
-        if (!left.entries)
+        if (!left.entries) {
+            count_left(c, node, out); /* what is held is told, and is no failure */
             return 0;
+        }
         if (left.entries == left.stuck)
             break;
         if (pm_now_ms() - said >= 500) {

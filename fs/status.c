@@ -208,6 +208,55 @@ static int do_sync(struct pm_mount *m, int argc, char **argv, struct pm_reply *r
     return result;
 }
 
+static int allow_deletes(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply)
+{
+    uint64_t all = 0;
+    int      i = 1;
+
+    do {
+        uint64_t released;
+        pm_node  node = 0;
+        int      err;
+
+        if (i < argc && find_path(m, argv[0], argv[i], &node, reply))
+            return 1;
+        err = pm_change_allow(m->cache, node, &released);
+        if (err)
+            return fail(reply, argv[0], m->mountpoint, err);
+        all += released;
+    } while (++i < argc);
+    pm_reply_out(reply, "%llu removals released", (unsigned long long)all);
+    return 0;
+}
+
+static int undelete_one(struct pm_mount *m, const char *verb, char *path, struct pm_reply *reply)
+{
+    char   *name = strrchr(path, '/');
+    pm_node folder = 0;
+    int     err;
+
+    if (!name || !name[1])
+        return fail(reply, verb, path, -EINVAL);
+    *name++ = '\0';
+    if (find_path(m, verb, path, &folder, reply))
+        return 1;
+    err = pm_change_undelete(m->cache, folder, name);
+    if (err == -ENOENT)
+        pm_reply_err(reply, "polymount undelete: %s/%s: no removal of it waits here", path, name);
+    else if (err)
+        return fail(reply, verb, name, err);
+    return err ? 1 : 0;
+}
+
+static int undelete(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply)
+{
+    int result = 0;
+
+    for (int i = 1; i < argc; i++)
+        result |= undelete_one(m, argv[0], argv[i], reply);
+    return result;
+}
+
 static int set_paused(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply)
 {
     int err;
@@ -244,6 +293,7 @@ int pm_status_control(void *arg, int argc, char **argv, struct pm_reply *reply)
     } verbs[] = {
         { "status", status },     { "sync", do_sync },
         { "pause", set_paused },  { "resume", set_paused },
+        { "allow-deletes", allow_deletes }, { "undelete", undelete },
         { "umount-info", umount_info },
     };
 

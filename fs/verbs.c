@@ -55,6 +55,13 @@ static const struct pm_verb verbs[] = {
     { "resume", "[PATH]", "let held transfers go on",
       "Ends `polymount pause`.\n",
       { { NULL, false } }, 0, 1, run_forward },
+    { "undelete", "PATH...", "take back a removal that was not sent yet",
+      "What was removed comes back under its name, a folder with what was removed in it. Removals\n"
+      "are sent after upload.delete_delay, or by `polymount sync`.\n",
+      { { NULL, false } }, 1, INT_MAX, run_forward },
+    { "allow-deletes", "[PATH...]", "send removals that are held",
+      "A great many removals at once (upload.delete_guard) are held until this allows them.\n",
+      { { NULL, false } }, 0, INT_MAX, run_forward },
     { "demo", "[MOUNTPOINT]", "try it without an account",
       "Starts a simulated service on this machine with sample models and mounts it (at\n"
       "~/polymount-demo, made if need be), with a configuration and a state of its own.\n"
