@@ -36,7 +36,7 @@ struct pm_conf {
     unsigned                parallel; /* uploads side by side */
     bool                    on_close_wait;
     int64_t                 delete_delay_ms;
-    unsigned                delete_guard;
+    unsigned                delete_guard; /* 0: none */
     unsigned                connections; /* parallel ranges per download */
     int64_t                 op_timeout_ms;
     uint64_t                limit_up; /* bytes/s, 0: none */

@@ -28,7 +28,7 @@ static const struct pm_key keys[] = {
     { "upload", "parallel", K_COUNT, IN_CONF(parallel), "4", "1", "64", NULL },
     { "upload", "on_close", K_SWITCH, IN_CONF(on_close_wait), "async", NULL, NULL, on_close },
     { "upload", "delete_delay", K_DURATION, IN_CONF(delete_delay_ms), "60s", NULL, "30d", NULL },
-    { "upload", "delete_guard", K_COUNT, IN_CONF(delete_guard), "200", "1", "1000000", NULL },
+    { "upload", "delete_guard", K_COUNT, IN_CONF(delete_guard), "200", "0", "1000000", NULL },
     { "net", "connections", K_COUNT, IN_CONF(connections), "8", "1", "64", NULL },
     { "net", "op_timeout", K_DURATION, IN_CONF(op_timeout_ms), "20s", "1s", "1h", NULL },
     { "net", "limit_up", K_SIZE, IN_CONF(limit_up), "0", NULL, NULL, NULL },

@@ -27,9 +27,12 @@ static int64_t count_objects(struct pm_db *db, uint32_t account)
 
 int pm_removal_guard(struct pm_db *db, const struct pm_conf *conf, uint32_t account)
 {
-    int64_t recent = count_recent(db, account);
+    int64_t recent;
     int64_t objects;
 
+    if (!conf->delete_guard)
+        return 0;
+    recent = count_recent(db, account);
     if (recent <= conf->delete_guard) {
         if (recent < HALF_FROM / 2)
             return 0;

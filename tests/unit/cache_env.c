@@ -36,7 +36,7 @@ void env_init(struct env *e)
                                                   .type = (char *)"memory",
                                                   .endpoint = (char *)"memory:"};
     e->conf = (struct pm_conf){.cache_dir = e->dir, .max_size = 1 << 30,
-                               .attr_timeout_ms = 3600000, .delay_ms = 20, .parallel = 4, .delete_guard = 200,
+                               .attr_timeout_ms = 3600000, .delay_ms = 20, .parallel = 4, .delete_guard = 0,
                                .connections = 8, .op_timeout_ms = 20000, .accounts = e->accounts,
                                .naccounts = 1};
 }
