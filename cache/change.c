@@ -222,18 +222,24 @@ int pm_change_mkdir(struct pm_cache *c, pm_node parent, const char *name,
 struct removal {
     struct pm_row    row;
     struct pm_jentry put; /* or MKDIR; id 0: none */
-    bool             local; /* it was never on the service and is not on its way */
+    bool             begun; /* a thread has it, or had: what the service has of it is to be found out */
+    bool             unsent; /* no try of it was begun: its entry may be moved */
+    bool             local; /* and nothing waits for it: its entry may be dropped */
 };
 
 static void look_at_removed(struct pm_db *db, pm_node node, struct removal *r)
 {
+    struct pm_jentry rename;
+
     memset(r, 0, sizeof(*r));
     if (pm_node_get(db, node, &r->row))
         return;
     if (pm_journal_of(db, node, r->row.kind == PM_FOLDER ? PM_OP_MKDIR : PM_OP_PUT, &r->put))
         r->put.id = 0;
-    r->local = !*r->row.rid && !r->row.parent && r->put.id && !r->put.sending &&
-               !(r->row.kind == PM_FOLDER && pm_journal_needed(db, r->put.id));
+    r->begun = r->put.id && (r->put.sending || pm_journal_begun(db, r->put.id));
+    r->unsent = r->put.id && !*r->row.rid && !r->row.parent && !r->begun &&
+                pm_journal_of(db, node, PM_OP_RENAME, &rename) == -ENOENT;
+    r->local = r->unsent && !(r->row.kind == PM_FOLDER && pm_journal_needed(db, r->put.id));
 }
 
 /* What is removed need not be renamed before: the removal is of the old place. */
@@ -286,7 +292,7 @@ static int remove_locked(struct pm_cache *c, pm_node parent, const char *name, s
     forget_rename(db, &e);
     snprintf(e.rid, sizeof(e.rid), "%s", r->row.rid);
     snprintf(e.base, sizeof(e.base), "%s", r->put.id ? r->put.base : r->row.version);
-    if (r->put.id && !r->put.sending && r->row.kind != PM_FOLDER)
+    if (r->put.id && !r->begun && r->row.kind != PM_FOLDER)
         pm_journal_drop(db, r->put.id);
     err = pm_journal_add(db, &e);
     if (!err && *e.rid)
@@ -382,7 +388,7 @@ static int replace_target(struct pm_cache *c, struct rename *r, struct pm_jentry
     struct pm_jentry rename;
     int              err;
 
-    if ((to->put.id && to->put.sending) ||
+    if (to->begun ||
         !pm_journal_of(db, to->row.id, PM_OP_RENAME, &rename)) {
         put->replaces = to->row.id;
         return 0;
@@ -531,7 +537,7 @@ static int rename_remote(struct pm_cache *c, struct rename *r)
         look_at_removed(c->db, r->to.put.replaces, &r->to);
     }
     over = r->to.row.id && !r->to.local;
-    if (over && (r->from.put.sending ||
+    if (over && (r->from.begun ||
                  !pm_journal_of(c->db, r->from.row.id, PM_OP_RENAME, &pending)))
         return move_remote(c, r); /* decided when that has been sent: pm_change_replace */
     if (over)
@@ -547,12 +553,10 @@ static int rename_remote(struct pm_cache *c, struct rename *r)
 
 static int rename_locked(struct pm_cache *c, struct rename *r, unsigned flags)
 {
-    struct pm_db    *db = c->db;
-    struct pm_jentry rename;
-    pm_node          from;
-    pm_node          to = 0;
-    bool             local;
-    int              err = pm_shown_find(db, r->parent, r->name, &from);
+    struct pm_db *db = c->db;
+    pm_node       from;
+    pm_node       to = 0;
+    int           err = pm_shown_find(db, r->parent, r->name, &from);
 
     if (err)
         return err;
@@ -574,10 +578,7 @@ static int rename_locked(struct pm_cache *c, struct rename *r, unsigned flags)
     }
     if (err)
         return err;
-    local = r->from.put.id && !*r->from.row.rid && !r->from.row.parent &&
-            !r->from.put.sending &&
-            pm_journal_of(db, from, PM_OP_RENAME, &rename) == -ENOENT;
-    return local ? move_local(c, r) : rename_remote(c, r);
+    return r->from.unsent ? move_local(c, r) : rename_remote(c, r);
 }
 
 int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_node new_parent,

@@ -108,6 +108,11 @@ bool pm_journal_needed(struct pm_db *db, int64_t id)
     return pm_db_int(db, 0, "SELECT 1 FROM j.dep WHERE needs=?1 LIMIT 1", "i", id) != 0;
 }
 
+bool pm_journal_begun(struct pm_db *db, int64_t id)
+{
+    return pm_db_int(db, 0, "SELECT step IS NOT NULL FROM j.entry WHERE id=?1", "i", id) != 0;
+}
+
 bool pm_journal_waits(struct pm_db *db, int64_t id)
 {
     return pm_db_int(db, 0, "SELECT 1 FROM j.dep WHERE entry=?1 LIMIT 1", "i", id) != 0;

@@ -54,6 +54,8 @@ int pm_journal_get(struct pm_db *db, int64_t id, struct pm_jentry *out);
 int pm_journal_of(struct pm_db *db, pm_node node, enum pm_op op, struct pm_jentry *out);
 /* The last unfinished entry that uses this place. 0 and *out, or -ENOENT. */
 int pm_journal_at(struct pm_db *db, pm_node parent, const char *name, struct pm_jentry *out);
+/* Was a try of it begun, whose outcome may not be known? */
+bool pm_journal_begun(struct pm_db *db, int64_t id);
 /* Is anything unfinished with a place in this folder, at any depth? */
 bool pm_journal_below(struct pm_db *db, pm_node folder);
 /* This entry waits for that one, too. */

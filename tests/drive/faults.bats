@@ -1,6 +1,6 @@
 load lib
 
-ENDPOINTS="list download upload update mkdir delete"
+ENDPOINTS=(list download upload update mkdir delete)
 
 setup() {
     new_place
@@ -39,7 +39,7 @@ answers_now() {
 survives() {
     local fault=$1 endpoint id
     shift
-    [ $# -gt 0 ] || set -- $ENDPOINTS
+    [ $# -gt 0 ] || set -- "${ENDPOINTS[@]}"
     id=$(remote /d/old.txt id)
     for endpoint; do
         fault "$(jq -c --arg e "$endpoint" '.+{endpoint:$e,count:1}' <<<"$fault")"

@@ -112,11 +112,11 @@ sanitized() {
 
 # --- the emulator -------------------------------------------------------------------------------
 
-# start_emulator [OPTION...]: again on the same data if it ran before; EMU_PORTS keeps the ports.
+# Starts it; again on the same data and ports if it ran before.
 start_emulator() {
     local ready=$T/emu.json
     rm -f "$ready"
-    "$EMU" --data "$T/emu" ${EMU_PORTS[@]+"${EMU_PORTS[@]}"} "$@" >"$ready" 2>>"$T/emu.log" 3>&- &
+    "$EMU" --data "$T/emu" ${EMU_PORTS[@]+"${EMU_PORTS[@]}"} >"$ready" 2>>"$T/emu.log" 3>&- &
     EMU_PID=$!
     wait_until 10 said_or_gone "$ready" "$EMU_PID"
     if [ ! -s "$ready" ]; then

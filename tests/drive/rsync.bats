@@ -112,7 +112,7 @@ updated_in_place() {
 }
 
 prepare() {
-    mount_drive "$@"
+    mount_drive
     copy
     sync_drive
     wait_until 10 settled /dst

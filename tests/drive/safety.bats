@@ -27,7 +27,7 @@ lists() {
 }
 
 uploads() {
-    echo $(($(requests upload "${1:-}") + $(requests update "${1:-}")))
+    echo $(($(requests upload) + $(requests update)))
 }
 
 # --- crashes
