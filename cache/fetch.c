@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define BLOCK      ((uint64_t)64 * 1024) /* ranges are asked in multiples of this */
+#define FAILED_MS  1000 /* what failed is not tried again for so long */
 #define CHUNK      ((uint64_t)4 * 1024 * 1024) /* and in pieces of at most this */
 
 struct pm_transfer {
@@ -263,6 +264,7 @@ static int transfer_data(void *arg, const void *buf, size_t len)
     give_back(t, n);
     t->pos += n;
     t->last_ms = pm_now_ms();
+    k->failed = 0;
     note_progress_locked(k);
     served = collect_locked(t->cache, k, is_served, t);
     pthread_mutex_unlock(&k->lock);
@@ -377,6 +379,10 @@ static void transfer_done(void *arg, int err, const char *why)
         err = -EIO;
     if (k->stale)
         err = -ESTALE;
+    if (err && err != -ECANCELED) {
+        k->failed = err;
+        k->failed_ms = pm_now_ms();
+    }
     if (err && (err != -ECANCELED || c->stopping))
         failed = collect_locked(c, k, is_let_down, t);
     woken = collect_locked(c, k, is_left_alone, t);
@@ -576,6 +582,8 @@ int pm_fetch_want_locked(struct pm_cache *c, struct pm_content *k, uint64_t off,
         return -ESTALE;
     if (c->stopping)
         return -ESHUTDOWN;
+    if (w && k->failed && pm_now_ms() - k->failed_ms < FAILED_MS)
+        return k->failed; /* the kernel asks again for each page of what just failed */
     err = start_missing_locked(c, k, off / BLOCK * BLOCK, block_up(k, ahead > end ? ahead : end),
                                must_keep);
     if (err || !w)

@@ -17,6 +17,7 @@
 #define WINDOW_MAX     ((uint64_t)32 * 1024 * 1024)
 #define WINDOW_BOUNCE  ((uint64_t)4 * 1024 * 1024) /* while bytes are not kept */
 #define SEQUENTIAL     ((uint64_t)1024 * 1024) /* this far off the last read still counts */
+#define BROKEN_OFF_MS  500
 #define COUNT_EVERY    ((uint64_t)16 * 1024 * 1024)
 #define SIZE_MAX_BYTES ((uint64_t)1 << 46)
 
@@ -100,20 +101,30 @@ int pm_file_open(struct pm_cache *c, pm_node node, int flags, struct pm_file **o
     return 0;
 }
 
+/* When a closed content may be sent. After a try that was broken off the service gets a moment to
+ * notice, so that it never has two of one file. */
+static int64_t due(struct pm_cache *c, const struct pm_jentry *e)
+{
+    int64_t at = c->conf->on_close_wait ? pm_wall_ms() : pm_file_due(c, e->name);
+    int64_t least = pm_journal_begun(c->db, e->id) ? pm_wall_ms() + BROKEN_OFF_MS : 0;
+
+    return at > least ? at : least;
+}
+
 /* The last writer closed: the quiet time starts. */
 static void start_quiet_time(struct pm_cache *c, pm_node node)
 {
     struct pm_jentry e;
-    bool             due = false;
+    bool             kick = false;
 
     pm_db_begin(c->db);
     if (!pm_journal_of(c->db, node, PM_OP_PUT, &e) &&
         (e.state == PM_J_READY || e.state == PM_J_LOCAL)) {
-        e.not_before = pm_file_due(c, e.name);
-        due = !pm_journal_update(c->db, &e);
+        e.not_before = due(c, &e);
+        kick = !pm_journal_update(c->db, &e);
     }
     pm_db_end(c->db, 0);
-    if (due)
+    if (kick)
         pm_queue_kick(c);
 }
 
@@ -432,7 +443,7 @@ static int close_entry(struct pm_cache *c, struct pm_content *k)
     if (k->writers > (c->conf->on_close_wait ? 1 : 0)) /* the one who closes may wait for it */
         e.not_before = PM_J_HELD;
     else
-        e.not_before = c->conf->on_close_wait ? pm_wall_ms() : pm_file_due(c, e.name);
+        e.not_before = due(c, &e);
     return pm_journal_update(c->db, &e);
 }
 

@@ -230,6 +230,12 @@ int pm_send_save_content(struct pm_send *s, pm_node node)
     return err == -ESTALE || err == -ENOENT ? 0 : err;
 }
 
+/* The service, or the way to it, cannot do it, however often it is tried. */
+static bool is_refusal(int err)
+{
+    return err == -EINVAL || err == -EPERM || err == -EOPNOTSUPP || err == -EROFS;
+}
+
 static int send_remove(struct pm_send *s)
 {
     PM_AUTO(free) struct pm_entry *known = NULL;
@@ -239,6 +245,8 @@ static int send_remove(struct pm_send *s)
 
     if (err == -ENOENT)
         return end_removal(s, true, NULL); /* it never came to the service */
+    if (is_refusal(err))
+        return end_removal(s, false, "it cannot be told from another of the same name");
     if (!err)
         err = s->e->kind == PM_FOLDER ? pm_backend_list(b, s->ctx, known, stop_at_first, NULL)
                                       : pm_send_check_version(s, known, &now);
@@ -252,7 +260,9 @@ static int send_remove(struct pm_send *s)
         err = pm_send_save_content(s, s->e->node);
     if (!err)
         err = pm_backend_remove(b, s->ctx, known);
-    return err && err != -ENOENT ? err : end_removal(s, true, NULL);
+    if (!err || err == -ENOENT)
+        return end_removal(s, true, NULL);
+    return is_refusal(err) ? end_removal(s, false, *s->ctx->why ? s->ctx->why : strerror(-err)) : err;
 }
 
 int pm_send(struct pm_cache *c, struct pm_jentry *e, struct pm_ctx *ctx,

@@ -47,6 +47,8 @@ struct pm_content {
     bool                gone; /* lock; row and file are deleted, the descriptor lives on */
     bool                changed; /* lock; `present` is not in the row yet */
     bool                in_order; /* lock; the service ignores ranges */
+    int                 failed; /* lock; how the last transfer ended, if it failed */
+    int64_t             failed_ms; /* lock; pm_now_ms(), when */
     bool                bouncing; /* lock; the store had no room for what came last */
     char                validator[PM_NAME_MAX + 1]; /* lock; of the first answer; "": none yet */
     struct pm_transfer *transfers; /* lock; running (fetch.c) */
