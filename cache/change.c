@@ -304,8 +304,9 @@ static void after_removal(struct pm_cache *c, const struct removal *r)
 {
     if (r->row.kind != PM_FOLDER)
         cut_off(c, r->row.id, true);
-    if (r->local && r->row.kind != PM_FOLDER)
-        pm_store_drop(c->store, r->row.id);
+    if (r->row.kind != PM_FOLDER && r->put.id && !r->begun)
+        pm_store_drop(c->store, r->row.id); /* what was written, and will not be sent */
+    pm_queue_wake(c, r->row.id);
     pm_queue_kick(c);
 }
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define BLOCK      ((uint64_t)64 * 1024) /* ranges are asked in multiples of this */
-#define FAILED_MS  1000 /* what failed is not tried again for so long */
+#define TIMED_OUT_MS 1000 /* after a time-out nothing is tried again for so long */
 #define CHUNK      ((uint64_t)4 * 1024 * 1024) /* and in pieces of at most this */
 
 struct pm_transfer {
@@ -264,7 +264,7 @@ static int transfer_data(void *arg, const void *buf, size_t len)
     give_back(t, n);
     t->pos += n;
     t->last_ms = pm_now_ms();
-    k->failed = 0;
+    k->timed_out_ms = 0;
     note_progress_locked(k);
     served = collect_locked(t->cache, k, is_served, t);
     pthread_mutex_unlock(&k->lock);
@@ -379,10 +379,8 @@ static void transfer_done(void *arg, int err, const char *why)
         err = -EIO;
     if (k->stale)
         err = -ESTALE;
-    if (err && err != -ECANCELED) {
-        k->failed = err;
-        k->failed_ms = pm_now_ms();
-    }
+    if (err == -ETIMEDOUT)
+        k->timed_out_ms = pm_now_ms();
     if (err && (err != -ECANCELED || c->stopping))
         failed = collect_locked(c, k, is_let_down, t);
     woken = collect_locked(c, k, is_left_alone, t);
@@ -516,6 +514,9 @@ static int start_locked(struct pm_cache *c, struct pm_content *k, uint64_t off, 
     t->must_keep = must_keep;
     t->prio = PM_INTERACTIVE;
     t->last_ms = pm_now_ms();
+    for (const struct pm_transfer *o = k->transfers; o; o = o->next)
+        if (o->last_ms < t->last_ms)
+            t->last_ms = o->last_ms; /* one that stands still tells of the others */
     t->next = k->transfers;
     k->transfers = t;
     k->ntransfers++;
@@ -582,8 +583,8 @@ int pm_fetch_want_locked(struct pm_cache *c, struct pm_content *k, uint64_t off,
         return -ESTALE;
     if (c->stopping)
         return -ESHUTDOWN;
-    if (w && k->failed && pm_now_ms() - k->failed_ms < FAILED_MS)
-        return k->failed; /* the kernel asks again for each page of what just failed */
+    if (w && k->timed_out_ms && pm_now_ms() - k->timed_out_ms < TIMED_OUT_MS)
+        return -ETIMEDOUT; /* the kernel asks again for each page of what just failed */
     err = start_missing_locked(c, k, off / BLOCK * BLOCK, block_up(k, ahead > end ? ahead : end),
                                must_keep);
     if (err || !w)

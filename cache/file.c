@@ -25,6 +25,7 @@ struct pm_file {
     struct pm_cache   *cache;
     struct pm_content *content; /* a reference */
     bool               writer; /* immutable */
+    bool               wrote; /* content->lock; something was written through it */
     uint64_t           next; /* content->lock; where a sequential read goes on */
     uint64_t           window; /* content->lock; read-ahead */
 };
@@ -293,6 +294,8 @@ static int mark_locked(struct pm_cache *c, struct pm_content *k)
 
     if (k->marked || k->nowhere)
         return 0;
+    if (k->gone || k->stale)
+        return -ESTALE; /* the service has another version: to be opened anew */
     pm_db_begin(c->db);
     err = pm_db_end(c->db, open_entry(c, k));
     if (err)
@@ -305,8 +308,8 @@ static int mark_locked(struct pm_cache *c, struct pm_content *k)
 /* [off, end) is local now: in an incomplete content the journal must know it before a crash. */
 static int mark_dirty_locked(struct pm_cache *c, struct pm_content *k, uint64_t off, uint64_t end)
 {
-    if (pm_content_whole_locked(k) || off >= end)
-        return 0;
+    if (!k->base_end || off >= end || (pm_content_whole_locked(k) && !k->changed))
+        return 0; /* the row says, or needs not say, that all of it is here */
     pm_db_begin(c->db);
     pm_db_run(c->db, "DELETE FROM j.dirty WHERE content=?1 AND off>=?2 AND end<=?3", "iii", k->id,
               (int64_t)off, (int64_t)end);
@@ -359,6 +362,7 @@ static ssize_t write_locked(struct pm_file *f, const void *buf, size_t len, uint
         err = mark_dirty_locked(f->cache, k, off, off + len);
     if (err)
         return err;
+    f->wrote = true;
     n = pm_pwrite_all(k->fd, buf, len, off);
     if (n < 0)
         return n;
@@ -475,7 +479,12 @@ int pm_file_wait(struct pm_file *f, struct pm_waiter *w)
 {
     struct pm_cache *c = f->cache;
 
-    if (!c->conf->on_close_wait || !f->writer)
+    bool             wrote;
+
+    pthread_mutex_lock(&f->content->lock);
+    wrote = f->wrote; /* a shell closes a copy of a descriptor before it writes */
+    pthread_mutex_unlock(&f->content->lock);
+    if (!c->conf->on_close_wait || !wrote)
         return 0;
     return pm_queue_wait(c, f->content->node, w);
 }

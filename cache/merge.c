@@ -15,7 +15,7 @@ enum news_kind { ENTRY, CONTENT, ATTRS, SUPERSEDED, ADOPTED, GONE };
 /* What to do and tell when the transaction is over. */
 struct news {
     enum news_kind kind;
-    pm_node        node;
+    pm_node        node; /* ENTRY: the folder */
     char           text[PM_NAME_MAX + 1]; /* ENTRY: the name; ADOPTED: the version */
 };
 
@@ -139,7 +139,7 @@ static void tell_one(struct pm_merge *m, const struct news *n)
     switch (n->kind) {
     case ENTRY:
         if (m->told++ < NEWS_MAX)
-            pm_tell_entry(c, m->folder.id, n->text);
+            pm_tell_entry(c, n->node, n->text);
         break;
     case SUPERSEDED:
         pm_store_superseded(c->store, n->node);
@@ -228,7 +228,7 @@ static int merge_new(struct pm_merge *m, struct staged *s)
         err = pm_node_describe(db, node, &s->e);
     if (!err)
         err = pm_node_place(db, node, m->folder.id, s->name, s->raw);
-    note(m, ENTRY, node, s->name);
+    note(m, ENTRY, m->folder.id, s->name);
     return err;
 }
 
@@ -241,10 +241,15 @@ static int merge_version(struct pm_merge *m, const struct pm_row *row, struct st
     int           err;
 
     err = pm_node_describe(db, row->id, &s->e);
-    if (adopted) {
+    if (adopted) { /* entries that start from the old name of this version do from the new one */
+        pm_db_run(db, "UPDATE j.entry SET base=?2 WHERE node=?1 AND base=?3", "iss",
+                  (int64_t)row->id, s->version, row->version);
         note(m, ADOPTED, row->id, s->version);
-    } else if (!unsent) {
-        pm_db_run(db, "UPDATE node SET own=0, lmtime=NULL, latime=NULL WHERE id=?1", "i",
+        return err;
+    }
+    pm_db_run(db, "UPDATE node SET own=0 WHERE id=?1", "i", (int64_t)row->id);
+    if (!unsent) {
+        pm_db_run(db, "UPDATE node SET lmtime=NULL, latime=NULL WHERE id=?1", "i",
                   (int64_t)row->id);
         note(m, SUPERSEDED, row->id, "");
     }
@@ -265,9 +270,9 @@ static int merge_known(struct pm_merge *m, const struct pm_row *row, struct stag
     make_unique(m, row->id, s);
     if (row->parent != m->folder.id || strcmp(row->name, s->name) != 0) {
         if (row->parent)
-            note(m, ENTRY, row->id, row->name);
+            note(m, ENTRY, row->parent, row->name);
         err = pm_node_place(db, row->id, m->folder.id, s->name, s->raw);
-        note(m, ENTRY, row->id, s->name);
+        note(m, ENTRY, m->folder.id, s->name);
     }
     if (err)
         return err;
@@ -358,7 +363,7 @@ static void merge_absent(struct pm_merge *m, const struct absent *a)
         pm_db_run(db, "UPDATE node SET missing=1 WHERE id=?1", "i", (int64_t)a->node);
         return;
     }
-    note(m, ENTRY, a->node, a->name);
+    note(m, ENTRY, m->folder.id, a->name);
     if (is_unsent(db, a->node)) {
         pm_node_place(db, a->node, 0, "", "");
         return;

@@ -16,21 +16,6 @@ struct pm_pool {
     bool            closing; /* lock */
 };
 
-int pm_pool_open(unsigned threads, struct pm_pool **out)
-{
-    struct pm_pool *p = calloc(1, sizeof(*p));
-
-    if (!p)
-        return -ENOMEM;
-    p->max = threads;
-    p->last = &p->first;
-    pthread_mutex_init(&p->lock, NULL);
-    pm_cond_init(&p->work);
-    pm_cond_init(&p->ended);
-    *out = p;
-    return 0;
-}
-
 /* The next job; NULL when there has been none for a while, or none will come. */
 static struct pm_job *next_locked(struct pm_pool *p)
 {
@@ -43,8 +28,10 @@ static struct pm_job *next_locked(struct pm_pool *p)
         p->idle++;
         err = pm_cond_wait_until(&p->work, &p->lock, until);
         p->idle--;
-        if (err == -ETIMEDOUT && !p->first)
+        if (err == -ETIMEDOUT && !p->first && p->threads > 1)
             return NULL;
+        if (err == -ETIMEDOUT)
+            until = pm_now_ms() + IDLE_MS;
     }
     job = p->first;
     if (job) {
@@ -73,34 +60,53 @@ static void *worker(void *arg)
     return NULL;
 }
 
-/* One thread more if nobody is free. Without any thread the caller must run the job itself. */
-static bool grow_locked(struct pm_pool *p)
+/* One thread more. */
+static int start_locked(struct pm_pool *p)
 {
     pthread_t thread;
+    int       err = pm_thread_start(&thread, "pm-pool", worker, p);
 
-    if (p->idle > p->queued || p->threads >= p->max)
-        return true;
-    if (pm_thread_start(&thread, "pm-pool", worker, p))
-        return p->threads > 0;
+    if (err)
+        return err;
     pthread_detach(thread);
     p->threads++;
-    return true;
+    return 0;
+}
+
+int pm_pool_open(unsigned threads, struct pm_pool **out)
+{
+    struct pm_pool *p = calloc(1, sizeof(*p));
+
+    int             err;
+
+    if (!p)
+        return -ENOMEM;
+    p->max = threads;
+    p->last = &p->first;
+    pthread_mutex_init(&p->lock, NULL);
+    pm_cond_init(&p->work);
+    pm_cond_init(&p->ended);
+    /* One thread is always there: where no more can be started, everything still runs, and never
+     * on the thread that asked, which may hold a lock that the job wants. */
+    err = start_locked(p);
+    if (err) {
+        pm_pool_close(p);
+        return err;
+    }
+    *out = p;
+    return 0;
 }
 
 void pm_pool_run(struct pm_pool *p, struct pm_job *job)
 {
-    pthread_mutex_lock(&p->lock);
-    if (!grow_locked(p)) {
-        pthread_mutex_unlock(&p->lock);
-        job->run(job);
-        return;
-    }
+    PM_GUARD(&p->lock);
+    if (p->idle <= p->queued && p->threads < p->max)
+        start_locked(p);
     job->next = NULL;
     *p->last = job;
     p->last = &job->next;
     p->queued++;
     pthread_cond_signal(&p->work);
-    pthread_mutex_unlock(&p->lock);
 }
 
 void pm_pool_close(struct pm_pool *p)

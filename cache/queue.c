@@ -49,7 +49,7 @@ static bool is_final(int err)
 {
     switch (err) {
     case -EPERM: case -EFBIG: case -EINVAL: case -ENAMETOOLONG: case -EILSEQ: case -EOPNOTSUPP:
-    case -EROFS: return true;
+    case -EROFS: case -EBADMSG: return true;
     default: return false;
     }
 }
@@ -144,6 +144,11 @@ static void wake_waiting(struct pm_cache *c, pm_node node, bool all)
     }
     pthread_mutex_unlock(&c->queue->lock);
     pm_wake_all(woken, all ? -ESHUTDOWN : 0);
+}
+
+void pm_queue_wake(struct pm_cache *c, pm_node node)
+{
+    wake_waiting(c, node, false);
 }
 
 /* --- the threads */

@@ -11,6 +11,8 @@ void pm_queue_stop(struct pm_cache *c);
 void pm_queue_close(struct pm_cache *c);
 /* Something may be sent now, or earlier than before. No lock may be held. */
 void pm_queue_kick(struct pm_cache *c);
+/* The node is removed: whoever waits for it need not. No lock may be held. */
+void pm_queue_wake(struct pm_cache *c, pm_node node);
 /* Has the service what this node holds? 0, -EINPROGRESS with `w`, or why it failed. */
 int  pm_queue_wait(struct pm_cache *c, pm_node node, struct pm_waiter *w);
 /* How much of an entry that is being sent has gone; false: it is not. */

@@ -122,6 +122,7 @@ int pm_change_undelete(struct pm_cache *c, pm_node parent, const char *name)
     err = pm_db_end(c->db, err);
     if (err)
         return err;
+    pm_store_revive(c->store, e.node);
     pm_tell_entry(c, parent, name);
     pm_tell_node(c, parent, true);
     if (e.kind == PM_FOLDER)

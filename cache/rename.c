@@ -173,6 +173,27 @@ static int rename_file(struct pm_send *s, const struct pm_entry *src)
     return err ? err : pm_rename_confirm(s, copy, NULL, NULL);
 }
 
+/* The source is gone. If the copy that an earlier try made is there, its removal was ours, and only
+ * the answer was lost. */
+static int finish_lost(struct pm_send *s)
+{
+    PM_AUTO(free) char            *step = NULL;
+    PM_AUTO(free) struct pm_entry *copy = NULL;
+    int                            err;
+
+    pm_db_begin(s->cache->db);
+    step = pm_journal_step(s->cache->db, s->e->id);
+    pm_db_end(s->cache->db, 0);
+    if (!step || !strcmp(step, BEGUN))
+        return -ENOENT;
+    err = find_at_destination(s, &copy);
+    if (!err && strcmp(copy->id, step) != 0)
+        err = -ENOENT;
+    if (!err && s->e->kind == PM_FOLDER) /* what is in it comes with its list */
+        pm_list_expire_around(s->cache, s->e->node);
+    return err ? err : pm_rename_confirm(s, copy, NULL, NULL);
+}
+
 int pm_send_rename(struct pm_send *s)
 {
     PM_AUTO(free) struct pm_entry *src = NULL;
@@ -183,6 +204,8 @@ int pm_send_rename(struct pm_send *s)
     err = pm_send_entry(s->cache, s->e->node, &s->row, &src);
     if (!err)
         err = s->e->kind == PM_FOLDER ? pm_rename_tree(s, src) : rename_file(s, src);
+    if (err == -ENOENT)
+        err = finish_lost(s);
     if (err == -EEXIST)
         return restore(s, "the new name is taken on the service");
     if (err == -ESTALE)

@@ -194,6 +194,7 @@ static int end_removal(struct pm_send *s, bool removed, const char *report)
         return 0;
     }
     pm_log(PM_WARN, "removal of %s dropped: %s", s->e->name, report);
+    pm_store_revive(c->store, s->e->node);
     pm_list_expire_around(c, s->e->node);
     pm_tell_entry(c, s->e->parent, s->e->name);
     pm_tell_node(c, s->e->parent, true);
@@ -230,6 +231,28 @@ int pm_send_save_content(struct pm_send *s, pm_node node)
     return err == -ESTALE || err == -ENOENT ? 0 : err;
 }
 
+int pm_send_save_old(struct pm_send *s)
+{
+    struct pm_cache *c = s->cache;
+    pm_node          after = 0;
+    int              err = 0;
+
+    while (!err) {
+        pm_node node;
+
+        pm_db_begin(c->db);
+        node = (pm_node)pm_db_int(c->db, 0,
+                                  "SELECT min(node) FROM content WHERE origin=?1 AND node>?2", "ii",
+                                  (int64_t)s->e->node, (int64_t)after);
+        pm_db_end(c->db, 0);
+        if (!node)
+            return 0;
+        after = node;
+        err = pm_send_save_content(s, node);
+    }
+    return err;
+}
+
 /* The service, or the way to it, cannot do it, however often it is tried. */
 static bool is_refusal(int err)
 {
@@ -258,6 +281,8 @@ static int send_remove(struct pm_send *s)
         return end_removal(s, false, "the file was changed on the service since");
     if (!err)
         err = pm_send_save_content(s, s->e->node);
+    if (!err)
+        err = pm_send_save_old(s);
     if (!err)
         err = pm_backend_remove(b, s->ctx, known);
     if (!err || err == -ENOENT)

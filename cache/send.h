@@ -35,6 +35,9 @@ int pm_send_remake(struct pm_send *s, pm_node folder);
 /* Whoever reads this node's content, or a change that will send it, still needs what is not here
  * yet: it is fetched. */
 int pm_send_save_content(struct pm_send *s, pm_node node);
+/* Old content of the object that is still needed here (a backup name, an open file) and not whole
+ * is fetched before the object changes or goes. */
+int pm_send_save_old(struct pm_send *s);
 /* send_put.c: carries a PUT out. */
 int pm_send_put(struct pm_send *s);
 /* rename.c: carries a RENAME out. */

@@ -36,6 +36,15 @@ void pm_send_conflict_name(const char *name, char out[PM_NAME_MAX + 1])
     snprintf(out, PM_NAME_MAX + 1, "%.*s%s%s", (int)stem, name, mark, dot && dot != name ? dot : "");
 }
 
+/* The entry makes a new object from now on. Only these fields: its state may have moved meanwhile. */
+static int forget_target(struct pm_send *s)
+{
+    s->e->rid[0] = 0;
+    s->e->base[0] = 0;
+    return pm_db_run(s->cache->db,
+                     "UPDATE j.entry SET rid=NULL, base='', step=NULL WHERE id=?1", "i", s->e->id);
+}
+
 /* Somebody else changed the object: theirs stays, ours goes beside it under a name that says so. */
 static int make_conflict(struct pm_send *s, const struct pm_entry *theirs)
 {
@@ -55,14 +64,10 @@ static int make_conflict(struct pm_send *s, const struct pm_entry *theirs)
         if (!err)
             err = pm_node_place(db, node, s->e->parent, old, theirs->name);
     }
-    s->e->rid[0] = 0;
-    s->e->base[0] = 0;
-    s->e->state = PM_J_READY;
-    pm_journal_set_step(db, s->e->id, NULL);
+    if (!err)
+        err = forget_target(s);
     if (!err)
         err = pm_journal_move(db, s->e, s->e->parent, name);
-    if (!err)
-        err = pm_journal_update(db, s->e);
     err = pm_db_end(db, err);
     if (err)
         return err;
@@ -113,34 +118,7 @@ static int find_target(struct pm_send *s, struct pm_entry **target)
         return err;
     pm_db_begin(s->cache->db); /* gone there while ours is dirty: uploaded anew */
     pm_node_detach(s->cache->db, s->e->node);
-    s->e->rid[0] = 0;
-    s->e->base[0] = 0;
-    pm_journal_set_step(s->cache->db, s->e->id, NULL);
-    return pm_db_end(s->cache->db, pm_journal_update(s->cache->db, s->e));
-}
-
-/* Old content of the object that is still needed here (a backup name, an open file) and not whole
- * is fetched before the object changes. What nobody needs is dropped. */
-static int save_old_contents(struct pm_send *s)
-{
-    struct pm_cache *c = s->cache;
-    pm_node          after = 0;
-    int              err = 0;
-
-    while (!err) {
-        pm_node node;
-
-        pm_db_begin(c->db);
-        node = (pm_node)pm_db_int(c->db, 0,
-                                  "SELECT min(node) FROM content WHERE origin=?1 AND node>?2", "ii",
-                                  (int64_t)s->e->node, (int64_t)after);
-        pm_db_end(c->db, 0);
-        if (!node)
-            return 0;
-        after = node;
-        err = pm_send_save_content(s, node);
-    }
-    return err;
+    return pm_db_end(s->cache->db, forget_target(s));
 }
 
 /* --- steps */
@@ -304,8 +282,8 @@ static int upload(struct pm_send *s, struct pm_upload *up, struct pm_entry **out
         uint64_t before = off;
 
         err = pm_backend_put(b, s->ctx, up, &off);
-        if (!err)
-            err = keep_step(s, up);
+        if (keep_step(s, up) && !err) /* also what a failed try learnt: resume needs it */
+            err = -EIO;
         whole = off >= up->size;
         if (!err && !whole && *s->ctx->cancel)
             err = -ECANCELED;
@@ -330,8 +308,13 @@ static bool is_removed(struct pm_send *s)
 /* The file was removed here while it was being sent: nothing more is sent of it. */
 static int drop_removed(struct pm_send *s)
 {
+    int err;
+
     pm_db_begin(s->cache->db);
-    return pm_db_end(s->cache->db, pm_journal_drop(s->cache->db, s->e->id));
+    err = pm_db_end(s->cache->db, pm_journal_drop(s->cache->db, s->e->id));
+    if (!err)
+        pm_store_drop(s->cache->store, s->e->node); /* not what the service has */
+    return err;
 }
 
 /* With target and folder at hand: ends what an older try left, then sends the content. */
@@ -365,7 +348,7 @@ static int prepare(struct pm_send *s, struct pm_entry **parent, struct pm_entry 
     if (!err && !is_removed(s))
         err = pm_fetch_whole(s->cache, s->content, &s->content->cancel_upload);
     if (!err && *target)
-        err = save_old_contents(s);
+        err = pm_send_save_old(s);
     return err;
 }
 
@@ -383,11 +366,20 @@ static int send_content(struct pm_send *s)
     if (err)
         return err;
     pthread_mutex_lock(&k->lock);
+    if (k->marked)
+        err = -ECANCELED; /* written to while it was prepared */
+    else if (k->size != s->e->size && k->gen == 0)
+        err = -EBADMSG;
     gen = k->gen;
     up.size = k->size;
     k->upload_size = k->size;
     k->upload_left = k->size;
     pthread_mutex_unlock(&k->lock);
+    if (err == -EBADMSG) /* the machine went down before it was on the disk */
+        snprintf(s->ctx->why, sizeof(s->ctx->why),
+                 "its content here is not what was closed, and is kept but not sent");
+    if (err)
+        return err;
     up.parent = parent;
     up.name = target ? target->name : s->e->name;
     if (target) { /* as the user saw it: what changed since tells a lost try of ours */

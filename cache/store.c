@@ -519,6 +519,18 @@ void pm_store_drop(struct pm_store *s, pm_node node)
     delete_open(c);
 }
 
+void pm_store_revive(struct pm_store *s, pm_node node)
+{
+    struct pm_content *c = pm_content_peek(s, node);
+
+    if (!c)
+        return;
+    pthread_mutex_lock(&c->lock);
+    c->nowhere = false;
+    pthread_mutex_unlock(&c->lock);
+    pm_content_put(c);
+}
+
 /* What was written before a crash and never flushed is in the file; the index does not know yet. */
 void pm_store_recover_sizes(struct pm_store *s)
 {

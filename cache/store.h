@@ -47,8 +47,7 @@ struct pm_content {
     bool                gone; /* lock; row and file are deleted, the descriptor lives on */
     bool                changed; /* lock; `present` is not in the row yet */
     bool                in_order; /* lock; the service ignores ranges */
-    int                 failed; /* lock; how the last transfer ended, if it failed */
-    int64_t             failed_ms; /* lock; pm_now_ms(), when */
+    int64_t             timed_out_ms; /* lock; pm_now_ms(), when a transfer timed out; 0: bytes came */
     bool                bouncing; /* lock; the store had no room for what came last */
     char                validator[PM_NAME_MAX + 1]; /* lock; of the first answer; "": none yet */
     struct pm_transfer *transfers; /* lock; running (fetch.c) */
@@ -95,6 +94,8 @@ void pm_store_drop(struct pm_store *s, pm_node node);
 
 /* Sizes and times of what was open at a crash, from the files; at a start. */
 void pm_store_recover_sizes(struct pm_store *s);
+/* The node has its name again: what is written to it is journalled. */
+void pm_store_revive(struct pm_store *s, pm_node node);
 /* Drops contents whose node is gone; at a start. */
 void pm_store_drop_orphans(struct pm_store *s);
 /* Every upload and every transfer that runs ends soon with -ECANCELED. */
