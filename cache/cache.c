@@ -158,6 +158,8 @@ static int open_services(struct pm_cache *c, char *why, size_t why_len)
     if (!err)
         err = pm_pool_open(POOL_THREADS, &c->pool);
     if (!err)
+        err = pm_pool_open(POOL_THREADS, &c->list_pool);
+    if (!err)
         err = pm_lists_open(c);
     if (!err)
         err = pm_accounts_open(c, why, why_len);
@@ -223,8 +225,9 @@ void pm_cache_stop(struct pm_cache *c)
     if (c->store)
         pm_store_cancel_all(c->store);
     pm_queue_stop(c);
+    pm_pool_close(c->list_pool);
     pm_pool_close(c->pool);
-    c->pool = NULL;
+    c->list_pool = c->pool = NULL;
     pm_net_close(c->net);
     c->net = NULL;
 }

@@ -622,6 +622,9 @@ int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_no
         if (r.to.local)
             pm_store_drop(c->store, r.to.row.id);
     }
+    pm_queue_wake(c, r.from.row.id);
+    if (r.to.row.id)
+        pm_queue_wake(c, r.to.row.id);
     pm_queue_kick(c);
     return 0;
 }

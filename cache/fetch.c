@@ -229,6 +229,13 @@ static void note_progress_locked(struct pm_content *k)
         w->progress_ms = now;
 }
 
+static void extend(struct pm_transfer *t)
+{
+    PM_GUARD(&t->content->lock);
+    t->content->in_order = true;
+    t->end = t->content->base_end;
+}
+
 /* What landed is counted by the content now. */
 static void give_back(struct pm_transfer *t, uint64_t bytes)
 {
@@ -248,6 +255,10 @@ static int transfer_data(void *arg, const void *buf, size_t len)
 
     if (t->cancel)
         return -ECANCELED;
+    if (len > t->end - t->pos && t->end < k->base_end) {
+        reserve_whole(t); /* more than was asked for comes: all of it will */
+        extend(t);
+    }
     pthread_mutex_lock(&k->lock);
     if (n > t->end - t->pos)
         n = (size_t)(t->end - t->pos);
@@ -291,7 +302,8 @@ static int same_version(struct pm_cache *c, struct pm_content *k)
 {
     PM_AUTO(free) struct pm_entry *known = NULL;
     PM_AUTO(free) struct pm_entry *now = NULL;
-    struct pm_ctx                  ctx = {.deadline_ms = pm_now_ms() + c->conf->op_timeout_ms};
+    struct pm_ctx                  ctx = {.deadline_ms = pm_now_ms() + c->conf->op_timeout_ms,
+                                          .cancel = &c->stopping};
     struct pm_row                  row;
     struct pm_account             *a;
     pm_node                        origin;
@@ -370,7 +382,6 @@ static void transfer_done(void *arg, int err, const char *why)
     struct pm_cache    *c = t->cache;
     struct pm_waiter   *failed = NULL;
     struct pm_waiter   *woken;
-    bool                recheck;
 
     pthread_mutex_lock(&k->lock);
     unlink_locked(t);
@@ -384,15 +395,16 @@ static void transfer_done(void *arg, int err, const char *why)
     if (err && (err != -ECANCELED || c->stopping))
         failed = collect_locked(c, k, is_let_down, t);
     woken = collect_locked(c, k, is_left_alone, t);
-    recheck = !k->transfers && k->doubtful.n && !k->stale && !c->stopping;
+    if (!k->transfers && k->doubtful.n && !k->stale && !c->stopping)
+        recheck_start(c, k); /* under the lock: pm_cache_stop takes it before it ends the pool */
     pthread_mutex_unlock(&k->lock);
     if (err && err != -ECANCELED)
         pm_log(PM_INFO, "read of file %llu: %s", (unsigned long long)k->node,
                why && *why ? why : strerror(-err));
-    if (recheck)
-        recheck_start(c, k);
-    if (err == -ESTALE)
+    if (err == -ESTALE) {
         pm_list_expire_around(c, k->node);
+        pm_store_superseded(c->store, k->node);
+    }
     pm_wake_all(failed, err == -ECANCELED ? -ESHUTDOWN : err);
     pm_wake_all(woken, 0);
     pm_content_put(k);

@@ -358,14 +358,16 @@ static ssize_t write_locked(struct pm_file *f, const void *buf, size_t len, uint
     ssize_t            n;
     int                err = mark_locked(f->cache, k);
 
-    if (!err)
-        err = mark_dirty_locked(f->cache, k, off, off + len);
     if (err)
         return err;
     f->wrote = true;
     n = pm_pwrite_all(k->fd, buf, len, off);
     if (n < 0)
         return n;
+    err = mark_dirty_locked(f->cache, k, off, off + len);
+    if (err)
+        return err;
+    pm_ranges_sub(&k->doubtful, off, off + len);
     if (!pm_content_whole_locked(k)) {
         if (pm_ranges_add(&k->present, off, off + len))
             return -ENOMEM;
@@ -411,6 +413,7 @@ int pm_file_truncate(struct pm_file *f, uint64_t size)
         return -errno;
     if (pm_ranges_add(&k->present, size < k->base_end ? size : k->base_end, PM_RANGE_MAX))
         return -ENOMEM;
+    pm_ranges_sub(&k->doubtful, size, PM_RANGE_MAX);
     k->size = size;
     fetch_rest_locked(f->cache, k);
     wrote_locked(k, 0);

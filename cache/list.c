@@ -230,7 +230,7 @@ static struct run *start_run_locked(struct pm_cache *c, pm_node folder, bool kno
     r->began = pm_wall_ms();
     r->next = c->lists->runs;
     c->lists->runs = r;
-    pm_pool_run(c->pool, &r->job);
+    pm_pool_run(c->list_pool, &r->job);
     return r;
 }
 

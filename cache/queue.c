@@ -70,14 +70,14 @@ static void put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
                      const struct pm_ctx *ctx)
 {
     const char      *why = *ctx->why ? ctx->why : strerror(-err);
-    struct pm_jentry e;
+    struct pm_jentry e = {.tries = 0};
 
     pm_db_begin(c->db);
     if (!pm_journal_get(c->db, sent->id, &e)) {
         e.sending = false;
         if (e.state == PM_J_ACTIVE) {
             e.state = is_final(err) ? PM_J_FAILED : PM_J_READY;
-            e.not_before = err == -ECANCELED ? 0 : pm_wall_ms() + pause_ms(e.tries, ctx);
+            e.not_before = pm_wall_ms() + (err == -ECANCELED ? PAUSE_MIN_MS : pause_ms(e.tries, ctx));
         }
         if (err != -ECANCELED) {
             e.tries++;

@@ -165,7 +165,9 @@ static void count_sent(void *arg, uint64_t sent)
 /* The service has the content as of write generation `gen`. */
 static int confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
 {
-    struct pm_content *k = s->content;
+    struct pm_content  *k = s->content;
+    PM_AUTO(free) void *present = NULL;
+    int64_t             len;
     struct pm_db    *db = s->cache->db;
     char             rid[PM_NAME_MAX + 1];
     struct pm_jentry e;
@@ -176,13 +178,17 @@ static int confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
         return err;
     pm_list_touch(s->cache, s->e->parent, rid);
     PM_GUARD(&k->lock);
+    len = pm_ranges_save(&k->present, &present);
+    if (len < 0)
+        return (int)len;
     unchanged = k->gen == gen && !k->marked;
     pm_db_begin(db);
     err = pm_send_fold(db, s->e, now, rid);
     pm_db_run(db, "UPDATE node SET own=1, error=NULL, size=?2 WHERE id=?1", "ii",
               (int64_t)s->e->node, (int64_t)k->size);
-    pm_db_run(db, "UPDATE content SET version=?2, size=?3, validator='', origin=NULL WHERE id=?1", "isi", k->id,
-              now->version, (int64_t)k->size);
+    pm_db_run(db, "UPDATE content SET version=?2, size=?3, validator='', origin=NULL, present=?4"
+              " WHERE id=?1",
+              "isib", k->id, now->version, (int64_t)k->size, present, (size_t)len);
     pm_db_run(db, "DELETE FROM j.dirty WHERE content=?1", "i", k->id);
     if (unchanged) {
         err = err ? err : pm_journal_finish(db, s->e->id);
@@ -347,6 +353,11 @@ static int prepare(struct pm_send *s, struct pm_entry **parent, struct pm_entry 
         err = find_target(s, target);
     if (!err && !is_removed(s))
         err = pm_fetch_whole(s->cache, s->content, &s->content->cancel_upload);
+    if (err == -ESTALE) { /* the changes are kept, the rest cannot be had */
+        snprintf(s->ctx->why, sizeof(s->ctx->why),
+                 "base gone: the service has another version of the rest of it");
+        err = -EBADMSG;
+    }
     if (!err && *target)
         err = pm_send_save_old(s);
     return err;
@@ -407,6 +418,7 @@ int pm_send_put(struct pm_send *s)
         return err;
     pthread_mutex_lock(&s->content->lock);
     s->content->cancel_upload = s->cache->stopping;
+    s->content->upload_left = UINT64_MAX; /* a write cancels, before it is known how much */
     if (s->content->marked)
         err = -ECANCELED; /* written to between choosing and now */
     pthread_mutex_unlock(&s->content->lock);

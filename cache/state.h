@@ -28,7 +28,8 @@ struct pm_cache {
     int                    lockfd; /* held by flock while the daemon serves */
     struct pm_db          *db;
     struct pm_net         *net;
-    struct pm_pool        *pool;
+    struct pm_pool        *pool; /* downloads and checks */
+    struct pm_pool        *list_pool; /* lists: a service that hangs in them holds up no reads */
     struct pm_store       *store;
     struct pm_bounce      *bounce;
     struct pm_lists       *lists;

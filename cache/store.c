@@ -233,6 +233,13 @@ static int open_file(struct pm_store *s, struct found *f, struct pm_content *c)
     }
     if (fstat(c->fd, &st))
         return -errno;
+    if (!f->unsent && (uint64_t)st.st_size != f->size) { /* a power cut, or somebody's hands */
+        f->present.n = 0;
+        if (ftruncate(c->fd, (off_t)f->size) ||
+            pm_ranges_add(&f->present, f->size, PM_RANGE_MAX))
+            return -EIO;
+        st.st_size = (off_t)f->size;
+    }
     c->size = (uint64_t)st.st_size;
     c->bytes = (uint64_t)st.st_blocks * 512;
     s->used += c->bytes - f->bytes;
@@ -438,6 +445,9 @@ static void delete_closed(struct pm_store *s, pm_node node)
     pm_db_begin(s->db);
     id = pm_db_int(s->db, 0, "SELECT id FROM content WHERE node=?1", "i", (int64_t)node);
     bytes = pm_db_int(s->db, 0, "SELECT bytes FROM content WHERE node=?1", "i", (int64_t)node);
+    if (id && pm_db_int(s->db, 0, "SELECT 1 FROM j.entry WHERE node=?1 AND op=1", "i",
+                        (int64_t)node))
+        id = 0; /* became unsent work a moment ago */
     if (pm_db_end(s->db, id ? pm_content_delete_row(s->db, id) : 0) || !id)
         return;
     pm_content_unlink(s, id);
@@ -694,8 +704,8 @@ void pm_store_cancel_all(struct pm_store *s)
     PM_GUARD(&s->lock);
     for (size_t i = 0; i < BUCKETS; i++) {
         for (struct pm_content *c = s->bucket[i]; c; c = c->next) {
-            c->cancel_upload = true;
             pthread_mutex_lock(&c->lock);
+            c->cancel_upload = true;
             pm_fetch_cancel_locked(c);
             pthread_mutex_unlock(&c->lock);
         }
