@@ -200,7 +200,7 @@ static bool late_locked(const struct pm_pending *p, int64_t now)
         return false;
     if (p->op->patience == PM_WAIT_LOOKUP && now - p->start_ms >= LOOKUP_MS)
         return true;
-    return now - (byte > p->start_ms ? byte : p->start_ms) >= p->all->op_timeout_ms;
+    return now - byte >= p->all->op_timeout_ms; /* a transfer that was joined may stand for long */
 }
 
 /* Moves up to BATCH that are late to DONE. */
