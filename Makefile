@@ -117,7 +117,13 @@ check-layers:
 lint: check-layers
 	@tests/lint.sh
 
-soak: check
+soak: all
+	PM_UNIT_ROUNDS=4000 PM_UNIT_TIMEOUT=1800 $(MAKE) check-unit
+	$(MAKE) SANITIZE=address,undefined check-unit
+	$(MAKE) SANITIZE=thread check-unit
+	$(MAKE) check-drive
+	$(MAKE) SANITIZE=address,undefined QUICK=1 check-drive
+	$(MAKE) fuzz FUZZ_SECONDS=120
 
 install: all
 	install -D -m 755 $(B)/polymount $(DESTDIR)$(PREFIX)/bin/polymount

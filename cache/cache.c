@@ -116,7 +116,8 @@ static void *keep(void *arg)
         busy = pm_lists_tick(c);
         if (pm_now_ms() - synced >= SYNC_EVERY_MS) {
             pm_store_tick(c->store);
-            syncfs(pm_store_dirfd(c->store)); /* contents first: the journal speaks of them */
+            if (atomic_exchange(&c->flushed, false))
+                syncfs(pm_store_dirfd(c->store)); /* contents first: the journal speaks of them */
             pm_db_sync(c->db);
             pm_db_checkpoint(c->db);
             synced = pm_now_ms();

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,7 +28,10 @@ struct pm_db {
     sqlite3        *checkpointer; /* its one thread's; NULL when read only */
     bool            open; /* lock; inside a transaction */
     int             err; /* lock; the first failure in this transaction */
+    int             changes; /* lock; the connection's count at the last commit */
     char           *wal[2]; /* immutable: the two logs' paths */
+    pthread_mutex_t sync_lock; /* held while the logs are made durable */
+    atomic_bool     unsynced; /* something was committed since */
     struct cached   cache[STATEMENTS]; /* lock */
 };
 
@@ -286,6 +290,10 @@ int pm_db_end(struct pm_db *db, int err)
         err = db->err;
     if (err >= 0 && pm_db_run(db, "COMMIT", ""))
         err = db->err;
+    if (sqlite3_total_changes(db->sql) != db->changes) {
+        db->changes = sqlite3_total_changes(db->sql);
+        db->unsynced = true;
+    }
     if (err < 0 && !sqlite3_get_autocommit(db->sql)) {
         db->err = 0;
         pm_db_run(db, "ROLLBACK", "");
@@ -297,13 +305,16 @@ int pm_db_end(struct pm_db *db, int err)
 
 int pm_db_sync(struct pm_db *db)
 {
+    PM_GUARD(&db->sync_lock); /* who finds nothing to do must not return before who does it */
+    if (!atomic_exchange(&db->unsynced, false))
+        return 0;
     for (size_t i = 0; i < PM_COUNT(db->wal); i++) {
         PM_AUTO(close) int fd = open(db->wal[i], O_RDONLY | O_CLOEXEC);
 
-        if (fd < 0 && errno != ENOENT)
+        if ((fd < 0 && errno != ENOENT) || (fd >= 0 && fdatasync(fd))) {
+            db->unsynced = true;
             return -errno;
-        if (fd >= 0 && fdatasync(fd))
-            return -errno;
+        }
     }
     return 0;
 }
@@ -407,6 +418,7 @@ static struct pm_db *alloc(const char *dir)
     if (!db)
         return NULL;
     pthread_mutex_init(&db->lock, NULL);
+    pthread_mutex_init(&db->sync_lock, NULL);
     db->wal[0] = pm_asprintf("%s/index.db-wal", dir);
     db->wal[1] = pm_asprintf("%s/journal.db-wal", dir);
     return db;
@@ -583,5 +595,6 @@ void pm_db_close(struct pm_db *db)
     free(db->wal[0]);
     free(db->wal[1]);
     pthread_mutex_destroy(&db->lock);
+    pthread_mutex_destroy(&db->sync_lock);
     free(db);
 }

@@ -57,7 +57,7 @@ void        pm_col_copy(struct sqlite3_stmt *st, int col, char *out, size_t size
 
 /* The row id of the last INSERT. */
 int64_t pm_db_last_id(struct pm_db *db);
-/* Makes all that was committed survive a power cut. Takes no lock. 0 or -errno. */
+/* Makes all that was committed survive a power cut; nobody else waits for it. 0 or -errno. */
 int     pm_db_sync(struct pm_db *db);
 /* Moves the logs into the files where nobody is in the way; from a background thread. */
 void    pm_db_checkpoint(struct pm_db *db);

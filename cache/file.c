@@ -272,6 +272,7 @@ static int open_entry(struct pm_cache *c, struct pm_content *k)
         e.state = PM_J_OPEN;
         e.not_before = PM_J_HELD;
         e.tries = 0;
+        pm_journal_error(c->db, e.id, NULL);
         return pm_journal_update(c->db, &e);
     }
     err = pm_node_get(c->db, k->node, &row);
@@ -471,6 +472,7 @@ int pm_file_flush(struct pm_file *f)
     err = pm_db_end(c->db, close_entry(c, k));
     if (!err)
         k->marked = false;
+    c->flushed = true;
     pthread_mutex_unlock(&k->lock);
     pm_content_save(k);
     if (c->conf->on_close_wait)

@@ -19,7 +19,6 @@ struct pm_account {
     struct pm_backend            *backend; /* immutable */
     pthread_mutex_t               lock; /* leaf */
     char                          error[256]; /* lock; why the last call failed; "" */
-    int64_t                       retry_ms; /* lock; pm_now_ms(); the queue waits until then */
 };
 
 struct pm_cache {
@@ -40,6 +39,7 @@ struct pm_cache {
     pthread_mutex_t        keeper_lock;
     pthread_cond_t         keeper_cond; /* keeper_lock; stopping was set */
     bool                   has_keeper;
+    atomic_bool            flushed; /* contents were closed since they were last made durable */
     atomic_bool            stopping;
 };
 

@@ -95,24 +95,9 @@ int pm_store_dirfd(const struct pm_store *s)
     return s->dirfd;
 }
 
-struct pm_db *pm_store_db(const struct pm_store *s)
-{
-    return s->db;
-}
-
 static void file_name(int64_t id, char out[32])
 {
     snprintf(out, 32, "%02x/%lld", (unsigned)(id & 0xff), (long long)id);
-}
-
-int pm_store_reopen(struct pm_store *s, int64_t id)
-{
-    char name[32];
-    int  fd;
-
-    file_name(id, name);
-    fd = openat(s->dirfd, name, O_RDONLY | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
 }
 
 /* --- getting a content */

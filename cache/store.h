@@ -113,9 +113,4 @@ void pm_store_usage(struct pm_store *s, uint64_t *used, uint64_t *evictable);
 int  pm_store_dirfd(const struct pm_store *s);
 /* Saves what changed; from the housekeeping thread. */
 void pm_store_tick(struct pm_store *s);
-struct pm_db *pm_store_db(const struct pm_store *s);
-
-/* A read-only descriptor of the content's file, by its id; the caller closes it. */
-int pm_store_reopen(struct pm_store *s, int64_t id);
-
 #endif
