@@ -110,7 +110,7 @@ static int take_back_children(struct pm_db *db, pm_node folder, int depth)
 
 int pm_change_undelete(struct pm_cache *c, pm_node parent, const char *name)
 {
-    struct pm_jentry e;
+    struct pm_jentry e = {.node = 0};
     int              err;
 
     pm_db_begin(c->db);

@@ -276,8 +276,7 @@ static void temporary_names_wait_and_go_under_their_last_name(void **state)
 
 static void litter_stays_local_even_in_a_sync(void **state)
 {
-    PM_AUTO(pm_buf) struct pm_buf left = {0};
-    pm_node                       node;
+    pm_node node;
 
     (void)state;
     node = env_write(&e, e.root, ".DS_Store", "x");
