@@ -558,17 +558,20 @@ void pm_store_recover_sizes(struct pm_store *s)
 void pm_store_drop_orphans(struct pm_store *s)
 {
     int64_t id;
+    int64_t bytes;
 
     do {
         pm_db_begin(s->db);
         id = pm_db_int(s->db, 0,
                        "SELECT id FROM content WHERE node NOT IN (SELECT id FROM node) LIMIT 1", "");
+        bytes = pm_db_int(s->db, 0, "SELECT bytes FROM content WHERE id=?1", "i", id);
         if (id)
             pm_content_delete_row(s->db, id);
         if (pm_db_end(s->db, 0))
             return;
         if (id)
             pm_content_unlink(s, id);
+        s->used -= (uint64_t)bytes;
     } while (id);
 }
 
