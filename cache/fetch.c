@@ -289,6 +289,7 @@ struct recheck {
     struct pm_job      job;
     struct pm_cache   *cache;
     struct pm_content *content; /* a reference */
+    uint64_t           bytes; /* doubtful when it began */
 };
 
 /* The node whose object the content is fetched from. In a transaction. */
@@ -335,7 +336,9 @@ static void recheck_run(struct pm_job *job)
 
     pthread_mutex_lock(&k->lock);
     if (!err) {
-        k->doubtful.n = 0;
+        /* What came while it was asked is checked when that batch ends. */
+        if (!k->transfers && pm_ranges_count(&k->doubtful, 0, PM_RANGE_MAX) == r->bytes)
+            k->doubtful.n = 0;
     } else if (err == -ESTALE) {
         for (size_t i = 0; i < k->doubtful.n; i++)
             pm_ranges_sub(&k->present, k->doubtful.r[i].off, k->doubtful.r[i].end);
@@ -344,6 +347,7 @@ static void recheck_run(struct pm_job *job)
     }
     pthread_mutex_unlock(&k->lock);
     if (err == -ESTALE) {
+        pm_store_stale(k);
         pm_list_expire_around(r->cache, k->node);
         pm_fetch_wake(k, -ESTALE);
     }
@@ -351,7 +355,7 @@ static void recheck_run(struct pm_job *job)
     free(r);
 }
 
-/* A batch ended: check it. */
+/* A batch ended: check it. Called with content->lock. */
 static void recheck_start(struct pm_cache *c, struct pm_content *k)
 {
     struct recheck *r = calloc(1, sizeof(*r));
@@ -359,6 +363,7 @@ static void recheck_start(struct pm_cache *c, struct pm_content *k)
     if (!r)
         return;
     *r = (struct recheck){.job = {.run = recheck_run}, .cache = c, .content = k};
+    r->bytes = pm_ranges_count(&k->doubtful, 0, PM_RANGE_MAX);
     pm_content_ref(k);
     pm_pool_run(c->pool, &r->job);
 }
@@ -403,7 +408,7 @@ static void transfer_done(void *arg, int err, const char *why)
                why && *why ? why : strerror(-err));
     if (err == -ESTALE) {
         pm_list_expire_around(c, k->node);
-        pm_store_superseded(c->store, k->node);
+        pm_store_stale(k);
     }
     pm_wake_all(failed, err == -ECANCELED ? -ESHUTDOWN : err);
     pm_wake_all(woken, 0);

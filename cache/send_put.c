@@ -165,14 +165,14 @@ static void count_sent(void *arg, uint64_t sent)
 /* The service has the content as of write generation `gen`. */
 static int confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
 {
-    struct pm_content  *k = s->content;
     PM_AUTO(free) void *present = NULL;
+    struct pm_content  *k = s->content;
+    struct pm_db       *db = s->cache->db;
+    char                rid[PM_NAME_MAX + 1];
+    struct pm_jentry    e;
+    bool                unchanged;
     int64_t             len;
-    struct pm_db    *db = s->cache->db;
-    char             rid[PM_NAME_MAX + 1];
-    struct pm_jentry e;
-    bool             unchanged;
-    int              err = pm_merge_rid(now, rid);
+    int                 err = pm_merge_rid(now, rid);
 
     if (err)
         return err;

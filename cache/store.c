@@ -450,6 +450,14 @@ static bool in_journal(struct pm_store *s, pm_node node)
     return unsent;
 }
 
+/* Later opens get the new version; whoever reads this one gets -ESTALE. Called with both locks. */
+static void detach_locked(struct pm_store *s, struct pm_content *c)
+{
+    c->stale = true;
+    delete_open(c);
+    unhash_locked(s, c);
+}
+
 void pm_store_superseded(struct pm_store *s, pm_node node)
 {
     PM_GUARD(&s->lock);
@@ -467,9 +475,16 @@ void pm_store_superseded(struct pm_store *s, pm_node node)
         c->superseded = true;
         return;
     }
+    detach_locked(s, c);
+}
+
+void pm_store_stale(struct pm_content *c)
+{
+    PM_GUARD(&c->store->lock);
+    PM_GUARD(&c->lock);
     c->stale = true;
-    delete_open(c);
-    unhash_locked(s, c); /* later opens get the new version */
+    if (!c->gone && !in_journal(c->store, c->node))
+        detach_locked(c->store, c);
 }
 
 void pm_store_closed(struct pm_content *c)

@@ -85,6 +85,9 @@ void pm_content_unlink(struct pm_store *s, int64_t id);
 /* The service has another version of the node's object: a content that is unsent stays; whole and
  * open it serves until closed; else it is dropped, and whoever reads it gets -ESTALE. */
 void pm_store_superseded(struct pm_store *s, pm_node node);
+/* This content is incomplete, and the service has another version: it is dropped unless unsent. A
+ * content that was made for the node since is not touched. */
+void pm_store_stale(struct pm_content *c);
 /* The same bytes have a new version name. */
 void pm_store_adopt(struct pm_store *s, pm_node node, const char *version);
 /* The last open file of the content was closed: one that was superseded goes. */
