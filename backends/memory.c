@@ -15,6 +15,7 @@ struct node {
     LIST_ENTRY(node) link;
     enum pm_kind kind;
     bool         settling;
+    enum pm_memory_share shared;
     char        *path;
     char        *name;
     char        *data; /* a link's is its target, with NUL */
@@ -300,6 +301,18 @@ int pm_memory_settling(struct pm_backend *b, const char *path, bool settling)
     if (!n)
         return -ENOENT;
     n->settling = settling;
+    return 0;
+}
+
+int pm_memory_share(struct pm_backend *b, const char *path, enum pm_memory_share shared)
+{
+    struct node *n;
+
+    PM_GUARD(&mem(b)->lock);
+    n = find_locked(mem(b), path);
+    if (!n)
+        return -ENOENT;
+    n->shared = shared;
     return 0;
 }
 
@@ -700,6 +713,36 @@ static int mem_copy(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_en
     return err ? err : make_child(mem(b), parent, name, src, after, out);
 }
 
+static int mem_check_move(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e)
+{
+    struct memory     *m = mem(b);
+    const struct node *n;
+
+    PM_GUARD(&m->lock);
+    n = resolve_locked(m, e);
+    if (!n || n->shared == PM_MEM_UNSHARED)
+        return 0;
+    snprintf(ctx->why, sizeof(ctx->why), "it is shared");
+    return -EPERM;
+}
+
+static int mem_shared(struct pm_backend *b, int (*each)(void *arg, const char *id), void *arg)
+{
+    struct memory     *m = mem(b);
+    const struct node *n;
+    char               id[32];
+    int                err = 0;
+
+    PM_GUARD(&m->lock);
+    LIST_FOREACH(n, &m->nodes, link) {
+        if (n->shared != PM_MEM_KNOWN || err)
+            continue;
+        snprintf(id, sizeof(id), "%" PRIu64, n->id);
+        err = each(arg, id);
+    }
+    return err;
+}
+
 const struct pm_backend_ops pm_memory_ops = {
     .type = "memory",
     .endpoint = "memory:",
@@ -717,4 +760,6 @@ const struct pm_backend_ops pm_memory_ops = {
     .mkdir = mem_mkdir,
     .remove = mem_remove,
     .copy = mem_copy,
+    .check_move = mem_check_move,
+    .shared = mem_shared,
 };

@@ -59,6 +59,14 @@ int pm_memory_set(struct pm_backend *b, const char *path, enum pm_kind kind, con
 int pm_memory_drop(struct pm_backend *b, const char *path);
 /* Marks it as being processed, or no more. 0 or -ENOENT. */
 int pm_memory_settling(struct pm_backend *b, const char *path, bool settling);
+enum pm_memory_share {
+    PM_MEM_UNSHARED,
+    PM_MEM_SHARED, /* check_move refuses */
+    PM_MEM_KNOWN,  /* and it is known before */
+};
+
+/* Says whether it is shared. 0 or -ENOENT. */
+int pm_memory_share(struct pm_backend *b, const char *path, enum pm_memory_share shared);
 /* How many entries the tree has, without the root. */
 size_t pm_memory_count(struct pm_backend *b);
 

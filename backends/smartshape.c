@@ -32,6 +32,7 @@ static void ss_close(struct pm_backend *b)
     struct pm_smartshape *ss = pm_ss(b);
 
     pm_secret_free(ss->auth);
+    free(ss->shared);
     pthread_cond_destroy(&ss->got);
     pthread_mutex_destroy(&ss->lock);
     free(ss);
@@ -177,7 +178,6 @@ struct listing {
     const struct pm_entry *dir;
     pm_entry_fn           *each;
     void                  *arg;
-    struct pm_json_cut    *cut;
 };
 
 static int on_element(void *arg, const char *text, size_t len)
@@ -208,9 +208,7 @@ static int on_element(void *arg, const char *text, size_t len)
 
 static int on_list_data(void *arg, const void *buf, size_t len)
 {
-    struct listing *l = arg;
-
-    return pm_json_cut_feed(l->cut, buf, len);
+    return pm_json_cut_feed(arg, buf, len);
 }
 
 /* A 200 that is no whole list: {"success":false,…}, or cut, or no JSON. */
@@ -228,27 +226,37 @@ static int check_list_end(struct pm_ctx *ctx, const struct pm_json_cut *cut)
     return -EIO;
 }
 
+int pm_ss_elements(struct pm_smartshape *ss, struct pm_ctx *ctx, const char *url,
+                   pm_json_each_fn *each, void *arg)
+{
+    PM_AUTO(pm_http_answer) struct pm_http_answer answer = {0};
+    struct pm_json_cut    *cut = pm_json_cut_new(NULL, each, arg);
+    struct pm_http_request req = {
+        .method = "GET", .url = url, .limit = UINT64_MAX, .data = on_list_data, .arg = cut};
+    int err;
+
+    if (!cut)
+        return -ENOMEM;
+    err = pm_ss_call(ss, ctx, &req, &answer);
+    if (!err)
+        err = check_list_end(ctx, cut);
+    pm_json_cut_free(cut);
+    return err;
+}
+
 static int ss_list(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *dir,
                    pm_entry_fn *each, void *arg)
 {
-    PM_AUTO(pm_http_answer) struct pm_http_answer answer = {0};
-    PM_AUTO(free) char    *url = NULL;
-    struct listing         l = {.dir = dir, .each = each, .arg = arg};
-    struct pm_http_request req = {
-        .method = "GET", .limit = UINT64_MAX, .data = on_list_data, .arg = &l};
-    int err = pm_ss_check_path(ctx, dir->path);
+    PM_AUTO(free) char *url = NULL;
+    struct listing      l = {.dir = dir, .each = each, .arg = arg};
+    int                 err = pm_ss_check_path(ctx, dir->path);
 
     if (err)
         return err;
     url = pm_asprintf("/file/dir/private/%s", dir->path);
-    l.cut = url ? pm_json_cut_new(NULL, on_element, &l) : NULL;
-    if (!l.cut)
-        return -ENOMEM;
-    req.url = url;
-    err = pm_ss_call(pm_ss(b), ctx, &req, &answer);
-    if (!err)
-        err = check_list_end(ctx, l.cut);
-    pm_json_cut_free(l.cut);
+    err = url ? pm_ss_elements(pm_ss(b), ctx, url, on_element, &l) : -ENOMEM;
+    if (!err && !*dir->path)
+        pm_ss_shares_with_list(pm_ss(b), ctx);
     return err;
 }
 
@@ -515,4 +523,6 @@ const struct pm_backend_ops pm_smartshape_ops = {
     .mkdir = ss_mkdir,
     .remove = ss_remove,
     .copy = ss_copy,
+    .shared = pm_ss_shared,
+    .check_move = pm_ss_check_move,
 };

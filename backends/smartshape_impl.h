@@ -7,6 +7,10 @@
 
 #define PM_SS_ID_MAX 128
 
+struct pm_ss_id {
+    char text[PM_SS_ID_MAX];
+};
+
 struct pm_smartshape {
     struct pm_backend             base;
     const struct pm_account_conf *conf; /* immutable */
@@ -16,6 +20,9 @@ struct pm_smartshape {
     char                         *auth; /* lock; "Authorization: Bearer …", NULL: none yet */
     unsigned                      generation; /* lock; of auth */
     int64_t                       refused_ms; /* lock; when auth was refused for good; 0: not */
+    struct pm_ss_id              *shared; /* lock; objects that are shared, as last told */
+    size_t                        nshared; /* lock */
+    int64_t                       shared_ms; /* lock; when that was told; 0: never */
 };
 
 static inline struct pm_smartshape *pm_ss(struct pm_backend *b)
@@ -59,8 +66,18 @@ bool pm_ss_same_version(const struct cJSON *obj, const char *version);
  * is gone. */
 int pm_ss_find(struct pm_smartshape *ss, struct pm_ctx *ctx, const struct pm_entry *dir,
                const char *name, struct pm_entry **out);
+/* GETs a list from `url` and hands its elements on as they arrive. -EIO: it is broken. */
+int pm_ss_elements(struct pm_smartshape *ss, struct pm_ctx *ctx, const char *url,
+                   pm_json_each_fn *each, void *arg);
 /* Deletes what is at a path. */
 int pm_ss_delete(struct pm_smartshape *ss, struct pm_ctx *ctx, const char *path);
+
+/* smartshape_share.c */
+
+/* Learns what is shared, soon after the root was listed; whether it can be had is no matter. */
+void pm_ss_shares_with_list(struct pm_smartshape *ss, const struct pm_ctx *ctx);
+int  pm_ss_shared(struct pm_backend *b, int (*each)(void *arg, const char *id), void *arg);
+int  pm_ss_check_move(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e);
 
 /* smartshape_upload.c */
 int pm_ss_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up);

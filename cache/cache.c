@@ -187,6 +187,7 @@ int pm_cache_open(const struct pm_conf *conf, const char *mountpoint,
     if (events)
         c->events = *events;
     pthread_mutex_init(&c->keeper_lock, NULL);
+    pthread_mutex_init(&c->copying.lock, NULL);
     pm_cond_init(&c->keeper_cond);
     why[0] = 0;
     err = open_folder(c, mountpoint, why, why_len);
@@ -247,5 +248,6 @@ void pm_cache_free(struct pm_cache *c)
         close(c->lockfd);
     pthread_cond_destroy(&c->keeper_cond);
     pthread_mutex_destroy(&c->keeper_lock);
+    pthread_mutex_destroy(&c->copying.lock);
     free(c);
 }

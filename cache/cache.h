@@ -114,7 +114,8 @@ int pm_change_unlink(struct pm_cache *c, pm_node parent, const char *name);
 /* -ENOTEMPTY by what is shown; -EBUSY a fixed place; -EINPROGRESS as pm_tree_ready. */
 int pm_change_rmdir(struct pm_cache *c, pm_node parent, const char *name, struct pm_waiter *w);
 /* `flags`: 0 or RENAME_NOREPLACE; others -EINVAL. -EXDEV between accounts. -EOPNOTSUPP where the
- * service can neither rename nor copy. -EINPROGRESS as rmdir, for a folder that is replaced. */
+ * service can neither rename nor copy. -EPERM: it is known to be shared, or something in it, and a
+ * rename would end that. -EINPROGRESS as rmdir, for a folder that is replaced. */
 int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_node new_parent,
                      const char *new_name, unsigned flags, struct pm_waiter *w);
 

@@ -459,9 +459,9 @@ static int move_local(struct pm_cache *c, struct rename *r)
 }
 
 /* A file over another's object: that object is updated with this content, and then this file's own
- * object removed. A node of its own stands for it until then. `instead_of`: the RENAME whose place
- * in the journal's order the two take, or 0. */
-static int replace_remote(struct pm_cache *c, struct rename *r, int64_t instead_of)
+ * object removed. A node of its own stands for it until then. The two take the place of the RENAME
+ * in the journal's order. */
+static int replace_remote(struct pm_cache *c, struct rename *r, int64_t rename)
 {
     struct pm_db    *db = c->db;
     struct pm_row   *row = &r->from.row;
@@ -491,15 +491,10 @@ static int replace_remote(struct pm_cache *c, struct rename *r, int64_t instead_
     snprintf(removal.name, sizeof(removal.name), "%s", r->name);
     snprintf(removal.rid, sizeof(removal.rid), "%s", row->rid);
     snprintf(removal.base, sizeof(removal.base), "%s", row->version);
-    if (instead_of) { /* what comes after starts from the object that it is now */
-        pm_db_run(db, "UPDATE j.entry SET rid=?2, base=?3 WHERE node=?1", "iss", (int64_t)row->id,
-                  *put.rid ? put.rid : NULL, put.base);
-        return pm_journal_split(db, instead_of, &put, &removal);
-    }
-    err = pm_journal_add(db, &put);
-    if (!err)
-        err = pm_journal_add(db, &removal);
-    return err ? err : pm_journal_need(db, removal.id, put.id);
+    /* What comes after starts from the object that it is now. */
+    pm_db_run(db, "UPDATE j.entry SET rid=?2, base=?3 WHERE node=?1", "iss", (int64_t)row->id,
+              *put.rid ? put.rid : NULL, put.base);
+    return pm_journal_split(db, rename, &put, &removal);
 }
 
 int pm_change_replace(struct pm_cache *c, struct pm_jentry *e)
@@ -522,30 +517,42 @@ int pm_change_replace(struct pm_cache *c, struct pm_jentry *e)
     return err;
 }
 
+/* Is anything at or below the renamed node known to be more than a copy of it would be? */
+struct shared_below {
+    struct pm_db *db;
+    uint32_t      account;
+    pm_node       top;
+};
+
+static int is_shared_below(void *arg, const char *id)
+{
+    struct shared_below *s = arg;
+    pm_node              node = pm_node_by_rid(s->db, s->account, id);
+
+    return node && pm_shown_below(s->db, node, s->top) ? -EPERM : 0;
+}
+
 static int rename_remote(struct pm_cache *c, struct rename *r)
 {
-    struct pm_account *a = pm_account_by_id(c, r->from.row.account);
-    struct pm_jentry   pending;
-    bool               over;
+    struct shared_below below = {c->db, r->from.row.account, r->from.row.id};
+    struct pm_account  *a = pm_account_by_id(c, r->from.row.account);
+    int                 err;
 
     if (!a || !pm_backend_can_copy(a->backend))
         return -EOPNOTSUPP;
+    if (r->from.row.kind == PM_FOLDER || !pm_name_is_backup(r->new_name)) {
+        err = pm_backend_shared(a->backend, is_shared_below, &below);
+        if (err)
+            return err;
+    }
     if (r->to.local && r->to.put.replaces) { /* it takes over what that one was to replace */
-        int err = pm_journal_drop(c->db, r->to.put.id);
-
+        err = pm_journal_drop(c->db, r->to.put.id);
         if (err)
             return err;
         look_at_removed(c->db, r->to.put.replaces, &r->to);
     }
-    over = r->to.row.id && !r->to.local;
-    if (over && (r->from.begun ||
-                 !pm_journal_of(c->db, r->from.row.id, PM_OP_RENAME, &pending)))
-        return move_remote(c, r); /* decided when that has been sent: pm_change_replace */
-    if (over)
-        return replace_remote(c, r, 0);
-    if (r->to.row.id) {
-        int err = pm_journal_drop(c->db, r->to.put.id);
-
+    if (r->to.row.id && r->to.local) {
+        err = pm_journal_drop(c->db, r->to.put.id);
         if (err)
             return err;
     }
@@ -582,6 +589,20 @@ static int rename_locked(struct pm_cache *c, struct rename *r, unsigned flags)
     return r->from.unsent ? move_local(c, r) : rename_remote(c, r);
 }
 
+/* Why the rename was refused, for who asks. */
+static void note_shared(struct pm_cache *c, pm_node parent, const char *name)
+{
+    pm_node node;
+
+    pm_db_begin(c->db);
+    if (!pm_shown_find(c->db, parent, name, &node))
+        pm_db_run(c->db,
+                  "UPDATE node SET error='it is shared, or something in it is: under a new name the"
+                  " service would end its shares' WHERE id=?1",
+                  "i", (int64_t)node);
+    pm_db_end(c->db, 0);
+}
+
 int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_node new_parent,
                      const char *new_name, unsigned flags, struct pm_waiter *w)
 {
@@ -615,6 +636,8 @@ int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_no
     }
     pm_db_begin(c->db);
     err = pm_db_end(c->db, rename_locked(c, &r, flags));
+    if (err == -EPERM)
+        note_shared(c, parent, name);
     if (err)
         return err;
     if (r.to.row.id && r.to.row.id != r.from.row.id && r.to.row.kind != PM_FOLDER) {

@@ -223,12 +223,6 @@ static int set_needs(struct pm_db *db, const struct pm_jentry *e)
     return e->op == PM_OP_RENAME ? need_subtree(db, e->id, e->node) : 0;
 }
 
-int pm_journal_need(struct pm_db *db, int64_t id, int64_t needs)
-{
-    need(db, id, needs);
-    return 0;
-}
-
 /* --- places */
 
 static void show(struct pm_db *db, int64_t entry, pm_node parent, const char *name, pm_node node)

@@ -58,8 +58,6 @@ int pm_journal_at(struct pm_db *db, pm_node parent, const char *name, struct pm_
 bool pm_journal_begun(struct pm_db *db, int64_t id);
 /* Is anything unfinished with a place in this folder, at any depth? */
 bool pm_journal_below(struct pm_db *db, pm_node folder);
-/* This entry waits for that one, too. */
-int pm_journal_need(struct pm_db *db, int64_t id, int64_t needs);
 /* Does anything wait for this entry? */
 bool pm_journal_needed(struct pm_db *db, int64_t id);
 /* Must this entry wait for another? */

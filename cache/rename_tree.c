@@ -1,11 +1,12 @@
 /* A folder's rename where the service has none: the folder is made at the new place, everything in
  * it copied there, and only when every copy is whole and nothing changed meanwhile, the old one is
  * removed. What an earlier try copied is found by name and size. */
-#include "cache/rename.h"
+#include "cache/copy.h"
 
 #include "cache/merge.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define DEPTH_MAX 64
@@ -114,7 +115,7 @@ static int copy_child(struct tree *t, const struct pm_entry *from, const struct 
     int                            err = 0;
 
     if (from->settling)
-        return pm_rename_wait(t->s, from->name);
+        return pm_copy_wait(t->s, from->name);
     if (there && (there->kind != from->kind ||
                   (from->kind != PM_FOLDER && !there->settling && there->size != from->size)))
         return -EEXIST;
@@ -152,7 +153,7 @@ static int settle_all(struct tree *t)
 
     for (size_t i = 0; i < t->n && !err; i++)
         if (t->pairs[i].from->kind != PM_FOLDER)
-            err = pm_rename_settle(t->s, t->pairs[i].from, &t->pairs[i].to);
+            err = pm_copy_settle(t->s, t->pairs[i].from, &t->pairs[i].to);
     return err;
 }
 
@@ -212,6 +213,34 @@ static int fold_pairs(void *arg)
     return err;
 }
 
+/* "NAME/…: reason", from the inside out. */
+static void name_in_why(struct pm_ctx *ctx, const char *name)
+{
+    char why[sizeof(ctx->why)];
+
+    snprintf(why, sizeof(why), "%s", ctx->why);
+    snprintf(ctx->why, sizeof(ctx->why), "%.100s: %.150s", name, why);
+}
+
+/* Before anything is copied: may all of it take another place? */
+static int check_moves(struct pm_send *s, const struct pm_entry *e, int depth)
+{
+    struct children in = {0};
+    int             err = pm_backend_check_move(s->account->backend, s->ctx, e);
+
+    if (!err && e->kind == PM_FOLDER)
+        err = depth > DEPTH_MAX ? -ELOOP : list_folder(s, e, &in);
+    for (size_t i = 0; i < in.n && !err; i++) {
+        err = check_moves(s, in.e[i], depth + 1);
+        if (err == -ENOENT)
+            err = -EAGAIN; /* it went meanwhile: the whole is looked at again */
+        if (err == -EPERM)
+            name_in_why(s->ctx, in.e[i]->name);
+    }
+    free_children(&in);
+    return err;
+}
+
 static int make_folder(struct pm_send *s, const struct pm_entry *src, const struct pm_entry *parent,
                        struct pm_entry **out)
 {
@@ -223,8 +252,10 @@ int pm_rename_tree(struct pm_send *s, const struct pm_entry *src)
 {
     PM_AUTO(free) struct pm_entry *to = NULL;
     struct tree                    t = {.s = s};
-    int                            err = pm_rename_destination(s, src, make_folder, &to);
+    int                            err = check_moves(s, src, 0);
 
+    if (!err)
+        err = pm_copy_destination(s, src, s->e->oparent, make_folder, &to);
     if (!err)
         err = copy_folder(&t, src, to, 0);
     if (!err)

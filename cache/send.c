@@ -26,13 +26,14 @@ int pm_send_entry(struct pm_cache *c, pm_node node, struct pm_row *row, struct p
     return err ? err : pm_account_reaches(c, row);
 }
 
-int pm_send_check_version(struct pm_send *s, const struct pm_entry *known, struct pm_entry **now)
+int pm_send_check_version(struct pm_send *s, const struct pm_entry *known, const char *version,
+                          struct pm_entry **now)
 {
     int err = pm_backend_stat(s->account->backend, s->ctx, known, now);
 
     if (err || !*now)
         return err ? err : -EIO;
-    if (pm_backend_same_version(s->account->backend, (*now)->version, s->e->base))
+    if (pm_backend_same_version(s->account->backend, (*now)->version, version))
         return 0;
     /* Our own upload, converted since: the same bytes under a new version. */
     return s->row.own && s->row.settling && (*now)->size == s->row.rsize ? 0 : -ESTALE;
@@ -253,8 +254,7 @@ int pm_send_save_old(struct pm_send *s)
     return err;
 }
 
-/* The service, or the way to it, cannot do it, however often it is tried. */
-static bool is_refusal(int err)
+bool pm_send_refused(int err)
 {
     return err == -EINVAL || err == -EPERM || err == -EOPNOTSUPP || err == -EROFS;
 }
@@ -268,11 +268,11 @@ static int send_remove(struct pm_send *s)
 
     if (err == -ENOENT)
         return end_removal(s, true, NULL); /* it never came to the service */
-    if (is_refusal(err))
+    if (pm_send_refused(err))
         return end_removal(s, false, "it cannot be told from another of the same name");
     if (!err)
         err = s->e->kind == PM_FOLDER ? pm_backend_list(b, s->ctx, known, stop_at_first, NULL)
-                                      : pm_send_check_version(s, known, &now);
+                                      : pm_send_check_version(s, known, s->e->base, &now);
     if (err == -ENOENT)
         return end_removal(s, true, NULL);
     if (err == -ENOTEMPTY)
@@ -287,7 +287,7 @@ static int send_remove(struct pm_send *s)
         err = pm_backend_remove(b, s->ctx, known);
     if (!err || err == -ENOENT)
         return end_removal(s, true, NULL);
-    return is_refusal(err) ? end_removal(s, false, *s->ctx->why ? s->ctx->why : strerror(-err)) : err;
+    return pm_send_refused(err) ? end_removal(s, false, *s->ctx->why ? s->ctx->why : strerror(-err)) : err;
 }
 
 int pm_send(struct pm_cache *c, struct pm_jentry *e, struct pm_ctx *ctx,

@@ -22,7 +22,10 @@ struct pm_send {
 int pm_send_entry(struct pm_cache *c, pm_node node, struct pm_row *row, struct pm_entry **out);
 /* Has the object the version the user saw? *now is owned. 0; -ENOENT: it is gone; -ESTALE: it has
  * another one. s->row is that of the object. */
-int pm_send_check_version(struct pm_send *s, const struct pm_entry *known, struct pm_entry **now);
+int pm_send_check_version(struct pm_send *s, const struct pm_entry *known, const char *version,
+                          struct pm_entry **now);
+/* The service, or the way to it, cannot do it, however often it is tried. */
+bool pm_send_refused(int err);
 /* In a transaction: the node is the object `now` (identity `rid`) at the entry's place. */
 int pm_send_fold(struct pm_db *db, const struct pm_jentry *e, const struct pm_entry *now,
                  const char *rid);

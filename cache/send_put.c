@@ -110,7 +110,7 @@ static int find_target(struct pm_send *s, struct pm_entry **target)
         return 0;
     err = pm_send_entry(s->cache, s->e->node, &s->row, &known);
     if (!err)
-        err = pm_send_check_version(s, known, target);
+        err = pm_send_check_version(s, known, s->e->base, target);
     s->moved_on = err == -ESTALE; /* or our own try whose answer was lost: resume will tell */
     if (s->moved_on)
         return 0;

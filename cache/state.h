@@ -21,6 +21,17 @@ struct pm_account {
     char                          error[256]; /* lock; why the last call failed; "" */
 };
 
+/* Between which folders services made copies, and for which entry (copy.c). */
+struct pm_copying {
+    pthread_mutex_t lock; /* leaf */
+    struct pm_copying_pair {
+        pm_node from, to;
+        int64_t entry;
+        bool    several; /* for others, too */
+    } pair[64]; /* lock */
+    size_t next; /* lock; the one to be forgotten next */
+};
+
 struct pm_cache {
     const struct pm_conf  *conf; /* all immutable after pm_cache_open */
     struct pm_cache_events events;
@@ -33,6 +44,7 @@ struct pm_cache {
     struct pm_bounce      *bounce;
     struct pm_lists       *lists;
     struct pm_queue       *queue;
+    struct pm_copying      copying;
     struct pm_account     *accounts;
     size_t                 naccounts;
     pthread_t              keeper; /* housekeeping, once a second */

@@ -418,6 +418,104 @@ static void a_remote_file_is_renamed_by_copy_and_keeps_its_node(void **state)
     assert_int_equal(pm_memory_calls(e.b, PM_MEM_FETCH), 2);
 }
 
+static const char *error_of(pm_node node)
+{
+    static struct pm_info info;
+
+    assert_int_equal(pm_info_node(e.c, node, &info), 0);
+    return info.error;
+}
+
+static void what_is_known_to_be_shared_is_not_renamed(void **state)
+{
+    pm_node d, f;
+
+    (void)state;
+    serve_some(&d, &f);
+    env_serve(&e, "d/in", "x");
+    assert_int_equal(env_list(&e, d), 0);
+    assert_int_equal(pm_memory_share(e.b, "f", PM_MEM_KNOWN), 0);
+    assert_int_equal(rename_to(e.root, "f", d, "g"), -EPERM);
+    assert_non_null(strstr(error_of(f), "shared"));
+    assert_int_equal(pm_memory_share(e.b, "d/in", PM_MEM_KNOWN), 0);
+    assert_int_equal(rename_to(e.root, "d", e.root, "d2"), -EPERM);
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.entry"), 0);
+    assert_string_equal(env_names(&e, e.root), "d f");
+}
+
+static void what_is_found_shared_when_it_is_sent_has_its_old_name_back(void **state)
+{
+    pm_node d, f;
+
+    (void)state;
+    serve_some(&d, &f);
+    assert_int_equal(pm_memory_share(e.b, "f", PM_MEM_SHARED), 0);
+    assert_int_equal(rename_to(e.root, "f", d, "g"), 0);
+    env_sync(&e);
+    assert_int_equal(env_find(&e, "f"), f);
+    assert_string_equal(env_names(&e, d), "");
+    assert_string_equal(env_served(&e, "f"), "old");
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_COPY), 0);
+    assert_string_equal(error_of(f), "it is shared");
+}
+
+static void a_shared_file_is_not_renamed_over_another(void **state)
+{
+    pm_node d, f, g;
+
+    (void)state;
+    serve_some(&d, &f);
+    env_serve(&e, "g", "other");
+    assert_int_equal(env_list(&e, e.root), 0);
+    g = env_find(&e, "g");
+    assert_int_equal(pm_memory_share(e.b, "f", PM_MEM_SHARED), 0);
+    assert_int_equal(rename_to(e.root, "f", e.root, "g"), 0);
+    env_sync(&e);
+    assert_int_equal(env_find(&e, "f"), f);
+    assert_int_equal(env_find(&e, "g"), g);
+    assert_string_equal(env_text(&e, g), "other");
+    assert_string_equal(env_served(&e, "f"), "old");
+    assert_string_equal(env_served(&e, "g"), "other");
+    env_write(&e, e.root, "g", "written after"); /* and is a file like any other */
+    env_sync(&e);
+    assert_string_equal(env_served(&e, "g"), "written after");
+}
+
+static void a_folder_with_something_shared_in_it_has_its_old_name_back(void **state)
+{
+    pm_node d, f;
+
+    (void)state;
+    serve_some(&d, &f);
+    env_serve(&e, "d/a", "x");
+    env_serve_folder(&e, "d/sub");
+    env_serve(&e, "d/sub/b", "y");
+    assert_int_equal(pm_memory_share(e.b, "d/sub/b", PM_MEM_SHARED), 0);
+    assert_int_equal(rename_to(e.root, "d", e.root, "d2"), 0);
+    env_sync(&e);
+    assert_int_equal(env_find(&e, "d"), d);
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_COPY), 0);
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_MKDIR), 0);
+    assert_string_equal(error_of(d), "sub: b: it is shared");
+    assert_string_equal(env_served_names(&e, ""), "d f");
+}
+
+static void a_shared_file_may_have_its_backup(void **state)
+{
+    pm_node d, f;
+
+    (void)state;
+    serve_some(&d, &f);
+    assert_int_equal(pm_memory_share(e.b, "f", PM_MEM_KNOWN), 0);
+    assert_int_equal(rename_to(e.root, "f", e.root, "f~"), 0);
+    env_write(&e, e.root, "f", "new");
+    env_set_due(&e);
+    env_sync(&e);
+    assert_string_equal(env_served(&e, "f"), "new");
+    assert_string_equal(env_served(&e, "f~"), "old");
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_REMOVE), 0);
+}
+
 static void there_and_back_sends_nothing(void **state)
 {
     pm_node d, f;
@@ -502,6 +600,11 @@ int main(int argc, char **argv)
         TEST(a_file_over_one_whose_rename_is_pending),
         TEST(a_renamed_folder_keeps_what_is_in_it),
         TEST(a_remote_file_is_renamed_by_copy_and_keeps_its_node),
+        TEST(what_is_known_to_be_shared_is_not_renamed),
+        TEST(what_is_found_shared_when_it_is_sent_has_its_old_name_back),
+        TEST(a_shared_file_is_not_renamed_over_another),
+        TEST(a_folder_with_something_shared_in_it_has_its_old_name_back),
+        TEST(a_shared_file_may_have_its_backup),
         TEST(there_and_back_sends_nothing),
         TEST(attributes_and_times_stay_with_the_node),
         TEST(extended_attributes_come_back),

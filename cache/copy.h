@@ -1,0 +1,37 @@
+/* copy.h: the services' own copies: what the renames of files and folders, and copies of files,
+ * share. For queue threads. */
+#ifndef PM_CACHE_COPY_H
+#define PM_CACHE_COPY_H
+
+#include "cache/send.h"
+
+/* Makes the entry's destination in `parent`: a copy of `src`, or a folder. *out is owned. */
+typedef int pm_copy_make_fn(struct pm_send *s, const struct pm_entry *src,
+                            const struct pm_entry *parent, struct pm_entry **out);
+
+/* A pm_copy_make_fn: a copy of the file `src`. */
+int pm_copy_make(struct pm_send *s, const struct pm_entry *src, const struct pm_entry *parent,
+                 struct pm_entry **out);
+/* The destination of an earlier try, or a new one by `make`; its id is kept as the entry's step.
+ * `from`: the folder `src` is in. -EEXIST: the name is somebody else's; -ENOENT: the folder it goes
+ * to is gone. *out is owned. */
+int pm_copy_destination(struct pm_send *s, const struct pm_entry *src, pm_node from,
+                        pm_copy_make_fn *make, struct pm_entry **out);
+/* What an earlier try made, if that is known: -ENOENT otherwise. *out is owned. */
+int pm_copy_made(struct pm_send *s, struct pm_entry **out);
+/* Was a copy begun for this entry? *size: of its source. */
+bool pm_copy_begun(struct pm_send *s, uint64_t *size);
+/* The source settles first: -EAGAIN, with the reason. */
+int pm_copy_wait(struct pm_send *s, const char *name);
+/* Waits until the service says that the copy of `src` is whole. *copy (owned) is replaced by what
+ * it is then. -EAGAIN: it vanished; -EIO: it ended as something else; -ECANCELED. */
+int pm_copy_settle(struct pm_send *s, const struct pm_entry *src, struct pm_entry **copy);
+
+/* rename_tree.c: a folder with all that is in it. */
+int pm_rename_tree(struct pm_send *s, const struct pm_entry *src);
+/* rename.c: the node is the object `now` at its new place: folds it in and ends the entry; `more`,
+ * if given, does its part in the same transaction. */
+int pm_rename_confirm(struct pm_send *s, const struct pm_entry *now, int (*more)(void *arg),
+                      void *arg);
+
+#endif
