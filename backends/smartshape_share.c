@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FRESH_MS 10000 /* this old, what is known of shares needs not be asked again */
+#define FRESH_MS 2000 /* so old, what is known of shares will do for the files of one folder */
 #define WITH_LIST_MS 2000 /* asked beside a list, which must not wait for it for long */
 
 /* --- what is shared */

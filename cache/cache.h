@@ -150,6 +150,12 @@ int pm_file_open(struct pm_cache *c, pm_node node, int flags, struct pm_file **o
 ssize_t pm_file_read(struct pm_file *f, void *buf, size_t len, uint64_t off, struct pm_waiter *w);
 /* -ENOSPC, -EFBIG, -EROFS. O_APPEND is the kernel's. */
 ssize_t pm_file_write(struct pm_file *f, const void *buf, size_t len, uint64_t off);
+/* Copies up to `len` bytes between open files; the count is short only at the end of `in` or for
+ * now: then the rest is asked for again. A file that the service has, copied whole from its start
+ * on to a new one, is not moved: the service copies it when `out` is closed. -EINPROGRESS: not at
+ * hand, `w` is woken. Else as read and write. */
+ssize_t pm_file_copy(struct pm_file *in, uint64_t in_off, struct pm_file *out, uint64_t out_off,
+                     uint64_t len, struct pm_waiter *w);
 /* SEEK_DATA or SEEK_HOLE; what is not fetched is data. The offset, or -ENXIO, -EINVAL. */
 int64_t pm_file_seek(struct pm_file *f, uint64_t off, int whence);
 /* close(2) of a descriptor: journals the content's write generation. */

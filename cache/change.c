@@ -366,6 +366,7 @@ struct rename {
     pm_node        parent, new_parent;
     const char    *name, *new_name;
     struct removal from, to; /* to.row.id 0: the new name is free */
+    bool           later; /* what is unsent is made at its old place first, and then renamed */
 };
 
 static int check_kinds(const struct rename *r, unsigned flags)
@@ -432,7 +433,8 @@ static int move_remote(struct pm_cache *c, struct rename *r)
     return pm_journal_add(db, &e);
 }
 
-/* What is on no service yet gets its new place in its own entry. */
+/* What is on no service yet gets its new place in its own entry. -EDEADLK: that would wait for what
+ * waits for it. */
 static int move_local(struct pm_cache *c, struct rename *r)
 {
     struct pm_jentry put = r->from.put;
@@ -445,8 +447,12 @@ static int move_local(struct pm_cache *c, struct rename *r)
         err = take_over(c, &put, r->new_parent, r->new_name);
     if (!err)
         err = pm_journal_move(c->db, &put, r->new_parent, r->new_name);
-    if (err == -EDEADLK) /* what it would wait for waits for it: made there, then renamed */
-        return r->to.row.id ? -EBUSY : move_remote(c, r);
+    if (err == -EDEADLK && put.source) { /* perhaps only what changes the copied object waits */
+        put.source = 0;
+        err = pm_journal_set_source(c->db, put.id, 0);
+        if (!err)
+            err = pm_journal_move(c->db, &put, r->new_parent, r->new_name);
+    }
     if (err)
         return err;
     if (pm_name_is_litter(r->new_name))
@@ -499,7 +505,8 @@ static int replace_remote(struct pm_cache *c, struct rename *r, int64_t rename)
 
 int pm_change_replace(struct pm_cache *c, struct pm_jentry *e)
 {
-    struct rename r = {e->oparent, e->parent, e->oname, e->name, {.local = false}, {.local = false}};
+    struct rename r = {.parent = e->oparent, .new_parent = e->parent, .name = e->oname,
+                       .new_name = e->name};
     int           err;
 
     pm_db_begin(c->db);
@@ -586,7 +593,7 @@ static int rename_locked(struct pm_cache *c, struct rename *r, unsigned flags)
     }
     if (err)
         return err;
-    return r->from.unsent ? move_local(c, r) : rename_remote(c, r);
+    return r->from.unsent && !r->later ? move_local(c, r) : rename_remote(c, r);
 }
 
 /* Why the rename was refused, for who asks. */
@@ -606,7 +613,8 @@ static void note_shared(struct pm_cache *c, pm_node parent, const char *name)
 int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_node new_parent,
                      const char *new_name, unsigned flags, struct pm_waiter *w)
 {
-    struct rename      r = {parent, new_parent, name, new_name, {.local = false}, {.local = false}};
+    struct rename      r = {.parent = parent, .new_parent = new_parent, .name = name,
+                            .new_name = new_name};
     struct pm_account *account;
     struct pm_account *new_account;
     struct pm_row      folder;
@@ -636,6 +644,11 @@ int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_no
     }
     pm_db_begin(c->db);
     err = pm_db_end(c->db, rename_locked(c, &r, flags));
+    if (err == -EDEADLK) {
+        r.later = true;
+        pm_db_begin(c->db);
+        err = pm_db_end(c->db, rename_locked(c, &r, flags));
+    }
     if (err == -EPERM)
         note_shared(c, parent, name);
     if (err)

@@ -56,8 +56,8 @@ bool pm_copy_begun(struct pm_send *s, uint64_t *size)
 
 /* --- what one copy brings along for others */
 
-/* A service copies a file with what it depends on: the entry's destination may be there already,
- * made by a copy between the same two folders for another entry. */
+/* A service copies a file with what it depends on, under their own names: the entry's destination
+ * may be there already, made by a copy between the same two folders for another entry. */
 static void note_copying(struct pm_send *s, pm_node from)
 {
     struct pm_copying *all = &s->cache->copying;
@@ -75,10 +75,12 @@ static void note_copying(struct pm_send *s, pm_node from)
         (struct pm_copying_pair){from, s->e->parent, s->e->id, false};
 }
 
-static bool may_be_brought(struct pm_send *s, pm_node from)
+static bool may_be_brought(struct pm_send *s, const struct pm_entry *src, pm_node from)
 {
     struct pm_copying *all = &s->cache->copying;
 
+    if (src->kind == PM_FOLDER || from == s->e->parent || strcmp(src->name, s->e->name) != 0)
+        return false;
     PM_GUARD(&all->lock);
     for (size_t i = 0; i < PM_COUNT(all->pair); i++) {
         const struct pm_copying_pair *p = &all->pair[i];
@@ -133,7 +135,7 @@ static int start(struct pm_send *s, const struct pm_entry *src, pm_node from, pm
         return err;
     note_copying(s, from);
     err = make(s, src, parent, out);
-    if (err == -EEXIST && src->kind != PM_FOLDER && may_be_brought(s, from)) {
+    if (err == -EEXIST && may_be_brought(s, src, from)) {
         err = find_at_destination(s, out);
         if (!err && !looks_like(*out, src))
             err = -EEXIST;
@@ -152,23 +154,24 @@ int pm_copy_made(struct pm_send *s, struct pm_entry **out)
     return err || !strcmp((*out)->id, step.id) ? err : -ENOENT;
 }
 
-int pm_copy_destination(struct pm_send *s, const struct pm_entry *src, pm_node from,
-                        pm_copy_make_fn *make, struct pm_entry **out)
+int pm_copy_find(struct pm_send *s, const struct pm_entry *like, struct pm_entry **out)
 {
     struct step step;
     bool        ours;
-    int         err;
+    int         err = load_step(s, &step) ? find_at_destination(s, out) : -ENOENT;
 
-    if (!load_step(s, &step))
-        return start(s, src, from, make, out);
-    err = find_at_destination(s, out);
-    if (err == -ENOENT)
-        return start(s, src, from, make, out);
     if (err)
         return err;
-    /* An id that was lost with its answer is taken by what it must look like. */
-    ours = strcmp(step.id, UNANSWERED) ? !strcmp(step.id, (*out)->id) : looks_like(*out, src);
+    ours = strcmp(step.id, UNANSWERED) ? !strcmp(step.id, (*out)->id) : looks_like(*out, like);
     return ours ? 0 : -EEXIST;
+}
+
+int pm_copy_destination(struct pm_send *s, const struct pm_entry *src, pm_node from,
+                        pm_copy_make_fn *make, struct pm_entry **out)
+{
+    int err = pm_copy_find(s, src, out);
+
+    return err == -ENOENT ? start(s, src, from, make, out) : err;
 }
 
 /* --- settling */

@@ -19,6 +19,9 @@ int pm_copy_destination(struct pm_send *s, const struct pm_entry *src, pm_node f
                         pm_copy_make_fn *make, struct pm_entry **out);
 /* What an earlier try made, if that is known: -ENOENT otherwise. *out is owned. */
 int pm_copy_made(struct pm_send *s, struct pm_entry **out);
+/* What an earlier try made, found by its id, or if that was lost by what it must be like. -ENOENT:
+ * there was no try, or nothing is there; -EEXIST: the name is somebody else's. *out is owned. */
+int pm_copy_find(struct pm_send *s, const struct pm_entry *like, struct pm_entry **out);
 /* Was a copy begun for this entry? *size: of its source. */
 bool pm_copy_begun(struct pm_send *s, uint64_t *size);
 /* The source settles first: -EAGAIN, with the reason. */

@@ -14,8 +14,6 @@
 #include <sys/stat.h>
 
 #define STATEMENTS     256 /* a power of two, well above how many literals there are */
-#define INDEX_SCHEMA   1
-#define JOURNAL_SCHEMA 1
 
 struct cached {
     const char   *sql;
@@ -35,7 +33,9 @@ struct pm_db {
     struct cached   cache[STATEMENTS]; /* lock */
 };
 
-static const char index_schema[] =
+/* The steps from each version of a schema to the next, from nothing on. A step that was released is
+ * never changed. */
+static const char *const index_schema[] = {
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;"
     /* parent, name: where the known list of that folder has it; NULL: in no list */
     "CREATE TABLE node(id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL,"
@@ -52,16 +52,16 @@ static const char index_schema[] =
     "CREATE TABLE content(id INTEGER PRIMARY KEY AUTOINCREMENT, node INTEGER NOT NULL,"
     " version TEXT NOT NULL, size INTEGER NOT NULL, validator TEXT NOT NULL DEFAULT '',"
     " present BLOB, bytes INTEGER NOT NULL DEFAULT 0, used INTEGER NOT NULL,"
-    /* the node whose object it is fetched from, when that is no longer its own */
+    /* the node whose object it is fetched from, when that is not its own; -1: it cannot be had */
     " origin INTEGER);"
     "CREATE UNIQUE INDEX content_node ON content(node);"
     "CREATE INDEX content_used ON content(used);"
     "CREATE INDEX content_origin ON content(origin) WHERE origin IS NOT NULL;"
     "CREATE TABLE xattr(node INTEGER, name TEXT, value BLOB NOT NULL, PRIMARY KEY(node, name))"
-    " WITHOUT ROWID;";
+    " WITHOUT ROWID;"};
 
 /* journal.c says what these mean. */
-static const char journal_schema[] =
+static const char *const journal_schema[] = {
     "CREATE TABLE j.meta(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;"
     "CREATE TABLE j.account(id INTEGER PRIMARY KEY, type TEXT NOT NULL, endpoint TEXT NOT NULL,"
     " name TEXT NOT NULL, uuid TEXT NOT NULL, salt TEXT NOT NULL, hash TEXT, claim TEXT);"
@@ -88,7 +88,11 @@ static const char journal_schema[] =
     "CREATE INDEX j.dep_needs ON dep(needs);"
     "CREATE TABLE j.removed(at INTEGER, account INTEGER);"
     "CREATE TABLE j.dirty(content INTEGER, off INTEGER, end INTEGER, PRIMARY KEY(content, off))"
-    " WITHOUT ROWID;";
+    " WITHOUT ROWID;",
+    /* 2: copies of what a service has */
+    "ALTER TABLE j.entry ADD COLUMN source INTEGER;"
+    "ALTER TABLE j.dep ADD COLUMN source INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX j.entry_source ON entry(source) WHERE source IS NOT NULL;"};
 
 /* What a list brings is put here first: it replaces the known list only when it came whole. */
 static const char stage_schema[] =
@@ -375,11 +379,16 @@ static int connect(const char *dir, int flags, sqlite3 **out)
     return 0;
 }
 
-/* Makes or checks one schema. */
-static int migrate(sqlite3 *sql, const char *pragma, const char *set, int want, const char *schema,
+/* Makes one schema ("main" or "j"), or brings it up to date, in one transaction. */
+static int migrate(sqlite3 *sql, const char *name, const char *const *schema, int want,
                    const char *file, char *why, size_t why_len)
 {
-    int have = version_of(sql, pragma);
+    char text[64];
+    int  have;
+    int  err;
+
+    snprintf(text, sizeof(text), "PRAGMA %s.user_version", name);
+    have = version_of(sql, text);
 
     if (have < 0) {
         snprintf(why, why_len, "%s is damaged", file);
@@ -392,18 +401,23 @@ static int migrate(sqlite3 *sql, const char *pragma, const char *set, int want, 
     }
     if (have == want)
         return 0;
-    return exec(sql, "BEGIN") || exec(sql, schema) || exec(sql, set) || exec(sql, "COMMIT") ? -EIO
-                                                                                            : 0;
+    err = exec(sql, "BEGIN");
+    for (int i = have; i < want && !err; i++)
+        err = exec(sql, schema[i]);
+    snprintf(text, sizeof(text), "PRAGMA %s.user_version=%d", name, want);
+    if (!err)
+        err = exec(sql, text);
+    if (!err)
+        err = exec(sql, "COMMIT");
+    return err ? -EIO : 0;
 }
 
 static int prepare_files(sqlite3 *sql, char *why, size_t why_len)
 {
-    int err = migrate(sql, "PRAGMA j.user_version", "PRAGMA j.user_version=1", JOURNAL_SCHEMA,
-                      journal_schema, "journal.db", why, why_len);
+    int err = migrate(sql, "j", journal_schema, PM_COUNT(journal_schema), "journal.db", why, why_len);
 
     if (!err)
-        err = migrate(sql, "PRAGMA main.user_version", "PRAGMA main.user_version=1", INDEX_SCHEMA,
-                      index_schema, "index.db", why, why_len);
+        err = migrate(sql, "main", index_schema, PM_COUNT(index_schema), "index.db", why, why_len);
     if (!err)
         err = exec(sql, "PRAGMA main.journal_mode=WAL; PRAGMA j.journal_mode=WAL;"
                         "PRAGMA main.synchronous=NORMAL; PRAGMA j.synchronous=NORMAL;"
@@ -472,10 +486,11 @@ static int rebuild(struct pm_db *db, int64_t last_content)
               " created * 1000000 FROM j.entry ORDER BY id",
               "");
     pm_db_run(db,
-              "INSERT INTO content(id, node, version, size, used) SELECT content, node, base,"
-              " CASE WHEN EXISTS (SELECT 1 FROM j.dirty d WHERE d.content=e.content) THEN size"
-              " ELSE 0 END, created FROM j.entry e WHERE op=1",
+              "INSERT INTO content(id, node, version, size, used, origin) SELECT content, node, base,"
+              " CASE WHEN source OR EXISTS (SELECT 1 FROM j.dirty d WHERE d.content=e.content) THEN"
+              " size ELSE 0 END, created, CASE WHEN source THEN -1 END FROM j.entry e WHERE op=1",
               "");
+    pm_db_run(db, "UPDATE j.entry SET source=NULL WHERE source NOT IN (SELECT id FROM node)", "");
     pm_db_run(db, "DELETE FROM main.sqlite_sequence", "");
     pm_db_run(db,
               "INSERT INTO main.sqlite_sequence(name, seq) SELECT 'node', max(id) FROM"
@@ -571,8 +586,8 @@ int pm_db_open_readonly(const char *dir, struct pm_db **out, char *why, size_t w
     err = exists(dir, "journal.db") ? 0 : -ENOENT;
     if (!err)
         err = connect(dir, SQLITE_OPEN_READWRITE, &db->sql);
-    if (!err && (version_of(db->sql, "PRAGMA j.user_version") != JOURNAL_SCHEMA ||
-                 version_of(db->sql, "PRAGMA main.user_version") != INDEX_SCHEMA))
+    if (!err && (version_of(db->sql, "PRAGMA j.user_version") != PM_COUNT(journal_schema) ||
+                 version_of(db->sql, "PRAGMA main.user_version") != PM_COUNT(index_schema)))
         err = -EPROTO;
     if (!err)
         err = exec(db->sql, "PRAGMA query_only=1");

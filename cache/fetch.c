@@ -292,7 +292,9 @@ struct recheck {
     uint64_t           bytes; /* doubtful when it began */
 };
 
-/* The node whose object the content is fetched from. In a transaction. */
+#define GONE ((pm_node)-1) /* the object that it was fetched from has another content now */
+
+/* The node whose object the content is fetched from, or GONE. In a transaction. */
 static pm_node origin_of(struct pm_cache *c, const struct pm_content *k)
 {
     return (pm_node)pm_db_int(c->db, (int64_t)k->node, "SELECT origin FROM content WHERE id=?1", "i",
@@ -312,7 +314,7 @@ static int same_version(struct pm_cache *c, struct pm_content *k)
 
     pm_db_begin(c->db);
     origin = origin_of(c, k);
-    err = pm_node_get(c->db, origin, &row);
+    err = origin == GONE ? -ESTALE : pm_node_get(c->db, origin, &row);
     if (!err)
         err = pm_node_entry(c->db, origin, &known);
     err = pm_db_end(c->db, err);
@@ -470,10 +472,12 @@ static int source_of(struct pm_cache *c, struct pm_content *k, struct pm_source 
 
     pm_db_begin(c->db);
     origin = origin_of(c, k);
-    err = pm_node_get(c->db, origin, &row);
+    err = origin == GONE ? -ESTALE : pm_node_get(c->db, origin, &row);
     if (!err)
         err = pm_node_entry(c->db, origin, &e);
     err = pm_db_end(c->db, err);
+    if (err == -ESTALE)
+        return err;
     if (!err)
         err = pm_account_reaches(c, &row);
     a = err ? NULL : pm_account_by_id(c, row.account);

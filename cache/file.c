@@ -21,15 +21,6 @@
 #define COUNT_EVERY    ((uint64_t)16 * 1024 * 1024)
 #define SIZE_MAX_BYTES ((uint64_t)1 << 46)
 
-struct pm_file {
-    struct pm_cache   *cache;
-    struct pm_content *content; /* a reference */
-    bool               writer; /* immutable */
-    bool               wrote; /* content->lock; something was written through it */
-    uint64_t           next; /* content->lock; where a sequential read goes on */
-    uint64_t           window; /* content->lock; read-ahead */
-};
-
 int64_t pm_file_due(const struct pm_cache *c, const char *name)
 {
     return pm_wall_ms() + (pm_name_is_temporary(name) ? PM_TEMPORARY_MS : c->conf->delay_ms);
@@ -288,13 +279,27 @@ static int open_entry(struct pm_cache *c, struct pm_content *k)
     return pm_journal_add(c->db, &e);
 }
 
-/* Before the first write since the last flush. Called with the content's lock. */
-static int mark_locked(struct pm_cache *c, struct pm_content *k)
+/* What was to be a copy of another object is written to: its own content is sent. */
+static int unclone_locked(struct pm_cache *c, struct pm_content *k)
+{
+    struct pm_jentry e;
+    int              err;
+
+    if (!k->clone)
+        return 0;
+    pm_db_begin(c->db);
+    err = pm_journal_of(c->db, k->node, PM_OP_PUT, &e) ? 0 : pm_journal_set_source(c->db, e.id, 0);
+    err = pm_db_end(c->db, err);
+    k->clone = k->clone && err;
+    return err;
+}
+
+int pm_file_mark_locked(struct pm_cache *c, struct pm_content *k)
 {
     int err;
 
     if (k->marked || k->nowhere)
-        return 0;
+        return unclone_locked(c, k);
     if (k->gone || k->stale)
         return -ESTALE; /* the service has another version: to be opened anew */
     pm_db_begin(c->db);
@@ -303,7 +308,7 @@ static int mark_locked(struct pm_cache *c, struct pm_content *k)
         return err;
     k->marked = true;
     k->superseded = false;
-    return 0;
+    return unclone_locked(c, k);
 }
 
 /* [off, end) is local now: in an incomplete content the journal must know it before a crash. */
@@ -331,7 +336,7 @@ static int room(struct pm_cache *c, struct pm_content *k, uint64_t len)
     return pm_store_room(c->store, len + missing);
 }
 
-static void wrote_locked(struct pm_content *k, uint64_t len)
+void pm_file_wrote_locked(struct pm_content *k, uint64_t len)
 {
     struct timespec now;
 
@@ -357,7 +362,7 @@ static ssize_t write_locked(struct pm_file *f, const void *buf, size_t len, uint
 {
     struct pm_content *k = f->content;
     ssize_t            n;
-    int                err = mark_locked(f->cache, k);
+    int                err = pm_file_mark_locked(f->cache, k);
 
     if (err)
         return err;
@@ -376,7 +381,7 @@ static ssize_t write_locked(struct pm_file *f, const void *buf, size_t len, uint
     }
     if (off + len > k->size)
         k->size = off + len;
-    wrote_locked(k, len);
+    pm_file_wrote_locked(k, len);
     return n;
 }
 
@@ -405,7 +410,7 @@ int pm_file_truncate(struct pm_file *f, uint64_t size)
     PM_GUARD(&k->lock);
     if (size == k->size)
         return 0;
-    err = mark_locked(f->cache, k);
+    err = pm_file_mark_locked(f->cache, k);
     if (!err && size < k->base_end)
         err = mark_dirty_locked(f->cache, k, size, PM_RANGE_MAX);
     if (err)
@@ -417,7 +422,7 @@ int pm_file_truncate(struct pm_file *f, uint64_t size)
     pm_ranges_sub(&k->doubtful, size, PM_RANGE_MAX);
     k->size = size;
     fetch_rest_locked(f->cache, k);
-    wrote_locked(k, 0);
+    pm_file_wrote_locked(k, 0);
     return 0;
 }
 

@@ -5,6 +5,15 @@
 #include "cache/journal.h"
 #include "cache/state.h"
 
+struct pm_file {
+    struct pm_cache   *cache;
+    struct pm_content *content; /* a reference */
+    bool               writer; /* immutable */
+    bool               wrote; /* content->lock; something was written through it */
+    uint64_t           next; /* content->lock; where a sequential read goes on */
+    uint64_t           window; /* content->lock; read-ahead */
+};
+
 #define PM_TEMPORARY_MS (10 * 60 * 1000) /* a temporary or backup name left alone is a name */
 
 /* When a closed content of this name may be sent (wall clock, ms). */
@@ -12,6 +21,11 @@ int64_t pm_file_due(const struct pm_cache *c, const char *name);
 /* change.c: a RENAME over another's object, made while its file was being sent, becomes an update of
  * that object and a removal of the file's own. 0; -ECANCELED: it is a plain rename now. */
 int pm_change_replace(struct pm_cache *c, struct pm_jentry *e);
+/* Before anything is written since the last flush: the journal knows first. From then on it is no
+ * untouched copy. Called with the content's lock. */
+int pm_file_mark_locked(struct pm_cache *c, struct pm_content *k);
+/* `len` bytes were written. Called with the content's lock. */
+void pm_file_wrote_locked(struct pm_content *k, uint64_t len);
 /* Sets an open file's size. -ENOSPC. */
 int pm_file_truncate(struct pm_file *f, uint64_t size);
 

@@ -175,7 +175,8 @@ static void pending(struct pm_db *db, uint64_t *entries, uint64_t *bytes)
 {
     pm_db_begin(db);
     *entries = (uint64_t)pm_db_int(db, 0, "SELECT count(*) FROM j.entry WHERE state<>5", "");
-    *bytes = (uint64_t)pm_db_int(db, 0, "SELECT sum(size) FROM j.entry WHERE state<>5 AND op=1",
+    *bytes = (uint64_t)pm_db_int(db, 0, "SELECT sum(size) FROM j.entry WHERE state<>5 AND op=1 AND"
+                                       " source IS NULL",
                                  "");
     pm_db_end(db, 0);
 }

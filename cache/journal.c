@@ -5,7 +5,8 @@
  *   - the last unfinished entry of its node, and of each folder above its old and new place,
  *   - the last unfinished entry that uses its old or its new (parent, name),
  *   - a folder's rename: every unfinished entry below it; a folder's removal: every unfinished
- *     entry with a place directly in it (what was deeper left it by one of those).
+ *     entry with a place directly in it (what was deeper left it by one of those),
+ *   - every unfinished PUT that is a copy of what its node, or something in it, has.
  * Everything else runs side by side.
  *
  * States:  (add) -> OPEN | READY | LOCAL
@@ -24,7 +25,8 @@
  *   3 a place belongs to an entry that exists, and to a node that exists
  *   4 no name is shown for a node in two places by two entries of equal id
  *   5 only PUT has content; PUT has one
- *   6 at most one PUT a node */
+ *   6 at most one PUT a node
+ *   7 only PUT has a source, a node that exists */
 #include "cache/journal.h"
 
 #include <assert.h>
@@ -34,7 +36,7 @@
 
 #define COLUMNS                                                                                    \
     "id, op, node, account, kind, parent, oparent, name, oname, rid, base, content, size, state,"  \
-    " not_before, tries, created, gen, replaces, sending"
+    " not_before, tries, created, gen, replaces, sending, source"
 
 static void read_entry(struct sqlite3_stmt *st, struct pm_jentry *e)
 {
@@ -58,6 +60,7 @@ static void read_entry(struct sqlite3_stmt *st, struct pm_jentry *e)
     e->gen = pm_col_int(st, 17);
     e->replaces = (pm_node)pm_col_int(st, 18);
     e->sending = pm_col_int(st, 19) != 0;
+    e->source = (pm_node)pm_col_int(st, 20);
 }
 
 /* Reads the one entry a query gives. */
@@ -209,18 +212,42 @@ static int need_subtree(struct pm_db *db, int64_t entry, pm_node top)
     return n < 0 ? (int)n : 0;
 }
 
+/* Copies of what the entry's node, or something below it, has are made before that changes. Comes
+ * last: a need that has another reason, too, is not marked as one for this. */
+static void need_copies(struct pm_db *db, int64_t entry, pm_node top)
+{
+    struct sqlite3_stmt *st =
+        pm_db_query(db, "SELECT id, source FROM j.entry WHERE source IS NOT NULL", "");
+
+    while (pm_db_row(db, st))
+        if (pm_shown_below(db, (pm_node)pm_col_int(st, 1), top) && pm_col_int(st, 0) != entry)
+            pm_db_run(db, "INSERT OR IGNORE INTO j.dep(entry, needs, source) VALUES(?1, ?2, 1)",
+                      "ii", entry, pm_col_int(st, 0));
+}
+
 /* Called before the entry's own places are set: what is shown is what it found. */
 static int set_needs(struct pm_db *db, const struct pm_jentry *e)
 {
+    int err = 0;
+
     need_node(db, e->id, e->node);
     need_place(db, e->id, e->parent, e->name);
     if (e->oparent)
         need_place(db, e->id, e->oparent, e->oname);
-    if (e->kind != PM_FOLDER)
-        return 0;
-    if (e->op == PM_OP_REMOVE)
+    if (e->kind == PM_FOLDER && e->op == PM_OP_REMOVE)
         need_children(db, e->id, e->node);
-    return e->op == PM_OP_RENAME ? need_subtree(db, e->id, e->node) : 0;
+    if (e->kind == PM_FOLDER && e->op == PM_OP_RENAME)
+        err = need_subtree(db, e->id, e->node);
+    if (e->op != PM_OP_MKDIR)
+        need_copies(db, e->id, e->node);
+    return err;
+}
+
+int pm_journal_set_source(struct pm_db *db, int64_t id, pm_node source)
+{
+    pm_db_run(db, "DELETE FROM j.dep WHERE needs=?1 AND source", "i", id);
+    return pm_db_run(db, "UPDATE j.entry SET source=?2 WHERE id=?1", "iz", id,
+                     source ? (int64_t)source : -1);
 }
 
 /* --- places */
@@ -271,14 +298,14 @@ static int insert(struct pm_db *db, struct pm_jentry *e)
     e->created = pm_wall_ms();
     return pm_db_run(db,
                      "INSERT INTO j.entry(id, op, node, account, kind, parent, name, oparent, oname,"
-                     " rid, base, content, size, state, not_before, created, gen, replaces)"
-                     " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)",
-                     "iiiiiiszsssziiiiii", e->id, (int64_t)e->op, (int64_t)e->node,
+                     " rid, base, content, size, state, not_before, created, gen, replaces, source)"
+                     " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)",
+                     "iiiiiiszsssziiiiiiz", e->id, (int64_t)e->op, (int64_t)e->node,
                      (int64_t)e->account, (int64_t)e->kind, (int64_t)e->parent, e->name,
                      e->oparent ? (int64_t)e->oparent : -1, e->oparent ? e->oname : NULL,
                      *e->rid ? e->rid : NULL, e->base, e->content ? e->content : -1,
                      (int64_t)e->size, (int64_t)e->state, e->not_before, e->created, e->gen,
-                     (int64_t)e->replaces);
+                     (int64_t)e->replaces, e->source ? (int64_t)e->source : -1);
 }
 
 int pm_journal_add(struct pm_db *db, struct pm_jentry *e)
@@ -480,6 +507,8 @@ int pm_journal_check(struct pm_db *db)
         " LIMIT 1",
         "SELECT 1 FROM j.entry WHERE (op=1) <> (content IS NOT NULL) LIMIT 1",
         "SELECT 1 FROM j.entry WHERE op=1 GROUP BY node HAVING count(*)>1 LIMIT 1",
+        "SELECT 1 FROM j.entry WHERE source IS NOT NULL AND (op<>1 OR source NOT IN"
+        " (SELECT id FROM node)) LIMIT 1",
     };
 
     for (size_t i = 0; i < PM_COUNT(broken); i++)

@@ -44,6 +44,8 @@ struct pm_jentry {
     int64_t        created; /* wall clock, ms */
     int64_t        gen; /* PUT: grows with every flush of something written */
     pm_node        replaces; /* a file it was renamed over while one of them was being sent; or 0 */
+    pm_node        source; /* PUT: its content is that of this node's object, which the service may copy;
+                              what changes that object waits for it; or 0 */
 };
 
 /* Adds an entry: gives it the next id, its places and what it needs. 0 or -errno. */
@@ -60,6 +62,8 @@ bool pm_journal_begun(struct pm_db *db, int64_t id);
 bool pm_journal_below(struct pm_db *db, pm_node folder);
 /* Does anything wait for this entry? */
 bool pm_journal_needed(struct pm_db *db, int64_t id);
+/* The PUT is a copy of what `source` has, or with 0 no more: what waited for that goes on. */
+int pm_journal_set_source(struct pm_db *db, int64_t id, pm_node source);
 /* Must this entry wait for another? */
 bool pm_journal_waits(struct pm_db *db, int64_t id);
 

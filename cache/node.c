@@ -131,6 +131,8 @@ int pm_node_adopt(struct pm_db *db, pm_node node, const struct pm_row *from)
     pm_node_detach(db, from->id);
     pm_db_run(db, "UPDATE content SET origin=?2 WHERE origin=?1 OR (node=?1 AND origin IS NULL)",
               "ii", (int64_t)from->id, (int64_t)node);
+    pm_db_run(db, "UPDATE j.entry SET source=?2 WHERE source=?1", "ii", (int64_t)from->id,
+              (int64_t)node);
     pm_db_run(db, "UPDATE node SET rid=?2, version=?3, settling=?4, own=?5, rsize=?6 WHERE id=?1",
               "issiiz",
               (int64_t)node, *from->rid ? from->rid : NULL, from->version, (int64_t)from->settling,
@@ -140,6 +142,7 @@ int pm_node_adopt(struct pm_db *db, pm_node node, const struct pm_row *from)
 
 #define ORPHAN                                                                                     \
     " parent IS NULL AND root IS NULL AND id<>1 AND NOT EXISTS (SELECT 1 FROM j.entry e WHERE e.node=node.id)"      \
+    " AND NOT EXISTS (SELECT 1 FROM j.entry e WHERE e.source=node.id)"                              \
     " AND NOT EXISTS (SELECT 1 FROM j.place p WHERE p.node=node.id)"
 
 void pm_node_drop_if_orphan(struct pm_db *db, pm_node id)

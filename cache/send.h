@@ -43,6 +43,13 @@ int pm_send_save_content(struct pm_send *s, pm_node node);
 int pm_send_save_old(struct pm_send *s);
 /* send_put.c: carries a PUT out. */
 int pm_send_put(struct pm_send *s);
+#define PM_OTHER_GENERATION (-1)
+/* The service has the content as of write generation `gen`, or some other, as the object `now`. 0: the
+ * entry is finished; -ECANCELED: there is more to send. */
+int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now);
+/* send_clone.c: lets the service copy the content from the object that it is a copy of. -EOPNOTSUPP:
+ * it is none, or that cannot be: to be sent as a content. */
+int pm_send_clone(struct pm_send *s);
 /* rename.c: carries a RENAME out. */
 int pm_send_rename(struct pm_send *s);
 /* "name (conflict DATE host).ext", cut to fit. */

@@ -162,8 +162,7 @@ static void count_sent(void *arg, uint64_t sent)
     s->content->upload_left = s->content->upload_size - sent;
 }
 
-/* The service has the content as of write generation `gen`. */
-static int confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
+int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
 {
     PM_AUTO(free) void *present = NULL;
     struct pm_content  *k = s->content;
@@ -171,6 +170,7 @@ static int confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
     char                rid[PM_NAME_MAX + 1];
     struct pm_jentry    e;
     bool                unchanged;
+    bool                whole;
     int64_t             len;
     int                 err = pm_merge_rid(now, rid);
 
@@ -182,20 +182,24 @@ static int confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
     if (len < 0)
         return (int)len;
     unchanged = k->gen == gen && !k->marked;
+    whole = pm_content_whole_locked(k);
     pm_db_begin(db);
     err = pm_send_fold(db, s->e, now, rid);
     pm_db_run(db, "UPDATE node SET own=1, error=NULL, size=?2 WHERE id=?1", "ii",
               (int64_t)s->e->node, (int64_t)k->size);
     pm_db_run(db, "UPDATE content SET version=?2, size=?3, validator='', origin=NULL, present=?4"
               " WHERE id=?1",
-              "isib", k->id, now->version, (int64_t)k->size, present, (size_t)len);
-    pm_db_run(db, "DELETE FROM j.dirty WHERE content=?1", "i", k->id);
+              "isib", k->id, now->version, (int64_t)(whole ? k->size : k->base_end), present,
+              (size_t)len);
+    if (whole || unchanged)
+        pm_db_run(db, "DELETE FROM j.dirty WHERE content=?1", "i", k->id);
     if (unchanged) {
         err = err ? err : pm_journal_finish(db, s->e->id);
     } else if (!pm_journal_get(db, s->e->id, &e)) {
         snprintf(e.rid, sizeof(e.rid), "%s", rid);
         snprintf(e.base, sizeof(e.base), "%s", now->version);
         pm_journal_update(db, &e);
+        pm_journal_set_source(db, e.id, 0);
         pm_journal_set_step(db, e.id, NULL);
     }
     err = pm_db_end(db, err);
@@ -203,11 +207,10 @@ static int confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
         return err;
     snprintf(k->version, sizeof(k->version), "%s", now->version);
     k->validator[0] = 0;
+    k->clone = false;
     k->changed = true;
     return unchanged ? 0 : -ECANCELED;
 }
-
-#define OTHER_GENERATION (-1)
 
 /* Did an earlier try arrive whole? An empty content says so only by its object being empty, too. */
 static bool arrived(const struct pm_send *s, const struct pm_upload *up, uint64_t off)
@@ -247,7 +250,7 @@ static int end_old_try(struct pm_send *s, struct pm_upload *up, struct step *old
     err = resume(s, up, &off, &whole);
     if (!err && whole) {
         err = pm_backend_finish(b, s->ctx, up, &now);
-        return err ? err : confirm(s, OTHER_GENERATION, now);
+        return err ? err : pm_send_confirm(s, PM_OTHER_GENERATION, now);
     }
     if (err && err != -ESTALE && err != -ENOENT)
         return err;
@@ -340,7 +343,7 @@ static int send_over(struct pm_send *s, struct pm_upload *up, struct step *old, 
     old->text = NULL;
     s->ctx->cancel = &s->content->cancel_upload;
     err = upload(s, up, &now);
-    return err ? err : confirm(s, gen, now);
+    return err ? err : pm_send_confirm(s, gen, now);
 }
 
 /* Everything the upload needs is here, and no old content of the object is needed any more. */
@@ -361,6 +364,14 @@ static int prepare(struct pm_send *s, struct pm_entry **parent, struct pm_entry 
     if (!err && *target)
         err = pm_send_save_old(s);
     return err;
+}
+
+/* The folder it goes into is gone, or its name was given to something else. */
+static int mend_place(struct pm_send *s, int err, const struct pm_entry *theirs)
+{
+    if (err == -ENOENT)
+        return pm_send_remake(s, s->e->parent) ? -ENOENT : -EAGAIN;
+    return err == -EEXIST ? make_conflict(s, theirs) : err;
 }
 
 static int send_content(struct pm_send *s)
@@ -401,10 +412,8 @@ static int send_content(struct pm_send *s)
     }
     load_step(s, &old);
     err = send_over(s, &up, &old, gen);
-    if (err == -ENOENT && !target) /* the folder is gone */
-        err = pm_send_remake(s, s->e->parent) ? -ENOENT : -EAGAIN;
-    if (err == -EEXIST)
-        err = make_conflict(s, s->conflict ? target : NULL);
+    if (err != -ENOENT || !target)
+        err = mend_place(s, err, s->conflict ? target : NULL);
     free(old.text);
     free(up.state);
     return err;
@@ -427,7 +436,11 @@ int pm_send_put(struct pm_send *s)
         err = -EIO;
     }
     if (!err)
+        err = pm_send_clone(s);
+    if (err == -EOPNOTSUPP)
         err = send_content(s);
+    else
+        err = mend_place(s, err, NULL);
     s->content->upload_left = 0;
     pm_content_put(s->content);
     return err;

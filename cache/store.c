@@ -112,6 +112,7 @@ struct found {
     bool             fresh;
     int64_t          old; /* a row that was dropped; 0: none */
     bool             unsent; /* the journal will send it */
+    bool             clone; /* as a copy of another object */
     bool             held; /* bytes of it were in its file */
 };
 
@@ -164,6 +165,7 @@ static int find_or_make_row(struct pm_db *db, pm_node node, struct found *f, cha
         return -EISDIR;
     err = load_row(db, f, version, validator);
     f->unsent = !pm_journal_of(db, node, PM_OP_PUT, &unsent);
+    f->clone = f->unsent && unsent.source;
     f->held = f->present.n || (f->unsent && !f->size && unsent.size);
     if (!err && strcmp(version, f->row.version) != 0 && !f->unsent) {
         err = pm_content_delete_row(db, f->id); /* what is left of an older version */
@@ -268,6 +270,7 @@ static int load_locked(struct pm_store *s, pm_node node, struct pm_content **out
     c->id = f.id;
     c->node = node;
     c->base_end = f.size;
+    c->clone = f.clone;
     c->refs = 1;
     c->next = *bucket_of(s, node);
     *bucket_of(s, node) = c;
@@ -458,8 +461,50 @@ static void detach_locked(struct pm_store *s, struct pm_content *c)
     unhash_locked(s, c);
 }
 
+/* Calls `each` for every content in memory that is fetched from the node's object, though its own
+ * node is another. */
+static void for_copies(struct pm_store *s, pm_node node,
+                       void (*each)(struct pm_content *c, const char *version), const char *version)
+{
+    int64_t after = 0;
+
+    for (;;) {
+        struct pm_content *c;
+
+        pm_db_begin(s->db);
+        after = pm_db_int(s->db, 0, "SELECT min(node) FROM content WHERE origin=?1 AND node>?2",
+                          "ii", (int64_t)node, after);
+        pm_db_end(s->db, 0);
+        if (!after)
+            return;
+        c = pm_content_peek(s, (pm_node)after);
+        if (!c)
+            continue;
+        pthread_mutex_lock(&c->lock);
+        each(c, version);
+        pthread_mutex_unlock(&c->lock);
+        pm_content_put(c);
+    }
+}
+
+static void lose_base(struct pm_content *c, const char *version)
+{
+    (void)version;
+    c->stale = c->stale || !pm_content_whole_locked(c);
+}
+
+static void set_version(struct pm_content *c, const char *version)
+{
+    snprintf(c->version, sizeof(c->version), "%s", version);
+}
+
 void pm_store_superseded(struct pm_store *s, pm_node node)
 {
+    for_copies(s, node, lose_base, NULL);
+    pm_db_begin(s->db);
+    pm_db_run(s->db, "UPDATE content SET origin=-1 WHERE origin=?1", "i", (int64_t)node);
+    pm_db_end(s->db, 0);
+
     PM_GUARD(&s->lock);
     struct pm_content *c = find_locked(s, node);
 
@@ -499,16 +544,19 @@ void pm_store_closed(struct pm_content *c)
 
 void pm_store_adopt(struct pm_store *s, pm_node node, const char *version)
 {
+    for_copies(s, node, set_version, version);
+
     PM_GUARD(&s->lock);
     struct pm_content *c = find_locked(s, node);
 
     pm_db_begin(s->db);
-    pm_db_run(s->db, "UPDATE content SET version=?2 WHERE node=?1", "is", (int64_t)node, version);
+    pm_db_run(s->db, "UPDATE content SET version=?2 WHERE node=?1 OR origin=?1", "is",
+              (int64_t)node, version);
     pm_db_end(s->db, 0);
     if (!c)
         return;
     pthread_mutex_lock(&c->lock);
-    snprintf(c->version, sizeof(c->version), "%s", version);
+    set_version(c, version);
     pthread_mutex_unlock(&c->lock);
 }
 

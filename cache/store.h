@@ -25,12 +25,13 @@ struct pm_content {
     int64_t            id; /* immutable; its row, its file's name */
     pm_node            node; /* immutable */
     int                fd; /* immutable */
-    uint64_t           base_end; /* immutable: size of the base it is fetched from; 0: none */
     char               version[PM_NAME_MAX + 1]; /* lock */
     atomic_int         refs; /* the last one is given back under store.lock */
 
     /* Held across local file I/O while the content is not whole, never across the network. */
     pthread_mutex_t     lock;
+    uint64_t            base_end; /* lock; size of the base it is fetched from; 0: none. Set while no
+                                     transfer runs */
     struct pm_ranges    present; /* lock */
     struct pm_ranges    doubtful; /* lock; present, but the version was not checked since */
     uint64_t            size; /* lock; the file's size */
@@ -41,6 +42,7 @@ struct pm_content {
     int                 handles; /* lock; open files */
     int                 writers; /* lock; open files that may write */
     bool                marked; /* lock; the journal knows that it is being written to */
+    bool                clone; /* lock; untouched: a copy of another node's object (clone.c) */
     bool                nowhere; /* lock; its name is gone: writes are not journalled */
     bool                stale; /* lock; incomplete, and the service has another version */
     bool                superseded; /* lock; whole and open, goes when the last closes it */
@@ -83,12 +85,14 @@ int  pm_content_delete_row(struct pm_db *db, int64_t id);
 void pm_content_unlink(struct pm_store *s, int64_t id);
 
 /* The service has another version of the node's object: a content that is unsent stays; whole and
- * open it serves until closed; else it is dropped, and whoever reads it gets -ESTALE. */
+ * open it serves until closed; else it is dropped, and whoever reads it gets -ESTALE. What another
+ * node's content still lacks of the object cannot be had any more. */
 void pm_store_superseded(struct pm_store *s, pm_node node);
 /* This content is incomplete, and the service has another version: it is dropped unless unsent. A
  * content that was made for the node since is not touched. */
 void pm_store_stale(struct pm_content *c);
-/* The same bytes have a new version name. */
+/* The same bytes have a new version name, also for other nodes' contents that are fetched from the
+ * node's object. */
 void pm_store_adopt(struct pm_store *s, pm_node node, const char *version);
 /* The last open file of the content was closed: one that was superseded goes. */
 void pm_store_closed(struct pm_content *c);

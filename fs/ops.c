@@ -215,4 +215,5 @@ const struct fuse_lowlevel_ops pm_ops = {
     .create = pm_ops_create,
     .ioctl = ioctl_refused,
     .lseek = pm_ops_lseek,
+    .copy_file_range = pm_ops_copy_file_range,
 };

@@ -88,6 +88,9 @@ void pm_ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, 
 void pm_ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void pm_ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void pm_ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void pm_ops_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+                            struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
+                            struct fuse_file_info *fi_out, size_t len, int flags);
 void pm_ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
                   struct fuse_file_info *fi);
 

@@ -129,6 +129,56 @@ void pm_ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     pm_ops_start(req, r ? &r->p : NULL);
 }
 
+/* --- copy_file_range ------------------------------------------------------------------------- */
+
+struct copying {
+    struct pm_pending p;
+    struct pm_file   *in, *out; /* open until answered */
+    uint64_t          in_off, out_off, len;
+};
+
+static ssize_t attempt_copy(struct pm_pending *p)
+{
+    struct copying *c = container_of(p, struct copying, p);
+
+    return pm_file_copy(c->in, c->in_off, c->out, c->out_off, c->len, &p->waiter);
+}
+
+static void answer_copy(struct pm_pending *p, ssize_t res)
+{
+    if (res < 0)
+        pm_ops_reply(p->req, res);
+    else
+        fuse_reply_write(p->req, (size_t)res);
+}
+
+static const struct pm_pending_op copy_op = { PM_WAIT_BYTES, attempt_copy, answer_copy };
+
+#define COPY_MAX ((size_t)1 << 30) /* the kernel's answer has 32 bits for the count */
+
+void pm_ops_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+                            struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
+                            struct fuse_file_info *fi_out, size_t len, int flags)
+{
+    struct pm_mount *m = pm_ops_mount(req);
+    struct copying  *c;
+
+    (void)ino_in, (void)ino_out;
+    if (flags || !handle_of(fi_in)->file || !handle_of(fi_out)->file) {
+        pm_ops_reply(req, flags ? -EINVAL : -EOPNOTSUPP); /* then the kernel copies by itself */
+        return;
+    }
+    c = pm_pending_new(m->pendings, req, &copy_op, sizeof(*c));
+    if (c) {
+        c->in = handle_of(fi_in)->file;
+        c->out = handle_of(fi_out)->file;
+        c->in_off = (uint64_t)off_in;
+        c->out_off = (uint64_t)off_out;
+        c->len = len < COPY_MAX ? len : COPY_MAX;
+    }
+    pm_ops_start(req, c ? &c->p : NULL);
+}
+
 /* --- write, flush, fsync, lseek --------------------------------------------------------------- */
 
 void pm_ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,

@@ -280,6 +280,44 @@ ssize_t env_read(struct pm_file *f, void *buf, size_t len, uint64_t off)
     }
 }
 
+ssize_t env_copy_range(struct pm_file *in, struct pm_file *out, uint64_t off, uint64_t len)
+{
+    struct env_waiter w;
+    ssize_t           n;
+
+    for (;;) {
+        env_waiter_init(&w);
+        n = pm_file_copy(in, off, out, off, len, &w.w);
+        if (n != -EINPROGRESS)
+            return n;
+        assert_true(env_waiter_wait(&w, 10000));
+        if (w.err)
+            return w.err;
+    }
+}
+
+pm_node env_copy(struct env *e, pm_node from, pm_node parent, const char *name)
+{
+    struct pm_attr  attr, to;
+    struct pm_file *in, *out;
+    uint64_t        off = 0;
+    ssize_t         n;
+
+    assert_int_equal(pm_tree_getattr(e->c, from, &attr), 0);
+    assert_int_equal(pm_change_create(e->c, parent, name, NULL, &to), 0);
+    assert_int_equal(pm_file_open(e->c, from, O_RDONLY, &in), 0);
+    assert_int_equal(pm_file_open(e->c, to.node, O_WRONLY, &out), 0);
+    do {
+        n = env_copy_range(in, out, off, off ? UINT32_MAX : attr.size / 2 + 1);
+        assert_true(n >= 0);
+        off += (uint64_t)n;
+    } while (n);
+    assert_int_equal(off, attr.size);
+    pm_file_release(in);
+    pm_file_release(out);
+    return to.node;
+}
+
 const char *env_text(struct env *e, pm_node node)
 {
     static char     buf[4096];

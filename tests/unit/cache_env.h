@@ -60,6 +60,10 @@ pm_node env_write(struct env *e, pm_node parent, const char *name, const char *t
 pm_node env_mkdir(struct env *e, pm_node parent, const char *name);
 /* Reads [off, off+len), waiting; the count or the errno. */
 ssize_t env_read(struct pm_file *f, void *buf, size_t len, uint64_t off);
+/* Copies [off, off+len) to the same place of `out`, waiting; the count or the errno. */
+ssize_t env_copy_range(struct pm_file *in, struct pm_file *out, uint64_t off, uint64_t len);
+/* Copies a whole file to a new one as cp does, in two pieces. */
+pm_node env_copy(struct env *e, pm_node from, pm_node parent, const char *name);
 /* Opens, reads all, closes. Static buffer for short contents. */
 const char *env_text(struct env *e, pm_node node);
 /* The first column of a query of the state databases. `sql` is a literal without parameters. */

@@ -96,6 +96,22 @@ static void a_newer_schema_is_refused_untouched(void **state)
     }
 }
 
+static void an_older_journal_is_brought_up_to_date_with_its_entries(void **state)
+{
+    (void)state;
+    open_and_close(0);
+    run_on("journal.db", "DROP INDEX entry_source;"
+                         "ALTER TABLE entry DROP COLUMN source;"
+                         "ALTER TABLE dep DROP COLUMN source;"
+                         "INSERT INTO entry(id, op, node, account, kind, parent, name, state, created)"
+                         " VALUES(2, 2, 9, 1, 0, 1, 'd', 2, 1);"
+                         "PRAGMA user_version=1");
+    open_and_close(0);
+    run_on("journal.db", "INSERT INTO dep(entry, needs, source) SELECT id, 1, 1 FROM entry WHERE"
+                         " name='d' AND source IS NULL");
+    open_and_close(0);
+}
+
 /* Is there a file of this name with something after it? */
 static bool set_aside(const char *name)
 {
@@ -332,6 +348,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_newer_schema_is_refused_untouched),
+        TEST(an_older_journal_is_brought_up_to_date_with_its_entries),
         TEST(a_damaged_index_is_set_aside_and_made_anew),
         TEST(a_damaged_journal_is_set_aside_with_all_contents),
         TEST(a_failed_statement_rolls_the_whole_back),

@@ -826,6 +826,34 @@ static void user_random_rename(void)
         user_rename(from, to);
 }
 
+static void user_copy(void)
+{
+    char         from[DEPTH_PATH];
+    char         to[DEPTH_PATH];
+    const char  *name;
+    struct seen *s;
+    pm_node      parent;
+    pm_node      node;
+
+    random_path(true, from);
+    random_path(false, to);
+    s = seen_path(from);
+    if (!s || s->folder || seen_path(to) || is_full())
+        return;
+    node = folder_of(from, &name);
+    parent = folder_of(to, &name);
+    note("copy %s %s\n", from, to);
+    if (!parent)
+        return;
+    {
+        PM_AUTO(free) char *path = pm_asprintf("top%s", from);
+
+        node = env_find(&e, path);
+    }
+    env_copy(&e, node, parent, name);
+    set_seen(to, false, s->text);
+}
+
 static void user_swap(void)
 {
     char a[DEPTH_PATH];
@@ -845,7 +873,8 @@ static void user_swap(void)
 
 static void user_op(void)
 {
-    switch (random() % 10) {
+    switch (random() % 12) {
+    case 10: case 11: user_copy(); break;
     case 0: case 1: case 2: user_write(); break;
     case 3: case 4: user_mkdir(); break;
     case 5: case 6: user_remove(); break;

@@ -1,0 +1,82 @@
+/* A PUT whose content is a copy of what another object has: the service copies it, and nothing is
+ * moved. Where it cannot, the content is fetched and sent like any other. */
+#include "cache/copy.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The object to copy, if it is still what was copied here. *out is owned. -EOPNOTSUPP: it is not. */
+static int find_source(struct pm_send *s, const char *version, struct pm_entry **out)
+{
+    PM_AUTO(free) struct pm_entry *known = NULL;
+    PM_AUTO(free) struct pm_entry *now = NULL;
+    int                            err = pm_send_entry(s->cache, s->e->source, &s->row, &known);
+
+    if (!err)
+        err = pm_send_check_version(s, known, version, &now);
+    if (err == -ENOENT || err == -ESTALE || pm_send_refused(err))
+        return -EOPNOTSUPP;
+    if (err)
+        return err;
+    if (now->settling)
+        return pm_copy_wait(s, now->name);
+    *out = now;
+    now = NULL;
+    return 0;
+}
+
+/* A copy was begun, and then the file was written to, or the source is gone. What the service made
+ * is the object that the content then goes over. */
+static int take_begun(struct pm_send *s, uint64_t size, struct pm_entry **copy)
+{
+    struct pm_entry like = {.kind = PM_FILE, .size = size};
+    int             err = pm_copy_find(s, &like, copy);
+
+    if (!err)
+        err = pm_copy_settle(s, &like, copy);
+    if (err != -ENOENT && err != -EEXIST)
+        return err;
+    err = pm_send_store_step(s, NULL);
+    return err ? err : -EOPNOTSUPP;
+}
+
+static int make(struct pm_send *s, const struct pm_entry *src, struct pm_entry **copy)
+{
+    int err = pm_copy_destination(s, src, s->row.parent, pm_copy_make, copy);
+
+    if (!err)
+        err = pm_copy_settle(s, src, copy);
+    if (!pm_send_refused(err))
+        return err;
+    err = pm_send_store_step(s, NULL);
+    return err ? err : -EOPNOTSUPP;
+}
+
+int pm_send_clone(struct pm_send *s)
+{
+    PM_AUTO(free) struct pm_entry *src = NULL;
+    PM_AUTO(free) struct pm_entry *copy = NULL;
+    struct pm_content             *k = s->content;
+    char                           version[PM_NAME_MAX + 1];
+    uint64_t                       size;
+    int64_t                        gen;
+    bool                           begun = pm_copy_begun(s, &size);
+    bool                           clone;
+    int                            err = -EOPNOTSUPP;
+
+    if ((!s->e->source && !begun) || *s->e->rid || s->e->replaces)
+        return -EOPNOTSUPP;
+    pthread_mutex_lock(&k->lock);
+    clone = s->e->source && k->clone && k->size == k->base_end && !k->marked;
+    gen = k->gen;
+    snprintf(version, sizeof(version), "%s", k->version);
+    pthread_mutex_unlock(&k->lock);
+    if (clone)
+        err = find_source(s, version, &src);
+    if (!err)
+        err = make(s, src, &copy);
+    else if (err == -EOPNOTSUPP && begun)
+        err = take_begun(s, size, &copy);
+    return err ? err : pm_send_confirm(s, src ? gen : PM_OTHER_GENERATION, copy);
+}
