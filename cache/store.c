@@ -498,29 +498,43 @@ static void set_version(struct pm_content *c, const char *version)
     snprintf(c->version, sizeof(c->version), "%s", version);
 }
 
-void pm_store_superseded(struct pm_store *s, pm_node node)
+/* The content that readers may wait in and nobody gets any more: a reference; or NULL. */
+static struct pm_content *supersede(struct pm_store *s, pm_node node)
 {
-    for_copies(s, node, lose_base, NULL);
-    pm_db_begin(s->db);
-    pm_db_run(s->db, "UPDATE content SET origin=-1 WHERE origin=?1", "i", (int64_t)node);
-    pm_db_end(s->db, 0);
-
     PM_GUARD(&s->lock);
     struct pm_content *c = find_locked(s, node);
 
     if (!c) {
         if (!in_journal(s, node))
             delete_closed(s, node);
-        return;
+        return NULL;
     }
     PM_GUARD(&c->lock); /* a first write marks the journal under it */
     if (in_journal(s, node))
-        return;
+        return NULL;
     if (pm_content_whole_locked(c) && c->handles) {
         c->superseded = true;
-        return;
+        return NULL;
     }
     detach_locked(s, c);
+    pm_fetch_cancel_locked(c);
+    c->refs++;
+    return c;
+}
+
+void pm_store_superseded(struct pm_store *s, pm_node node)
+{
+    struct pm_content *c;
+
+    for_copies(s, node, lose_base, NULL);
+    pm_db_begin(s->db);
+    pm_db_run(s->db, "UPDATE content SET origin=-1 WHERE origin=?1", "i", (int64_t)node);
+    pm_db_end(s->db, 0);
+    c = supersede(s, node);
+    if (!c)
+        return;
+    pm_fetch_wake(c, -ESTALE); /* who opens it anew waits in the kernel for who reads the old */
+    pm_content_put(c);
 }
 
 void pm_store_stale(struct pm_content *c)

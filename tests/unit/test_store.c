@@ -235,6 +235,28 @@ static void an_incomplete_content_that_moved_on_is_stale_and_opens_anew(void **s
     assert_string_equal(env_text(&e, node), "another");
 }
 
+static void who_waits_in_a_content_that_moved_on_is_told_at_once(void **state)
+{
+    pm_node                  node = serve("a", nbytes);
+    struct pm_file          *f = open_file(node, O_RDONLY);
+    static struct env_waiter w;
+    char                     buf[100];
+    bool                     told;
+
+    (void)state;
+    pm_memory_block(e.b, PM_MEM_FETCH, true);
+    env_waiter_init(&w);
+    assert_int_equal(pm_file_read(f, buf, 100, 0, &w.w), -EINPROGRESS);
+    env_serve(&e, "a", "another");
+    assert_int_equal(env_list(&e, e.root), 0);
+    told = env_waiter_wait(&w, 3000);
+    pm_memory_block(e.b, PM_MEM_FETCH, false);
+    assert_true(told);
+    assert_int_equal(w.err, -ESTALE);
+    pm_file_release(f);
+    assert_string_equal(env_text(&e, node), "another");
+}
+
 static void a_whole_open_content_stays_readable_when_it_moved_on(void **state)
 {
     pm_node         node = serve("a", 60 * K);
@@ -535,6 +557,7 @@ int main(int argc, char **argv)
         TEST(who_waits_for_bytes_is_woken_when_the_drive_stops),
         TEST(a_service_without_ranges_is_read_in_order),
         TEST(an_incomplete_content_that_moved_on_is_stale_and_opens_anew),
+        TEST(who_waits_in_a_content_that_moved_on_is_told_at_once),
         TEST(a_whole_open_content_stays_readable_when_it_moved_on),
         TEST(the_least_recently_used_goes_first),
         TEST(unsent_and_open_contents_are_never_evicted),
