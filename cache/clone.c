@@ -17,6 +17,7 @@ struct source {
     pm_node  node;
     uint64_t size;
     bool     settled; /* neither written to nor outdated */
+    bool     clone; /* itself a copy that the service did not make yet */
     char     version[PM_NAME_MAX + 1];
 };
 
@@ -27,6 +28,7 @@ static void look_at_source(struct pm_content *k, struct source *out)
     out->size = k->size;
     out->settled = !k->marked && !k->stale && !k->superseded && !k->gone && !k->nowhere &&
                    k->size == k->base_end && *k->version;
+    out->clone = k->clone;
     snprintf(out->version, sizeof(out->version), "%s", k->version);
 }
 
@@ -60,12 +62,14 @@ static int check(struct pm_cache *c, const struct source *from, pm_node to, stru
 }
 
 /* In a transaction: the first `end` bytes of the content are those of `from`. */
-static int journal(struct pm_cache *c, const struct source *from, const struct pm_content *k,
-                   uint64_t end)
+static int journal(struct pm_cache *c, struct source *from, const struct pm_content *k, uint64_t end)
 {
     struct pm_jentry put;
-    int              err = check(c, from, k->node, &put);
+    int              err = 0;
 
+    if (from->clone && !pm_journal_of(c->db, from->node, PM_OP_PUT, &put) && put.source)
+        from->node = put.source;
+    err = check(c, from, k->node, &put);
     if (err)
         return err;
     pm_db_run(c->db,
@@ -89,7 +93,7 @@ static bool continues_locked(const struct pm_content *k, const struct source *fr
     return k->clone && k->base_end == from->size && !strcmp(k->version, from->version);
 }
 
-static int clone_locked(struct pm_file *f, const struct source *from, uint64_t end)
+static int clone_locked(struct pm_file *f, struct source *from, uint64_t end)
 {
     struct pm_content *k = f->content;
     struct pm_cache   *c = f->cache;

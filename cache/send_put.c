@@ -419,6 +419,21 @@ static int send_content(struct pm_send *s)
     return err;
 }
 
+/* What the service did not copy is sent as a content, and begun as such: no later try copies. */
+static int forget_source(struct pm_send *s)
+{
+    int err;
+
+    if (!s->e->source)
+        return 0;
+    s->e->source = 0;
+    PM_GUARD(&s->content->lock);
+    pm_db_begin(s->cache->db);
+    err = pm_db_end(s->cache->db, pm_journal_set_source(s->cache->db, s->e->id, 0));
+    s->content->clone = s->content->clone && err;
+    return err;
+}
+
 int pm_send_put(struct pm_send *s)
 {
     int err = pm_content_get(s->cache->store, s->e->node, &s->content);
@@ -437,10 +452,13 @@ int pm_send_put(struct pm_send *s)
     }
     if (!err)
         err = pm_send_clone(s);
-    if (err == -EOPNOTSUPP)
-        err = send_content(s);
-    else
+    if (err == -EOPNOTSUPP) {
+        err = forget_source(s);
+        if (!err)
+            err = send_content(s);
+    } else {
         err = mend_place(s, err, NULL);
+    }
     s->content->upload_left = 0;
     pm_content_put(s->content);
     return err;

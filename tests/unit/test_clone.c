@@ -165,6 +165,21 @@ static void the_end_copied_to_another_place_is_that(void **state)
     assert_string_equal(env_served(&e, "g"), "content");
 }
 
+static void a_copy_of_a_copy_moves_no_content(void **state)
+{
+    pm_node g, h;
+
+    (void)state;
+    g = env_copy(&e, f, e.root, "g");
+    h = env_copy(&e, g, e.root, "h");
+    env_sync(&e);
+    assert_int_equal(calls(PM_MEM_FETCH), 0);
+    assert_int_equal(calls(PM_MEM_COPY), 2);
+    assert_int_equal(calls(PM_MEM_BEGIN), 0);
+    assert_string_equal(env_text(&e, h), TEXT);
+    assert_string_equal(env_served(&e, "h"), TEXT);
+}
+
 static void what_is_not_sent_yet_is_copied_here(void **state)
 {
     pm_node g;
@@ -374,6 +389,7 @@ int main(int argc, char **argv)
         TEST(a_copy_written_to_in_the_same_breath_sends_its_own_content),
         TEST(a_part_is_no_copy_of_the_whole),
         TEST(the_end_copied_to_another_place_is_that),
+        TEST(a_copy_of_a_copy_moves_no_content),
         TEST(what_is_not_sent_yet_is_copied_here),
         TEST(the_source_changes_only_after_its_copy_was_made),
         TEST(the_source_goes_only_after_its_copy_was_made),
