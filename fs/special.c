@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -115,10 +116,19 @@ void pm_special_open(struct pm_mount *m, fuse_req_t req, fuse_ino_t ino,
 
 void pm_special_read(fuse_req_t req, const struct pm_handle *h, size_t size, off_t off)
 {
-    size_t len = h->text.len;
-    size_t at = off < 0 || (uint64_t)off > len ? len : (size_t)off;
+    size_t              len = h->text.len;
+    size_t              at = off < 0 || (uint64_t)off > len ? len : (size_t)off;
+    size_t              part = size < len - at ? size : len - at;
+    PM_AUTO(free) char *copy = malloc(part + 1);
 
-    fuse_reply_buf(req, h->text.ptr + at, size < len - at ? size : len - at);
+    /* A copy: whoever has the answer may close the file, and so free the text, before the reply
+     * returns. */
+    if (!copy) {
+        pm_ops_reply(req, -ENOMEM);
+        return;
+    }
+    memcpy(copy, h->text.ptr + at, part);
+    fuse_reply_buf(req, copy, part);
 }
 
 static size_t put(fuse_req_t req, char *buf, size_t left, size_t index, bool plus)
