@@ -8,7 +8,7 @@ struct pm_inode {
     struct pm_inode *next; /* in its bucket */
     pm_node          node;
     uint64_t         refs;   /* what the kernel's FORGETs will add up to; > 0 */
-    uint64_t         served; /* file: the content, folder: the generation, last opened; 0 none */
+    uint64_t         served; /* file: the content, folder: the generation, last opened; 0 unknown */
     uint32_t         opens;
     uint32_t         gen; /* a folder's generation, from 1 on */
 };
@@ -23,6 +23,8 @@ struct pm_inodes {
 };
 
 enum { FIRST_BUCKETS = 256 };
+
+#define NEVER UINT64_MAX /* `served` of what the kernel did not open yet: it has no pages of it */
 
 static size_t bucket_of(pm_node node, size_t nbuckets)
 {
@@ -107,6 +109,7 @@ bool pm_inode_ref(struct pm_inodes *t, pm_node node)
             return false;
         in->node = node;
         in->gen = 1;
+        in->served = NEVER;
         *p = in;
         in->refs = 1;
         if (++t->count > t->nbuckets)
@@ -155,7 +158,7 @@ bool pm_inode_open_file(struct pm_inodes *t, pm_node node, uint64_t content)
 
     if (!in)
         return false;
-    same = in->served == content && content != 0;
+    same = (in->served == content || in->served == NEVER) && content != 0;
     in->served = content;
     in->opens++;
     return same;

@@ -22,7 +22,8 @@ bool pm_inode_known(struct pm_inodes *t, pm_node node);
 size_t pm_inodes_count(struct pm_inodes *t);
 
 /* A file with this content is being opened. True: the kernel's pages of it, if there are any, are
- * of the same content and may be kept. */
+ * of the same content and may be kept. So it is at the very first open, when there are none: dropping
+ * them would wait, unkillably, for those that a later open, answered earlier, is already reading. */
 bool pm_inode_open_file(struct pm_inodes *t, pm_node node, uint64_t content);
 void pm_inode_close_file(struct pm_inodes *t, pm_node node);
 /* The same for a folder: true if nothing in it changed since it was last opened. A reply that was

@@ -36,7 +36,7 @@ static void last_forget_says_so(void **state)
 static void pages_are_kept_for_the_same_content_only(void **state)
 {
     pm_inode_ref(*state, 7);
-    assert_false(pm_inode_open_file(*state, 7, 100)); /* nothing served yet */
+    pm_inode_open_file(*state, 7, 100);
     assert_true(pm_inode_open_file(*state, 7, 100));
     assert_false(pm_inode_open_file(*state, 7, 101));
     assert_true(pm_inode_open_file(*state, 7, 101));
@@ -44,6 +44,21 @@ static void pages_are_kept_for_the_same_content_only(void **state)
     assert_false(pm_inode_open_file(*state, 7, 101));
     assert_false(pm_inode_open_file(*state, 7, 0)); /* 0: no content known */
     assert_false(pm_inode_open_file(*state, 7, 0));
+}
+
+static void first_open_drops_no_pages_since_there_are_none(void **state)
+{
+    pm_inode_ref(*state, 7);
+    assert_true(pm_inode_open_file(*state, 7, 100));
+    pm_inode_ref(*state, 8);
+    assert_false(pm_inode_open_file(*state, 8, 0)); /* no content known */
+    assert_false(pm_inode_open_file(*state, 8, 100));
+    pm_inode_ref(*state, 9);
+    pm_inode_unserve(*state, 9);
+    assert_false(pm_inode_open_file(*state, 9, 100));
+    assert_true(pm_inode_unref(*state, 7, 1));
+    pm_inode_ref(*state, 7); /* forgotten, its pages with it */
+    assert_true(pm_inode_open_file(*state, 7, 101));
 }
 
 static void a_change_drops_a_folders_list_once(void **state)
@@ -76,6 +91,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(root_is_known_and_never_forgotten, make, drop),
         cmocka_unit_test_setup_teardown(last_forget_says_so, make, drop),
         cmocka_unit_test_setup_teardown(pages_are_kept_for_the_same_content_only, make, drop),
+        cmocka_unit_test_setup_teardown(first_open_drops_no_pages_since_there_are_none, make, drop),
         cmocka_unit_test_setup_teardown(a_change_drops_a_folders_list_once, make, drop),
         cmocka_unit_test_setup_teardown(holds_many, make, drop),
     };
