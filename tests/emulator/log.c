@@ -57,7 +57,8 @@ static void drop_oldest_locked(struct log *log, size_t count)
     for (size_t i = 0; i < count; i++)
         entry_free(&log->entries[i]);
     log->count -= count;
-    memmove(log->entries, log->entries + count, log->count * sizeof(log->entries[0]));
+    if (log->count > 0)
+        memmove(log->entries, log->entries + count, log->count * sizeof(log->entries[0]));
 }
 
 void log_free(struct log *log)
