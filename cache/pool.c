@@ -88,7 +88,9 @@ int pm_pool_open(unsigned threads, struct pm_pool **out)
     pm_cond_init(&p->ended);
     /* One thread is always there: where no more can be started, everything still runs, and never
      * on the thread that asked, which may hold a lock that the job wants. */
+    pthread_mutex_lock(&p->lock);
     err = start_locked(p);
+    pthread_mutex_unlock(&p->lock);
     if (err) {
         pm_pool_close(p);
         return err;
