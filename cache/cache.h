@@ -156,6 +156,9 @@ ssize_t pm_file_write(struct pm_file *f, const void *buf, size_t len, uint64_t o
  * hand, `w` is woken. Else as read and write. */
 ssize_t pm_file_copy(struct pm_file *in, uint64_t in_off, struct pm_file *out, uint64_t out_off,
                      uint64_t len, struct pm_waiter *w);
+/* fallocate(2): makes sure of room as a write would (-ENOSPC) and, without KEEP_SIZE, extends; with
+ * PUNCH_HOLE or ZERO_RANGE the range reads as zeros, which is a write of them. Others -EOPNOTSUPP. */
+int pm_file_allocate(struct pm_file *f, int mode, uint64_t off, uint64_t len);
 /* SEEK_DATA or SEEK_HOLE; what is not fetched is data. The offset, or -ENXIO, -EINVAL. */
 int64_t pm_file_seek(struct pm_file *f, uint64_t off, int whence);
 /* close(2) of a descriptor: journals the content's write generation. */

@@ -358,6 +358,26 @@ static void fetch_rest_locked(struct pm_cache *c, struct pm_content *k)
         pm_fetch_want_locked(c, k, gap.off, gap.end, gap.end, NULL, true);
 }
 
+/* The bytes of [off, end) are in the file, and are ours now. */
+static int filled_locked(struct pm_file *f, uint64_t off, uint64_t end)
+{
+    struct pm_content *k = f->content;
+    int                err = mark_dirty_locked(f->cache, k, off, end);
+
+    if (err)
+        return err;
+    pm_ranges_sub(&k->doubtful, off, end);
+    if (!pm_content_whole_locked(k)) {
+        if (pm_ranges_add(&k->present, off, end))
+            return -ENOMEM;
+        fetch_rest_locked(f->cache, k);
+    }
+    if (end > k->size)
+        k->size = end;
+    pm_file_wrote_locked(k, end - off);
+    return 0;
+}
+
 static ssize_t write_locked(struct pm_file *f, const void *buf, size_t len, uint64_t off)
 {
     struct pm_content *k = f->content;
@@ -370,19 +390,8 @@ static ssize_t write_locked(struct pm_file *f, const void *buf, size_t len, uint
     n = pm_pwrite_all(k->fd, buf, len, off);
     if (n < 0)
         return n;
-    err = mark_dirty_locked(f->cache, k, off, off + len);
-    if (err)
-        return err;
-    pm_ranges_sub(&k->doubtful, off, off + len);
-    if (!pm_content_whole_locked(k)) {
-        if (pm_ranges_add(&k->present, off, off + len))
-            return -ENOMEM;
-        fetch_rest_locked(f->cache, k);
-    }
-    if (off + len > k->size)
-        k->size = off + len;
-    pm_file_wrote_locked(k, len);
-    return n;
+    err = filled_locked(f, off, off + len);
+    return err ? err : n;
 }
 
 ssize_t pm_file_write(struct pm_file *f, const void *buf, size_t len, uint64_t off)
@@ -400,14 +409,11 @@ ssize_t pm_file_write(struct pm_file *f, const void *buf, size_t len, uint64_t o
     return write_locked(f, buf, len, off);
 }
 
-int pm_file_truncate(struct pm_file *f, uint64_t size)
+static int truncate_locked(struct pm_file *f, uint64_t size)
 {
     struct pm_content *k = f->content;
     int                err;
 
-    if (size > SIZE_MAX_BYTES)
-        return -EFBIG;
-    PM_GUARD(&k->lock);
     if (size == k->size)
         return 0;
     err = pm_file_mark_locked(f->cache, k);
@@ -424,6 +430,95 @@ int pm_file_truncate(struct pm_file *f, uint64_t size)
     fetch_rest_locked(f->cache, k);
     pm_file_wrote_locked(k, 0);
     return 0;
+}
+
+int pm_file_truncate(struct pm_file *f, uint64_t size)
+{
+    if (size > SIZE_MAX_BYTES)
+        return -EFBIG;
+    PM_GUARD(&f->content->lock);
+    return truncate_locked(f, size);
+}
+
+/* --- making room, and zeros */
+
+/* Bytes of [off, end) that the disk has no room for yet; of an incomplete content room() counts
+ * what lies below its base's end. */
+static uint64_t lacking(struct pm_content *k, uint64_t off, uint64_t end)
+{
+    uint64_t none = 0;
+
+    PM_GUARD(&k->lock);
+    if (!pm_content_whole_locked(k) && off < k->base_end)
+        off = k->base_end;
+    while (off < end) {
+        off_t    data = lseek(k->fd, (off_t)off, SEEK_DATA);
+        uint64_t upto = data < 0 || (uint64_t)data > end ? end : (uint64_t)data;
+
+        none += upto - off;
+        data = upto < end ? lseek(k->fd, (off_t)upto, SEEK_HOLE) : -1;
+        off = data < 0 ? end : (uint64_t)data;
+    }
+    return none;
+}
+
+/* A hole reads as zeros and takes no room; not every disk has them. */
+static int zero_file(int fd, uint64_t off, uint64_t end)
+{
+    static const char zeros[64 * 1024];
+
+    if (!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)(end - off)))
+        return 0;
+    while (off < end) {
+        size_t  len = end - off < sizeof(zeros) ? (size_t)(end - off) : sizeof(zeros);
+        ssize_t n = pm_pwrite_all(fd, zeros, len, off);
+
+        if (n < 0)
+            return (int)n;
+        off += len;
+    }
+    return 0;
+}
+
+/* Within the size it is as a write of zeros. */
+static int zero_locked(struct pm_file *f, uint64_t off, uint64_t end)
+{
+    struct pm_content *k = f->content;
+    int                err;
+
+    if (end > k->size)
+        end = k->size;
+    if (off >= end)
+        return 0;
+    err = pm_file_mark_locked(f->cache, k);
+    if (!err)
+        err = zero_file(k->fd, off, end);
+    return err ? err : filled_locked(f, off, end);
+}
+
+int pm_file_allocate(struct pm_file *f, int mode, uint64_t off, uint64_t len)
+{
+    bool     punch = mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+    bool     zero = punch || (mode & ~FALLOC_FL_KEEP_SIZE) == FALLOC_FL_ZERO_RANGE;
+    uint64_t end = off + len;
+    int      err;
+
+    if (!f->writer)
+        return -EBADF;
+    if (!zero && (mode & ~FALLOC_FL_KEEP_SIZE))
+        return -EOPNOTSUPP;
+    if (off > SIZE_MAX_BYTES || len > SIZE_MAX_BYTES - off)
+        return -EFBIG;
+    err = room(f->cache, f->content, punch ? 0 : lacking(f->content, off, end));
+    if (err)
+        return err;
+    PM_GUARD(&f->content->lock);
+    if (zero)
+        err = zero_locked(f, off, end);
+    if (!err && !(mode & FALLOC_FL_KEEP_SIZE) && end > f->content->size)
+        err = truncate_locked(f, end);
+    f->wrote |= !err && f->content->marked;
+    return err;
 }
 
 /* --- telling the journal */

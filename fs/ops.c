@@ -179,7 +179,7 @@ static void fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
     pm_ops_reply(req, pm_cache_sync(pm_ops_mount(req)->cache));
 }
 
-/* Not here: fallocate, copy_file_range, poll, bmap. ENOSYS, which libfuse then says, makes the
+/* Not here: poll, bmap. ENOSYS, which libfuse then says, makes the
  * kernel answer EOPNOTSUPP or do it by itself, and not ask again. */
 const struct fuse_lowlevel_ops pm_ops = {
     .init = init,
@@ -216,4 +216,5 @@ const struct fuse_lowlevel_ops pm_ops = {
     .ioctl = ioctl_refused,
     .lseek = pm_ops_lseek,
     .copy_file_range = pm_ops_copy_file_range,
+    .fallocate = pm_ops_fallocate,
 };

@@ -93,6 +93,8 @@ void pm_ops_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
                             struct fuse_file_info *fi_out, size_t len, int flags);
 void pm_ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
                   struct fuse_file_info *fi);
+void pm_ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+                      struct fuse_file_info *fi);
 
 void pm_ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void pm_ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *to, int set,

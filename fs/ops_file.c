@@ -254,3 +254,17 @@ void pm_ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
     else
         fuse_reply_lseek(req, at);
 }
+
+void pm_ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+                      struct fuse_file_info *fi)
+{
+    struct pm_file *file = handle_of(fi)->file;
+    int             err = -EINVAL;
+
+    (void)ino;
+    if (!file)
+        err = -EBADF;
+    else if (off >= 0 && len > 0)
+        err = pm_file_allocate(file, mode, (uint64_t)off, (uint64_t)len);
+    pm_ops_reply(req, err);
+}

@@ -490,6 +490,119 @@ static void extending_beyond_the_base_reads_zeros_between(void **state)
     read_whole(node, 200 * K + 3);
 }
 
+static void room_that_is_asked_for_extends_the_file_or_leaves_it_as_it_is(void **state)
+{
+    pm_node         node = serve("a", 100 * K);
+    struct pm_file *f = open_file(node, O_RDWR);
+
+    (void)state;
+    assert_int_equal(pm_file_allocate(f, FALLOC_FL_KEEP_SIZE, 0, 500 * K), 0);
+    assert_int_equal(pm_file_allocate(f, 0, 10 * K, 50 * K), 0);
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.entry"), 0); /* nothing has changed */
+    check_bytes(f, 0, 100 * K);
+    assert_int_equal(pm_file_allocate(f, 0, 150 * K, 50 * K), 0);
+    memset(bytes + 100 * K, 0, 100 * K);
+    check_bytes(f, 0, 200 * K);
+    pm_file_release(f);
+    env_sync(&e);
+    read_whole(node, 200 * K);
+    assert_memory_equal(env_served(&e, "a"), bytes, 4096);
+}
+
+static void a_range_made_zero_is_as_written(void **state)
+{
+    struct env      after;
+    pm_node         node = serve("a", 1024 * K);
+    struct pm_file *f;
+    unsigned char   buf[100];
+
+    (void)state;
+    pm_memory_block(e.b, PM_MEM_FETCH, true);
+    f = open_file(node, O_RDWR);
+    assert_int_equal(
+        pm_file_allocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 1000, 300 * K), 0);
+    assert_int_equal(
+        pm_file_allocate(f, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 1000 * K, 300 * K), 0);
+    memset(bytes + 1000, 0, 300 * K);
+    memset(bytes + 1000 * K, 0, 24 * K);
+    check_bytes(f, 1000, 300 * K); /* at once: nothing of it is fetched any more */
+    assert_int_equal(pm_file_flush(f), 0);
+    env_copy_folder(&e, &after);
+    pm_memory_block(e.b, PM_MEM_FETCH, false);
+    pm_file_release(f);
+    env_sync(&e);
+    read_whole(node, 1024 * K);
+    assert_memory_equal(env_served(&e, "a"), bytes, 8000);
+    env_close(&e); /* and what a crash left knows it, too */
+    e = after;
+    env_open(&e);
+    pm_queue_pause(e.c, true);
+    f = open_file(node, O_RDONLY);
+    assert_int_equal(pm_file_read(f, buf, sizeof(buf), 299 * K, NULL), sizeof(buf));
+    assert_memory_equal(buf, bytes + 299 * K, sizeof(buf));
+    pm_file_release(f);
+}
+
+static void zeros_past_the_end_extend_unless_the_size_is_kept(void **state)
+{
+    pm_node         node = serve("a", 100 * K);
+    struct pm_file *f = open_file(node, O_RDWR);
+    struct pm_attr  attr;
+
+    (void)state;
+    assert_int_equal(
+        pm_file_allocate(f, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 120 * K, 10), 0);
+    assert_int_equal(
+        pm_file_allocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 120 * K, 10), 0);
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.entry"), 0);
+    assert_int_equal(pm_file_allocate(f, FALLOC_FL_ZERO_RANGE, 90 * K, 60 * K), 0);
+    assert_int_equal(pm_tree_getattr(e.c, node, &attr), 0);
+    assert_int_equal(attr.size, 150 * K);
+    memset(bytes + 90 * K, 0, 60 * K);
+    check_bytes(f, 0, 150 * K);
+    pm_file_release(f);
+}
+
+static void what_cannot_be_allocated_is_refused_by_its_reason(void **state)
+{
+    pm_node         node = serve("a", 100 * K);
+    struct pm_file *f = open_file(node, O_RDONLY);
+
+    (void)state;
+    assert_int_equal(pm_file_allocate(f, 0, 0, 200 * K), -EBADF);
+    pm_file_release(f);
+    f = open_file(node, O_RDWR);
+    assert_int_equal(pm_file_allocate(f, FALLOC_FL_PUNCH_HOLE, 0, 1), -EOPNOTSUPP);
+    assert_int_equal(pm_file_allocate(f, FALLOC_FL_COLLAPSE_RANGE, 0, 4096), -EOPNOTSUPP);
+    assert_int_equal(pm_file_allocate(f, FALLOC_FL_INSERT_RANGE, 0, 4096), -EOPNOTSUPP);
+    assert_int_equal(
+        pm_file_allocate(f, FALLOC_FL_ZERO_RANGE | FALLOC_FL_PUNCH_HOLE, 0, 4096), -EOPNOTSUPP);
+    assert_int_equal(pm_file_allocate(f, 0, INT64_MAX - 10, 5), -EFBIG);
+    e.conf.min_free = INT64_MAX / 2;
+    assert_int_equal(pm_file_allocate(f, 0, 0, 200 * K), -ENOSPC);
+    assert_int_equal(pm_file_allocate(f, FALLOC_FL_KEEP_SIZE, 0, 200 * K), -ENOSPC);
+    e.conf.min_free = 0;
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.entry"), 0);
+    pm_file_release(f);
+}
+
+static void room_that_a_file_has_already_is_not_asked_for_again(void **state)
+{
+    pm_node         node = env_write(&e, e.root, "mine", "");
+    struct pm_file *f = open_file(node, O_RDWR);
+    struct pm_space space;
+
+    (void)state;
+    for (unsigned i = 0; i < 8; i++)
+        assert_int_equal(pm_file_write(f, bytes, 4096 * K, i * 4096 * K), 4096 * K);
+    assert_int_equal(pm_info_space(e.c, &space), 0);
+    e.conf.min_free = space.free - 16384 * K; /* so much is left, less than the file has */
+    assert_int_equal(pm_file_allocate(f, 0, 0, 32768 * K), 0);
+    assert_int_equal(pm_file_allocate(f, 0, 0, 4096ull * 1024 * K), -ENOSPC);
+    e.conf.min_free = 0;
+    pm_file_release(f);
+}
+
 static void random_writes_and_truncates_agree_with_a_copy(void **state)
 {
     static unsigned char model[512 * K];
@@ -504,7 +617,7 @@ static void random_writes_and_truncates_agree_with_a_copy(void **state)
         uint64_t off = (uint64_t)random() % (480 * K);
         size_t   len = (size_t)random() % (16 * K);
 
-        switch (random() % 4) {
+        switch (random() % 6) {
         case 0:
             assert_int_equal(pm_file_write(f, bytes + 1024 * K + i, len, off), len);
             if (len && off > size)
@@ -534,6 +647,20 @@ static void random_writes_and_truncates_agree_with_a_copy(void **state)
                     env_sync(&e);
                 f = open_file(node, O_RDWR);
             }
+            break;
+        case 4:
+            assert_int_equal(
+                pm_file_allocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len + 1), 0);
+            if (off < size)
+                memset(model + off, 0, size - off <= len ? size - off : len + 1);
+            break;
+        case 5:
+            assert_int_equal(pm_file_allocate(f, FALLOC_FL_ZERO_RANGE, off, len + 1), 0);
+            if (off > size)
+                memset(model + size, 0, off - size);
+            memset(model + off, 0, len + 1);
+            if (off + len + 1 > size)
+                size = off + len + 1;
             break;
         }
     }
@@ -569,6 +696,11 @@ int main(int argc, char **argv)
         TEST(a_partial_write_keeps_the_rest_of_the_base),
         TEST(truncate_then_extend_reads_zeros),
         TEST(extending_beyond_the_base_reads_zeros_between),
+        TEST(room_that_is_asked_for_extends_the_file_or_leaves_it_as_it_is),
+        TEST(a_range_made_zero_is_as_written),
+        TEST(zeros_past_the_end_extend_unless_the_size_is_kept),
+        TEST(what_cannot_be_allocated_is_refused_by_its_reason),
+        TEST(room_that_a_file_has_already_is_not_asked_for_again),
         TEST(random_writes_and_truncates_agree_with_a_copy),
     };
 
