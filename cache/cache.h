@@ -76,7 +76,7 @@ struct pm_attr {
     uint64_t     content; /* changes whenever the content the node serves is another */
 };
 
-/* Finds a name in a folder as it is shown. -ENOENT, -ENOTDIR. -EINPROGRESS: the folder's list is
+/* Finds a name in a folder as it is shown. -ENOENT, -ENAMETOOLONG. -EINPROGRESS: the folder's list is
  * not known or not fresh; `w` is woken when it is, or after 1 s if an old one can serve, or with
  * the errno. w == NULL: answer from what is known, -EAGAIN if nothing is. */
 int pm_tree_lookup(struct pm_cache *c, pm_node parent, const char *name, struct pm_waiter *w,
@@ -93,6 +93,8 @@ int pm_tree_read(struct pm_cache *c, pm_node folder, uint64_t after, pm_tree_fn 
 int pm_tree_resolve(struct pm_cache *c, const char *path, pm_node *out);
 /* The shown path of a node, from the mount point, with leading '/'; owned. NULL: nowhere. */
 char *pm_tree_path(struct pm_cache *c, pm_node node);
+/* A name in the folder was made, removed or renamed here: its times are now. */
+void pm_tree_touch(struct pm_cache *c, pm_node folder);
 /* The kernel forgot the node (lookup count 0). A node that is nowhere, unopened and not in the
  * journal is then dropped. */
 void pm_tree_forget(struct pm_cache *c, pm_node node);

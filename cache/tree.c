@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #define BATCH 64
 
@@ -79,8 +80,11 @@ int pm_tree_lookup(struct pm_cache *c, pm_node parent, const char *name, struct 
                    struct pm_attr *out)
 {
     pm_node node;
-    int     err = is_local_name(c, parent, name) ? 0 : pm_list_want(c, parent, w);
+    int     err;
 
+    if (strlen(name) > PM_NAME_MAX)
+        return -ENAMETOOLONG;
+    err = is_local_name(c, parent, name) ? 0 : pm_list_want(c, parent, w);
     if (err)
         return err;
     pm_db_begin(c->db);
@@ -174,6 +178,17 @@ char *pm_tree_path(struct pm_cache *c, pm_node node)
     path = pm_shown_path(c->db, node);
     pm_db_end(c->db, 0);
     return path;
+}
+
+void pm_tree_touch(struct pm_cache *c, pm_node folder)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    pm_db_begin(c->db);
+    pm_db_run(c->db, "UPDATE node SET lmtime=?2, ctime=?2 WHERE id=?1", "ii", (int64_t)folder,
+              (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+    pm_db_end(c->db, 0);
 }
 
 void pm_tree_forget(struct pm_cache *c, pm_node node)

@@ -75,18 +75,31 @@ static void answer_entry(struct pm_pending *p, ssize_t res)
         pm_ops_reply(p->req, res);
 }
 
+/* What was done in a folder moves its times. */
+static int change_now(struct named *n)
+{
+    int err = n->change(n);
+
+    if (err)
+        return err;
+    pm_tree_touch(n->m->cache, n->parent);
+    if (n->new_parent && n->new_parent != n->parent)
+        pm_tree_touch(n->m->cache, n->new_parent);
+    return 0;
+}
+
 /* Makes the change; where a folder's list is not known, once more when it is. */
 static ssize_t attempt_change(struct pm_pending *p)
 {
     struct named *n = named_of(p);
-    int           err = n->change(n);
+    int           err = change_now(n);
 
     if (err != -EAGAIN)
         return err;
     err = pm_tree_ready(n->m->cache, n->parent, &p->waiter);
     if (err == 0 && n->new_parent)
         err = pm_tree_ready(n->m->cache, n->new_parent, &p->waiter);
-    return err ? err : n->change(n);
+    return err ? err : change_now(n);
 }
 
 static const struct pm_pending_op change_op = { PM_WAIT_LOOKUP, attempt_change, answer_err };

@@ -85,3 +85,54 @@ seed_both() {
     fails_with "not supported" fallocate -i -o 0 -l 4096 "$S/file"
     equal "content" "$(on cat "$S/file")" text
 }
+
+# moves WHAT COMMAND...: afterwards the folder $S/d has a later time of change
+moves() {
+    local what=$1 before after
+    shift
+    before=$(on stat -c '%.9Y %.9Z' "$S/d")
+    sleep 0.01
+    "$@"
+    after=$(on stat -c '%.9Y %.9Z' "$S/d")
+    [[ ${after% *} > ${before% *} && ${after#* } > ${before#* } ]] && return
+    echo "$what: times were $before, are $after" >&2
+    return 1
+}
+
+# bats test_tags=quick
+@test "a folder's time moves when something is made, renamed or removed in it, and only then" {
+    seed_text /d/old text
+    mount_drive
+    on ls "$S/d"
+    moves "a new file" write "$S/d/file" text
+    moves "a new folder" on mkdir "$S/d/sub"
+    moves "a rename" on mv "$S/d/file" "$S/d/other"
+    moves "moving out" on mv "$S/d/other" "$S/other"
+    moves "moving in" on mv "$S/other" "$S/d/other"
+    moves "a file removed" on rm "$S/d/other"
+    moves "a folder removed" on rmdir "$S/d/sub"
+    moves "a file of the service removed" on rm "$S/d/old"
+    write "$S/d/file" text
+    local before
+    before=$(mtime "$S/d")
+    write "$S/d/file" more
+    sync_drive
+    equal "after writing and sending" "$(mtime "$S/d")" "$before"
+    on touch -d 2020-02-02 "$S/d"
+    remount
+    equal "as set" "$(mtime "$S/d")" "$(date -d 2020-02-02 +%s).000000000"
+}
+
+@test "a name that is too long is said to be so, whatever is done with it" {
+    mount_drive
+    local long
+    long=$(printf %0256d 0)
+    write "$S/${long:1}" text
+    equal "content" "$(on cat "$S/${long:1}")" text
+    fails_with "name too long" cat "$S/$long"
+    fails_with "name too long" stat "$S/$long"
+    fails_with "name too long" mkdir "$S/$long"
+    fails_with "name too long" touch "$S/$long"
+    fails_with "name too long" rm "$S/$long"
+    fails_with "name too long" mv "$S/${long:1}" "$S/$long"
+}
