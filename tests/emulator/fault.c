@@ -98,15 +98,30 @@ static int set_reset(struct fault_plan *plan, const cJSON *item)
     return -EINVAL;
 }
 
+static int set_short(char *out, size_t size, const char *text)
+{
+    if (strlen(text) >= size)
+        return -EINVAL;
+    memcpy(out, text, strlen(text) + 1);
+    return 0;
+}
+
 static int set_text(struct fault *fault, const char *name, const char *text)
 {
+    struct fault_plan *plan = &fault->plan;
     if (strcmp(name, "endpoint") == 0 && strlen(text) < sizeof(fault->endpoint)) {
         memcpy(fault->endpoint, text, strlen(text) + 1);
     } else if (strcmp(name, "match") == 0) {
         free(fault->match);
         fault->match = emu_strdup(text);
-    } else if (strcmp(name, "body") == 0 && strlen(text) < sizeof(fault->plan.body)) {
-        memcpy(fault->plan.body, text, strlen(text) + 1);
+    } else if (strcmp(name, "body") == 0) {
+        plan->has_body = true;
+        return set_short(plan->body, sizeof(plan->body), text);
+    } else if (strcmp(name, "file") == 0) {
+        plan->has_body = true;
+        return set_short(plan->file, sizeof(plan->file), text);
+    } else if (strcmp(name, "header") == 0 && strstr(text, ": ") != NULL) {
+        return set_short(plan->header, sizeof(plan->header), text);
     } else {
         return -EINVAL;
     }

@@ -28,7 +28,10 @@ struct fault_plan {
     bool    early;                      /* status answer at the headers, body unread */
     bool    garbage;                    /* broken JSON as body */
     bool    ignore_range;
-    char    body[512];                  /* literal body; "" for none */
+    bool    has_body;                   /* the body is `body`, or the file's if that is named */
+    char    body[512];                  /* literal; may be "" */
+    char    file[512];                  /* path of a file on this machine; "" for none */
+    char    header[512];                /* "Name: value", instead of one of that name; "" for none */
 };
 
 struct faults;

@@ -1,5 +1,6 @@
 #include "tests/emulator/request.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <linux/tcp.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/emulator/path.h"
@@ -245,6 +247,10 @@ static void pick_fault(struct request *rq)
         buf_puts(&text, "?");
         url_decode(rq->raw_query, strlen(rq->raw_query), true, &text);
     }
+    if (rq->service != NULL && rq->service->subject != NULL) {
+        buf_puts(&text, " ");
+        rq->service->subject(rq, &text);
+    }
     request_fault_again(rq, text.data);
     buf_free(&text);
 }
@@ -321,14 +327,43 @@ static void fault_status(struct request *rq)
 static void fault_body(struct request *rq)
 {
     static const char garbage[] = "{\"success\":tru,[\"data\":\x01 <html>";
-    if (!rq->plan.garbage && rq->plan.body[0] == '\0')
+    if (!rq->plan.garbage && !rq->plan.has_body)
         return;
     struct reply *reply = &rq->reply;
     int status = reply->status;
     struct buf text = {0};
+    struct stat st;
     buf_puts(&text, rq->plan.garbage ? garbage : rq->plan.body);
     reply_clear(reply);
     reply_json(reply, status, &text);
+    if (rq->plan.file[0] == '\0')
+        return;
+    reply->fd = open(rq->plan.file, O_RDONLY | O_CLOEXEC);
+    if (reply->fd < 0 || fstat(reply->fd, &st) < 0) {
+        request_breach(rq, "a fault's file \"%s\" cannot be read", rq->plan.file);
+        return;
+    }
+    reply->kind = BODY_FILE;
+    reply->offset = 0;
+    reply->len = (uint64_t)st.st_size;
+}
+
+static void fault_header(struct request *rq)
+{
+    struct reply *reply = &rq->reply;
+    char *name = rq->plan.header;       /* lives as long as the reply */
+    char *colon = strchr(name, ':');
+    if (colon == NULL)
+        return;
+    *colon = '\0';
+    for (size_t i = 0; i < reply->header_count; i++) {
+        if (strcasecmp(reply->headers[i].name, name) != 0)
+            continue;
+        free(reply->headers[i].value);
+        reply->headers[i].value = emu_strdup(colon + 2);
+        return;
+    }
+    reply_header(reply, name, "%s", colon + 2);
 }
 
 void request_finish(struct request *rq)
@@ -353,4 +388,5 @@ void request_finish(struct request *rq)
         rq->dead = true;
     }
     fault_body(rq);
+    fault_header(rq);
 }

@@ -46,6 +46,9 @@ struct service {
     void (*storage)(struct request *rq); /* the same for a GET or HEAD at the storage port */
     void (*end)(struct request *rq);     /* the request is over, however: free rq->state */
     void (*error)(struct request *rq, int status, const char *detail);  /* an error, its way */
+    /* Adds the path of the object that the request names by its id: faults match it, too. May be
+     * NULL. */
+    void (*subject)(struct request *rq, struct buf *out);
 };
 
 struct request {

@@ -434,6 +434,14 @@ static void smartshape_finish(struct request *rq)
     ((struct call *)rq->state)->route->finish(rq);
 }
 
+static void smartshape_subject(struct request *rq, struct buf *out)
+{
+    const struct call *call = rq->state;
+    struct node n;
+    if (call != NULL && is_id(call->id) && tree_by_id(rq->emu->tree, call->id, &n))
+        tree_path_of(rq->emu->tree, &n, out);
+}
+
 static void smartshape_end(struct request *rq)
 {
     struct call *call = rq->state;
@@ -454,4 +462,5 @@ const struct service smartshape_service = {
     .storage = smartshape_storage,
     .end = smartshape_end,
     .error = smartshape_error,
+    .subject = smartshape_subject,
 };
