@@ -22,6 +22,7 @@ struct pm_transfer {
     bool                keep; /* into the file; else through the bounce memory */
     uint64_t            held; /* of the store's room, not landed yet */
     bool                must_keep; /* immutable; never bounce */
+    bool                judged; /* the loop's, then the pool's; what came was of another size */
     enum pm_prio        prio;
     atomic_bool         cancel;
 };
@@ -143,13 +144,12 @@ void pm_fetch_wake(struct pm_content *k, int err)
 
 /* --- one transfer: what its bytes do */
 
+/* Another validator is another version; another size may be no content at all: see judge(). */
 static int check_version_locked(struct pm_content *k, const struct pm_answer *a)
 {
-    bool other = a->total != PM_SIZE_UNKNOWN && a->total != k->base_end;
-
-    if (*a->validator && *k->validator && strcmp(a->validator, k->validator) != 0)
-        other = true;
-    if (other) {
+    if (a->total != PM_SIZE_UNKNOWN && a->total != k->base_end)
+        return -ESTALE;
+    if (*a->validator && *k->validator && strcmp(a->validator, k->validator) != 0) {
         k->stale = true;
         return -ESTALE;
     }
@@ -301,6 +301,7 @@ static pm_node origin_of(struct pm_cache *c, const struct pm_content *k)
                               k->id);
 }
 
+/* 0; -ESTALE: the service has another version than what is kept here. */
 static int same_version(struct pm_cache *c, struct pm_content *k)
 {
     PM_AUTO(free) struct pm_entry *known = NULL;
@@ -309,6 +310,7 @@ static int same_version(struct pm_cache *c, struct pm_content *k)
                                           .cancel = &c->stopping};
     struct pm_row                  row;
     struct pm_account             *a;
+    char                           version[sizeof(k->version)];
     pm_node                        origin;
     int                            err;
 
@@ -321,10 +323,13 @@ static int same_version(struct pm_cache *c, struct pm_content *k)
     a = err ? NULL : pm_account_by_id(c, row.account);
     if (!a || !known)
         return err ? err : -ENOENT;
+    pthread_mutex_lock(&k->lock);
+    memcpy(version, k->version, sizeof(version));
+    pthread_mutex_unlock(&k->lock);
     err = pm_backend_stat(a->backend, &ctx, known, &now);
     if (err)
         return err;
-    if (pm_backend_same_version(a->backend, now->version, known->version) ||
+    if (pm_backend_same_version(a->backend, now->version, version) ||
         (row.settling && now->size == known->size))
         return 0;
     return -ESTALE;
@@ -382,6 +387,33 @@ static void unlink_locked(struct pm_transfer *t)
     t->content->ntransfers--;
 }
 
+static void transfer_done(void *arg, int err, const char *why);
+
+/* A page of somebody between here and the service, with status 200, looks like a content of another
+ * size. Only the service's own word makes what is kept here stale. */
+static void judge_run(struct pm_job *job)
+{
+    struct pm_transfer *t = container_of(job, struct pm_transfer, job);
+    int                 err = same_version(t->cache, t->content);
+
+    if (err == -ENOENT)
+        err = -ESTALE;
+    transfer_done(t, err ? err : -EIO, "what came is not the content");
+}
+
+static bool judge(struct pm_transfer *t, int err)
+{
+    struct pm_content *k = t->content;
+
+    PM_GUARD(&k->lock); /* pm_cache_stop takes it before it ends the pool */
+    if (err != -ESTALE || t->judged || k->stale || t->cache->stopping)
+        return false;
+    t->judged = true;
+    t->job.run = judge_run;
+    pm_pool_run(t->cache->pool, &t->job);
+    return true;
+}
+
 static void transfer_done(void *arg, int err, const char *why)
 {
     struct pm_transfer *t = arg;
@@ -390,6 +422,8 @@ static void transfer_done(void *arg, int err, const char *why)
     struct pm_waiter   *failed = NULL;
     struct pm_waiter   *woken;
 
+    if (judge(t, err))
+        return;
     pthread_mutex_lock(&k->lock);
     unlink_locked(t);
     give_back(t, t->held);

@@ -21,7 +21,7 @@ setup() {
 new_place() {
     T=$BATS_TEST_TMPDIR
     MNT=$T/mnt S=$T/mnt/s STATE=$T/state CONF=$T/conf LOG=$T/log
-    DRIVE_PID='' EMU_PID='' CONF_KEYS=()
+    DRIVE_PID='' EMU_PID='' CONF_KEYS=() ACCOUNTS=()
     mkdir -p "$MNT" "$T/emu" "$T/src"
     export LC_ALL=C.UTF-8
 }
@@ -278,6 +278,9 @@ write_conf() {
             [ -z "${table[$pair]}" ] || echo "$pair = ${table[$pair]}"
         done
     done >"$CONF.new"
+    for section in ${ACCOUNTS[@]+"${ACCOUNTS[@]}"}; do # more of the same service
+        printf '[account %s]\ntype = smartshape\nendpoint = %s\ntoken = %s\n' "$section" "$URL" "$TOKEN"
+    done >>"$CONF.new"
     mv "$CONF.new" "$CONF"
 }
 
