@@ -417,7 +417,13 @@ static void forget_redirect(struct pm_source *s)
 static void follow(struct job *j)
 {
     struct pm_source *s = j->s;
+    char             *origin = pm_http_origin(j->next_redirect);
 
+    free(origin);
+    if (!origin) { /* no web address, or a plain one of another machine */
+        finish(j, -EIO, "the service redirects to an address that is refused");
+        return;
+    }
     pthread_mutex_lock(&s->lock);
     free(s->redirect);
     s->redirect = j->next_redirect;
@@ -426,13 +432,17 @@ static void follow(struct job *j)
     start(j, 0);
 }
 
-/* Refused: falls back from a redirect's target to the located URL, from that to a new location.
+/* Refused: falls back from a redirect's target (also one that does not answer) to the located URL,
+ * from that to a new location.
  * An account's own host is believed (but for 401, which may want a new token). */
-static bool try_elsewhere(struct job *j, long status)
+static bool try_elsewhere(struct job *j, const struct pm_http_end *end)
 {
-    bool own;
+    const long status = end->status;
+    bool       refused = status == 400 || status == 401 || status == 403 || status == 404 ||
+                   status == 410;
+    bool       own;
 
-    if (status != 400 && status != 401 && status != 403 && status != 404 && status != 410)
+    if (end->err == -ECANCELED || (!refused && !(j->at_redirect && !status)))
         return false;
     if (j->at_redirect) {
         if (j->fell_back)
@@ -503,7 +513,7 @@ static void on_done(void *arg, const struct pm_http_end *end)
         follow(j);
         return;
     }
-    if (!came && try_elsewhere(j, e.status))
+    if (!came && try_elsewhere(j, &e))
         return;
     if (e.err != -ECANCELED && try_again(j, &e))
         return;
