@@ -41,7 +41,8 @@ struct pm_waiter {
 
 /* What the cache tells the mount; all may be NULL. Called with no lock held; must not block. */
 struct pm_cache_events {
-    void (*entry_changed)(void *arg, pm_node parent, const char *name); /* the kernel's dentry */
+    /* What the folder has under this name, if the kernel has it, is another; "": names only came. */
+    void (*entry_changed)(void *arg, pm_node parent, const char *name);
     void (*node_changed)(void *arg, pm_node node, bool content); /* attributes; content: pages too */
     void *arg;
 };

@@ -16,7 +16,8 @@ enum news_kind { ENTRY, CONTENT, ATTRS, SUPERSEDED, ADOPTED, GONE };
 struct news {
     enum news_kind kind;
     pm_node        node; /* ENTRY: the folder */
-    char           text[PM_NAME_MAX + 1]; /* ENTRY: the name; ADOPTED: the version */
+    char           text[PM_NAME_MAX + 1]; /* ENTRY: the name, or "" of one that only came;
+                                            ADOPTED: the version */
 };
 
 struct pm_merge {
@@ -28,7 +29,7 @@ struct pm_merge {
     int64_t          count; /* rows staged */
     struct pm_entry *held[BATCH]; /* not staged yet */
     size_t           nheld;
-    struct news      news[BATCH * 2];
+    struct news      news[BATCH * 3];
     size_t           nnews;
     size_t           told;
     bool             changed; /* a name came or went */
@@ -125,11 +126,20 @@ static void note(struct pm_merge *m, enum news_kind kind, pm_node node, const ch
     if (kind == ENTRY)
         m->changed = true;
     if (m->nnews == PM_COUNT(m->news))
-        return; /* cannot be: a row makes at most two */
+        return; /* cannot be: a row makes at most three */
     n = &m->news[m->nnews++];
     n->kind = kind;
     n->node = node;
     snprintf(n->text, sizeof(n->text), "%s", text);
+}
+
+/* A node is about to come to this name of the folder. What the kernel may have under it is told
+ * only if something was there: a program may stand in what it looked up a moment ago. */
+static void note_coming(struct pm_merge *m, pm_node node, const char *name)
+{
+    pm_node holder = pm_node_listed(m->cache->db, m->folder.id, name);
+
+    note(m, ENTRY, m->folder.id, holder && holder != node ? name : "");
 }
 
 static void tell_one(struct pm_merge *m, const struct news *n)
@@ -138,7 +148,7 @@ static void tell_one(struct pm_merge *m, const struct news *n)
 
     switch (n->kind) {
     case ENTRY:
-        if (m->told++ < NEWS_MAX)
+        if (!*n->text || m->told++ < NEWS_MAX)
             pm_tell_entry(c, n->node, n->text);
         break;
     case SUPERSEDED:
@@ -226,10 +236,8 @@ static int merge_new(struct pm_merge *m, struct staged *s)
     err = pm_node_make(db, m->folder.account, s->e.kind, NULL, &node);
     if (!err)
         err = pm_node_describe(db, node, &s->e);
-    if (!err)
-        err = pm_node_place(db, node, m->folder.id, s->name, s->raw);
-    note(m, ENTRY, m->folder.id, s->name);
-    return err;
+    note_coming(m, node, s->name);
+    return err ? err : pm_node_place(db, node, m->folder.id, s->name, s->raw);
 }
 
 /* The version moved: our own upload being converted, or somebody's new content? */
@@ -271,8 +279,8 @@ static int merge_known(struct pm_merge *m, const struct pm_row *row, struct stag
     if (row->parent != m->folder.id || strcmp(row->name, s->name) != 0) {
         if (row->parent)
             note(m, ENTRY, row->parent, row->name);
+        note_coming(m, row->id, s->name);
         err = pm_node_place(db, row->id, m->folder.id, s->name, s->raw);
-        note(m, ENTRY, m->folder.id, s->name);
     }
     if (err)
         return err;
@@ -302,6 +310,8 @@ static int merge_row(struct pm_merge *m, struct staged *s)
         return -EIO;
     if (row.kind == s->e.kind)
         return merge_known(m, &row, s);
+    if (row.parent)
+        note(m, ENTRY, row.parent, row.name);
     pm_node_detach(db, node); /* an id that changed its kind: not the thing we knew */
     return merge_new(m, s);
 }

@@ -102,7 +102,7 @@ static void entry_changed(void *arg, pm_node parent, const char *name)
     if (!n->running)
         return;
     folder = queue_locked(n, FOLDER, parent, "");
-    if (folder && folder->names < NAMES_MAX && queue_locked(n, NAME, parent, name))
+    if (*name && folder && folder->names < NAMES_MAX && queue_locked(n, NAME, parent, name))
         folder->names++;
 }
 
