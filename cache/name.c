@@ -120,7 +120,12 @@ bool pm_name_is_temporary(const char *name)
 
 bool pm_name_is_backup(const char *name)
 {
-    static const char *const patterns[] = {"?*~", "?*.bak", "?*.tmp", "?*.sv$"};
+    static const char *const patterns[] = {
+        "?*~", "?*.bak", "?*.tmp", "?*.sv$",
+        "?*.osl-tmp", /* LibreOffice, while it copies over the file */
+        "?*.blend[0-9]*", /* Blender */
+        "?*.FCStd[0-9]*", "?*.FCBak", /* FreeCAD */
+    };
 
     return matches(patterns, PM_COUNT(patterns), name);
 }

@@ -217,6 +217,25 @@ static void temporary_names_are_known(void **state)
             fail_msg("%s is not temporary", no[i]);
 }
 
+static void backup_names_are_known(void **state)
+{
+    static const char *const yes[] = {
+        "scan.e57~", "plan.bak", "plan.dwg.bak", "a.tmp", "plan_1_1_8246.sv$", "a.odt.osl-tmp",
+        "robot.blend1", "robot.blend12", "part.FCStd1", "part.20261122-101500.FCBak",
+    };
+    static const char *const no[] = {
+        "~", ".bak", "scan.e57", "plan.baked", "robot.blend", "part.FCStd", "blend1", "osl-tmp",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PM_COUNT(yes); i++)
+        if (!pm_name_is_backup(yes[i]))
+            fail_msg("%s is a backup", yes[i]);
+    for (size_t i = 0; i < PM_COUNT(no); i++)
+        if (pm_name_is_backup(no[i]))
+            fail_msg("%s is no backup", no[i]);
+}
+
 static void litter_is_known(void **state)
 {
     static const char *const yes[] = {".DS_Store", "._cube.fbx", "Thumbs.db", "desktop.ini",
@@ -241,6 +260,7 @@ int main(void)
         cmocka_unit_test(duplicates_differ_by_id_and_are_stable),
         cmocka_unit_test(what_a_program_may_make),
         cmocka_unit_test(temporary_names_are_known),
+        cmocka_unit_test(backup_names_are_known),
         cmocka_unit_test(litter_is_known),
     };
 
