@@ -8,7 +8,7 @@ VERSION  := 0.1
 
 DEPS_BUILD := build-essential pkg-config libfuse3-dev fuse3 libcurl4-openssl-dev libcjson-dev \
               libssl-dev libsqlite3-dev libinih-dev libmicrohttpd-dev
-DEPS_TEST  := libcmocka-dev bats curl jq attr rsync psmisc
+DEPS_TEST  := libcmocka-dev bats curl jq attr rsync psmisc git sqlite3 vim-tiny nano libglib2.0-bin
 DEPS_LINT  := clang clang-format clang-tidy cppcheck
 
 comma    := ,
@@ -81,8 +81,9 @@ $(B)/%.o: %.c
 -include $(shell find build -name '*.d' 2>/dev/null)
 
 # --- what a machine needs. Fedora: gcc make pkgconf fuse3-devel libcurl-devel cjson-devel
-# openssl-devel sqlite-devel inih-devel libmicrohttpd-devel libcmocka-devel bats jq attr rsync.
-# Arch: base-devel fuse3 curl cjson openssl sqlite libinih libmicrohttpd cmocka bats jq attr rsync.
+# openssl-devel sqlite-devel inih-devel libmicrohttpd-devel libcmocka-devel bats jq attr rsync git
+# sqlite vim-minimal nano glib2. Arch: base-devel fuse3 curl cjson openssl sqlite libinih libmicrohttpd
+# cmocka bats jq attr rsync git vim nano glib2.
 deps:
 	@contrib/deps.sh $(DEPS_BUILD) $(DEPS_TEST)
 

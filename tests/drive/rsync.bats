@@ -149,6 +149,50 @@ prepare() {
     updated_in_place
 }
 
+@test "rsync --append-verify sends what was added, and mends what differs before it" {
+    prepare
+    on rm "$S/dst/model 5.obj"
+    head -c 30000 "$T/src/model 5.obj" | on dd of="$S/dst/model 5.obj" bs=4K status=none
+    printf 'TORN' | on dd of="$S/dst/model 5.obj" bs=1 seek=2000 conv=notrunc status=none
+    copy --append-verify
+    copy # --append-verify leaves alone what is no shorter
+    updated_in_place
+}
+
+# bats test_tags=quick
+@test "rsync --backup keeps the old content of files that are not cached, and the ids stay" {
+    prepare
+    mkdir "$T/old"
+    cp -a "$S/dst/." "$T/old/"
+    remount_cold
+    copy --backup # of all: their times went with the state folder
+    wait_until 20 remote_is "/dst/model 3.obj" sha256 "$(sha256sum <"$T/src/model 3.obj" | cut -d' ' -f1)"
+    (cd "$T/old" && find . -type f -exec mv {} {}~ \;)
+    on diff -r "$T/old" "$S/dst" | grep -v "^Only in $S/dst" | diff /dev/null - >&2
+    on diff -r "$T/src" "$S/dst" | grep -v "^Only in $S/dst.*~$" | diff /dev/null - >&2
+    equal "backups" "$(on find "$S/dst" -name '*~' | wc -l)" 12
+    equal "backups on the service" "$(emu_get tree path=/dst | jq '[.[]|select(.path|endswith("~"))]|length')" 0
+    on find "$S/dst" -name '*~' -delete
+    updated_in_place
+}
+
+# bats test_tags=quick
+@test "rsync --backup-dir moves what it replaces and deletes there" {
+    prepare
+    mkdir "$T/old"
+    cp -a "$S/dst/." "$T/old/"
+    rm "$T/src/sub/scan-1.e57"
+    copy --delete --backup --backup-dir="$S/kept"
+    on cmp "$S/kept/model 3.obj" "$T/old/model 3.obj"
+    on cmp "$S/kept/sub/scan-2.e57" "$T/old/sub/scan-2.e57"
+    on cmp "$S/kept/sub/scan-1.e57" "$T/old/sub/scan-1.e57"
+    on diff -r "$T/src" "$S/dst"
+    sync_drive
+    service_has "$T/src" /dst
+    service_has "$S/kept" /kept
+    equal "kept" "$(emu_get tree path=/kept | jq '[.[]|select(.type=="file")]|length')" 3
+}
+
 # bats test_tags=quick
 @test "rsync --partial updates changed files, which keep their ids" {
     prepare
