@@ -71,6 +71,7 @@ make_repository() {
     mount_drive
     git clone -q "file://$T/bare.git" "$S/work"
     sync_drive 60
+    wait_until 20 settled # a new drive cannot know whose conversion moves the times
     remount_cold
     git -C "$S/work" fsck --strict --no-progress
     git -C "$S/work" checkout -q -b topic
