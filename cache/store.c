@@ -1,4 +1,4 @@
-#include "cache/store.h"
+#include "cache/store_impl.h"
 
 #include "cache/fetch.h"
 #include "cache/journal.h"
@@ -9,28 +9,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
-
-#define BUCKETS     1024
-#define EVICT_BATCH 16
-
-struct pm_store {
-    const struct pm_conf *conf;
-    struct pm_db         *db;
-    int                   dirfd; /* immutable: DIR/data */
-    /* Held across opening local files, so that a content exists once; never across the network. */
-    pthread_mutex_t    lock;
-    struct pm_content *bucket[BUCKETS]; /* lock */
-    atomic_uint_least64_t used; /* bytes on disk of all contents */
-    atomic_uint_least64_t held; /* bytes that were promised to transfers and did not land yet */
-};
 
 static struct pm_content **bucket_of(struct pm_store *s, pm_node node)
 {
-    return &s->bucket[node % BUCKETS];
+    return &s->bucket[node % PM_STORE_BUCKETS];
 }
 
-static struct pm_content *find_locked(struct pm_store *s, pm_node node)
+struct pm_content *pm_store_find_locked(struct pm_store *s, pm_node node)
 {
     struct pm_content *c = *bucket_of(s, node);
 
@@ -39,7 +24,7 @@ static struct pm_content *find_locked(struct pm_store *s, pm_node node)
     return c;
 }
 
-static void unhash_locked(struct pm_store *s, struct pm_content *c)
+void pm_store_unhash_locked(struct pm_store *s, struct pm_content *c)
 {
     for (struct pm_content **p = bucket_of(s, c->node); *p; p = &(*p)->next) {
         if (*p == c) {
@@ -281,7 +266,7 @@ static int load_locked(struct pm_store *s, pm_node node, struct pm_content **out
 int pm_content_get(struct pm_store *s, pm_node node, struct pm_content **out)
 {
     PM_GUARD(&s->lock);
-    struct pm_content *c = find_locked(s, node);
+    struct pm_content *c = pm_store_find_locked(s, node);
 
     if (!c)
         return load_locked(s, node, out);
@@ -293,7 +278,7 @@ int pm_content_get(struct pm_store *s, pm_node node, struct pm_content **out)
 struct pm_content *pm_content_peek(struct pm_store *s, pm_node node)
 {
     PM_GUARD(&s->lock);
-    struct pm_content *c = find_locked(s, node);
+    struct pm_content *c = pm_store_find_locked(s, node);
 
     if (c)
         c->refs++;
@@ -332,7 +317,7 @@ void pm_content_put(struct pm_content *c)
     }
     pm_content_save(c);
     note_use(c);
-    unhash_locked(s, c);
+    pm_store_unhash_locked(s, c);
     pthread_mutex_unlock(&s->lock);
     destroy(c);
 }
@@ -410,199 +395,6 @@ void pm_content_unlink(struct pm_store *s, int64_t id)
         pm_log(PM_WARN, "cache file %s: %s", name, strerror(errno));
 }
 
-/* Row and file go; whoever has it open keeps the descriptor. */
-static void delete_open(struct pm_content *c)
-{
-    struct pm_store *s = c->store;
-
-    if (c->gone)
-        return;
-    pm_db_begin(s->db);
-    if (pm_db_end(s->db, pm_content_delete_row(s->db, c->id)))
-        return;
-    pm_content_unlink(s, c->id);
-    s->used -= c->bytes;
-    c->gone = true;
-}
-
-static void delete_closed(struct pm_store *s, pm_node node)
-{
-    int64_t id;
-    int64_t bytes;
-
-    pm_db_begin(s->db);
-    id = pm_db_int(s->db, 0, "SELECT id FROM content WHERE node=?1", "i", (int64_t)node);
-    bytes = pm_db_int(s->db, 0, "SELECT bytes FROM content WHERE node=?1", "i", (int64_t)node);
-    if (id && pm_db_int(s->db, 0, "SELECT 1 FROM j.entry WHERE node=?1 AND op=1", "i",
-                        (int64_t)node))
-        id = 0; /* became unsent work a moment ago */
-    if (pm_db_end(s->db, id ? pm_content_delete_row(s->db, id) : 0) || !id)
-        return;
-    pm_content_unlink(s, id);
-    s->used -= (uint64_t)bytes;
-}
-
-static bool in_journal(struct pm_store *s, pm_node node)
-{
-    bool unsent;
-
-    pm_db_begin(s->db);
-    unsent = pm_db_int(s->db, 0, "SELECT 1 FROM j.entry WHERE node=?1 AND op=1", "i",
-                       (int64_t)node) != 0;
-    pm_db_end(s->db, 0);
-    return unsent;
-}
-
-/* Later opens get the new version; whoever reads this one gets -ESTALE. Called with both locks. */
-static void detach_locked(struct pm_store *s, struct pm_content *c)
-{
-    c->stale = true;
-    delete_open(c);
-    unhash_locked(s, c);
-}
-
-/* Calls `each` for every content in memory that is fetched from the node's object, though its own
- * node is another. */
-static void for_copies(struct pm_store *s, pm_node node,
-                       void (*each)(struct pm_content *c, const char *version), const char *version)
-{
-    int64_t after = 0;
-
-    for (;;) {
-        struct pm_content *c;
-
-        pm_db_begin(s->db);
-        after = pm_db_int(s->db, 0, "SELECT min(node) FROM content WHERE origin=?1 AND node>?2",
-                          "ii", (int64_t)node, after);
-        pm_db_end(s->db, 0);
-        if (!after)
-            return;
-        c = pm_content_peek(s, (pm_node)after);
-        if (!c)
-            continue;
-        pthread_mutex_lock(&c->lock);
-        each(c, version);
-        pthread_mutex_unlock(&c->lock);
-        pm_content_put(c);
-    }
-}
-
-static void lose_base(struct pm_content *c, const char *version)
-{
-    (void)version;
-    c->stale = c->stale || !pm_content_whole_locked(c);
-}
-
-static void set_version(struct pm_content *c, const char *version)
-{
-    snprintf(c->version, sizeof(c->version), "%s", version);
-}
-
-/* The content that readers may wait in and nobody gets any more: a reference; or NULL. */
-static struct pm_content *supersede(struct pm_store *s, pm_node node)
-{
-    PM_GUARD(&s->lock);
-    struct pm_content *c = find_locked(s, node);
-
-    if (!c) {
-        if (!in_journal(s, node))
-            delete_closed(s, node);
-        return NULL;
-    }
-    PM_GUARD(&c->lock); /* a first write marks the journal under it */
-    if (in_journal(s, node))
-        return NULL;
-    if (pm_content_whole_locked(c) && c->handles) {
-        c->superseded = true;
-        return NULL;
-    }
-    detach_locked(s, c);
-    pm_fetch_cancel_locked(c);
-    c->refs++;
-    return c;
-}
-
-void pm_store_superseded(struct pm_store *s, pm_node node)
-{
-    struct pm_content *c;
-
-    for_copies(s, node, lose_base, NULL);
-    pm_db_begin(s->db);
-    pm_db_run(s->db, "UPDATE content SET origin=-1 WHERE origin=?1", "i", (int64_t)node);
-    pm_db_end(s->db, 0);
-    c = supersede(s, node);
-    if (!c)
-        return;
-    pm_fetch_wake(c, -ESTALE); /* who opens it anew waits in the kernel for who reads the old */
-    pm_content_put(c);
-}
-
-void pm_store_stale(struct pm_content *c)
-{
-    PM_GUARD(&c->store->lock);
-    PM_GUARD(&c->lock);
-    c->stale = true;
-    if (!c->gone && !in_journal(c->store, c->node))
-        detach_locked(c->store, c);
-}
-
-void pm_store_closed(struct pm_content *c)
-{
-    PM_GUARD(&c->store->lock);
-    PM_GUARD(&c->lock);
-    if (c->handles || !c->superseded || in_journal(c->store, c->node))
-        return;
-    delete_open(c);
-    unhash_locked(c->store, c);
-}
-
-void pm_store_adopt(struct pm_store *s, pm_node node, const char *version)
-{
-    for_copies(s, node, set_version, version);
-
-    PM_GUARD(&s->lock);
-    struct pm_content *c = find_locked(s, node);
-
-    pm_db_begin(s->db);
-    pm_db_run(s->db, "UPDATE content SET version=?2 WHERE node=?1 OR origin=?1", "is",
-              (int64_t)node, version);
-    pm_db_end(s->db, 0);
-    if (!c)
-        return;
-    pthread_mutex_lock(&c->lock);
-    set_version(c, version);
-    pthread_mutex_unlock(&c->lock);
-}
-
-void pm_store_drop(struct pm_store *s, pm_node node)
-{
-    PM_GUARD(&s->lock);
-    struct pm_content *c = find_locked(s, node);
-
-    if (!c) {
-        if (!in_journal(s, node))
-            delete_closed(s, node);
-        return;
-    }
-    PM_GUARD(&c->lock);
-    if (in_journal(s, node))
-        return;
-    c->nowhere = true;
-    delete_open(c);
-}
-
-void pm_store_revive(struct pm_store *s, pm_node node)
-{
-    struct pm_content *c = pm_content_peek(s, node);
-
-    if (!c)
-        return;
-    pthread_mutex_lock(&c->lock);
-    c->nowhere = false;
-    pthread_mutex_unlock(&c->lock);
-    pm_content_put(c);
-}
-
 /* What was written before a crash and never flushed is in the file; the index does not know yet. */
 void pm_store_recover_sizes(struct pm_store *s)
 {
@@ -652,109 +444,11 @@ void pm_store_drop_orphans(struct pm_store *s)
     } while (id);
 }
 
-/* --- space */
-
-struct victim {
-    pm_node  node;
-    uint64_t bytes;
-};
-
-/* Sent contents, least recently used first. The service can give them back. */
-static size_t victims(struct pm_store *s, struct victim v[EVICT_BATCH], int64_t after[2])
-{
-    struct sqlite3_stmt *st;
-    size_t               n = 0;
-
-    pm_db_begin(s->db);
-    st = pm_db_query(s->db,
-                     "SELECT node, bytes, used, id FROM content c WHERE (used, id)>(?1, ?2) AND bytes>0 AND NOT"
-                     " EXISTS (SELECT 1 FROM j.entry e WHERE e.node=c.node AND e.op=1)"
-                     " AND EXISTS (SELECT 1 FROM node n WHERE n.id=c.node AND n.parent IS NOT NULL)"
-                     " ORDER BY used, id LIMIT 16",
-                     "ii", after[0], after[1]);
-    while (pm_db_row(s->db, st)) {
-        v[n].node = (pm_node)pm_col_int(st, 0);
-        v[n++].bytes = (uint64_t)pm_col_int(st, 1);
-        after[0] = pm_col_int(st, 2);
-        after[1] = pm_col_int(st, 3);
-    }
-    pm_db_end(s->db, 0);
-    return n;
-}
-
-static uint64_t disk_free(const struct pm_store *s)
-{
-    struct statvfs v;
-
-    return fstatvfs(s->dirfd, &v) ? 0 : (uint64_t)v.f_bavail * v.f_frsize;
-}
-
-static bool fits(struct pm_store *s, uint64_t bytes, bool bounded)
-{
-    uint64_t more = s->held + bytes;
-
-    if (bounded && s->used + more > s->conf->max_size)
-        return false;
-    return disk_free(s) >= s->conf->min_free + more;
-}
-
-/* Evicts until `bytes` more fit. Nobody can open a victim meanwhile: opening takes the lock. */
-static bool make_room(struct pm_store *s, uint64_t bytes, bool bounded)
-{
-    struct victim v[EVICT_BATCH];
-    int64_t       after[2] = {-1, 0};
-    size_t        n;
-
-    if (fits(s, bytes, bounded))
-        return true;
-    PM_GUARD(&s->lock);
-    while ((n = victims(s, v, after)) > 0) {
-        for (size_t i = 0; i < n; i++) {
-            if (find_locked(s, v[i].node))
-                continue;
-            delete_closed(s, v[i].node);
-            if (fits(s, bytes, bounded))
-                return true;
-        }
-    }
-    return false;
-}
-
-bool pm_store_reserve(struct pm_store *s, uint64_t bytes)
-{
-    s->held += bytes; /* first: two who ask at once must not both be promised the last room */
-    if (make_room(s, 0, true))
-        return true;
-    s->held -= bytes;
-    return false;
-}
-
-void pm_store_release(struct pm_store *s, uint64_t bytes)
-{
-    s->held -= bytes;
-}
-
-int pm_store_room(struct pm_store *s, uint64_t bytes)
-{
-    if (make_room(s, bytes, true))
-        return 0;
-    return make_room(s, bytes, false) ? 0 : -ENOSPC;
-}
-
-void pm_store_usage(struct pm_store *s, uint64_t *used, uint64_t *evictable)
-{
-    *used = s->used;
-    pm_db_begin(s->db);
-    *evictable = (uint64_t)pm_db_int(s->db, 0,
-                                     "SELECT sum(bytes) FROM content c WHERE NOT EXISTS"
-                                     " (SELECT 1 FROM j.entry e WHERE e.node=c.node AND e.op=1)",
-                                     "");
-    pm_db_end(s->db, 0);
-}
+/* --- housekeeping */
 
 void pm_store_tick(struct pm_store *s)
 {
-    for (size_t i = 0; i < BUCKETS; i++) {
+    for (size_t i = 0; i < PM_STORE_BUCKETS; i++) {
         struct pm_content *c;
 
         pthread_mutex_lock(&s->lock);
@@ -767,7 +461,7 @@ void pm_store_tick(struct pm_store *s)
 void pm_store_cancel_all(struct pm_store *s)
 {
     PM_GUARD(&s->lock);
-    for (size_t i = 0; i < BUCKETS; i++) {
+    for (size_t i = 0; i < PM_STORE_BUCKETS; i++) {
         for (struct pm_content *c = s->bucket[i]; c; c = c->next) {
             pthread_mutex_lock(&c->lock);
             c->cancel_upload = true;

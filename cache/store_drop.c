@@ -1,0 +1,200 @@
+/* Contents that are not served any more: evicted, outdated on the service, or of a node that is gone. */
+#include "cache/store_impl.h"
+
+#include "cache/fetch.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+/* Row and file go; whoever has it open keeps the descriptor. */
+static void delete_open(struct pm_content *c)
+{
+    struct pm_store *s = c->store;
+
+    if (c->gone)
+        return;
+    pm_db_begin(s->db);
+    if (pm_db_end(s->db, pm_content_delete_row(s->db, c->id)))
+        return;
+    pm_content_unlink(s, c->id);
+    s->used -= c->bytes;
+    c->gone = true;
+}
+
+void pm_store_delete_closed(struct pm_store *s, pm_node node)
+{
+    int64_t id;
+    int64_t bytes;
+
+    pm_db_begin(s->db);
+    id = pm_db_int(s->db, 0, "SELECT id FROM content WHERE node=?1", "i", (int64_t)node);
+    bytes = pm_db_int(s->db, 0, "SELECT bytes FROM content WHERE node=?1", "i", (int64_t)node);
+    if (id && pm_db_int(s->db, 0, "SELECT 1 FROM j.entry WHERE node=?1 AND op=1", "i",
+                        (int64_t)node))
+        id = 0; /* became unsent work a moment ago */
+    if (pm_db_end(s->db, id ? pm_content_delete_row(s->db, id) : 0) || !id)
+        return;
+    pm_content_unlink(s, id);
+    s->used -= (uint64_t)bytes;
+}
+
+static bool in_journal(struct pm_store *s, pm_node node)
+{
+    bool unsent;
+
+    pm_db_begin(s->db);
+    unsent = pm_db_int(s->db, 0, "SELECT 1 FROM j.entry WHERE node=?1 AND op=1", "i",
+                       (int64_t)node) != 0;
+    pm_db_end(s->db, 0);
+    return unsent;
+}
+
+/* Later opens get the new version; whoever reads this one gets -ESTALE. Called with both locks. */
+static void detach_locked(struct pm_store *s, struct pm_content *c)
+{
+    c->stale = true;
+    delete_open(c);
+    pm_store_unhash_locked(s, c);
+}
+
+/* Calls `each` for every content in memory that is fetched from the node's object, though its own
+ * node is another. */
+static void for_copies(struct pm_store *s, pm_node node,
+                       void (*each)(struct pm_content *c, const char *version), const char *version)
+{
+    int64_t after = 0;
+
+    for (;;) {
+        struct pm_content *c;
+
+        pm_db_begin(s->db);
+        after = pm_db_int(s->db, 0, "SELECT min(node) FROM content WHERE origin=?1 AND node>?2",
+                          "ii", (int64_t)node, after);
+        pm_db_end(s->db, 0);
+        if (!after)
+            return;
+        c = pm_content_peek(s, (pm_node)after);
+        if (!c)
+            continue;
+        pthread_mutex_lock(&c->lock);
+        each(c, version);
+        pthread_mutex_unlock(&c->lock);
+        pm_content_put(c);
+    }
+}
+
+static void lose_base(struct pm_content *c, const char *version)
+{
+    (void)version;
+    c->stale = c->stale || !pm_content_whole_locked(c);
+}
+
+static void set_version(struct pm_content *c, const char *version)
+{
+    snprintf(c->version, sizeof(c->version), "%s", version);
+}
+
+/* The content that readers may wait in and nobody gets any more: a reference; or NULL. */
+static struct pm_content *supersede(struct pm_store *s, pm_node node)
+{
+    PM_GUARD(&s->lock);
+    struct pm_content *c = pm_store_find_locked(s, node);
+
+    if (!c) {
+        if (!in_journal(s, node))
+            pm_store_delete_closed(s, node);
+        return NULL;
+    }
+    PM_GUARD(&c->lock); /* a first write marks the journal under it */
+    if (in_journal(s, node))
+        return NULL;
+    if (pm_content_whole_locked(c) && c->handles) {
+        c->superseded = true;
+        return NULL;
+    }
+    detach_locked(s, c);
+    pm_fetch_cancel_locked(c);
+    c->refs++;
+    return c;
+}
+
+void pm_store_superseded(struct pm_store *s, pm_node node)
+{
+    struct pm_content *c;
+
+    for_copies(s, node, lose_base, NULL);
+    pm_db_begin(s->db);
+    pm_db_run(s->db, "UPDATE content SET origin=-1 WHERE origin=?1", "i", (int64_t)node);
+    pm_db_end(s->db, 0);
+    c = supersede(s, node);
+    if (!c)
+        return;
+    pm_fetch_wake(c, -ESTALE); /* who opens it anew waits in the kernel for who reads the old */
+    pm_content_put(c);
+}
+
+void pm_store_stale(struct pm_content *c)
+{
+    PM_GUARD(&c->store->lock);
+    PM_GUARD(&c->lock);
+    c->stale = true;
+    if (!c->gone && !in_journal(c->store, c->node))
+        detach_locked(c->store, c);
+}
+
+void pm_store_closed(struct pm_content *c)
+{
+    PM_GUARD(&c->store->lock);
+    PM_GUARD(&c->lock);
+    if (c->handles || !c->superseded || in_journal(c->store, c->node))
+        return;
+    delete_open(c);
+    pm_store_unhash_locked(c->store, c);
+}
+
+void pm_store_adopt(struct pm_store *s, pm_node node, const char *version)
+{
+    for_copies(s, node, set_version, version);
+
+    PM_GUARD(&s->lock);
+    struct pm_content *c = pm_store_find_locked(s, node);
+
+    pm_db_begin(s->db);
+    pm_db_run(s->db, "UPDATE content SET version=?2 WHERE node=?1 OR origin=?1", "is",
+              (int64_t)node, version);
+    pm_db_end(s->db, 0);
+    if (!c)
+        return;
+    pthread_mutex_lock(&c->lock);
+    set_version(c, version);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void pm_store_drop(struct pm_store *s, pm_node node)
+{
+    PM_GUARD(&s->lock);
+    struct pm_content *c = pm_store_find_locked(s, node);
+
+    if (!c) {
+        if (!in_journal(s, node))
+            pm_store_delete_closed(s, node);
+        return;
+    }
+    PM_GUARD(&c->lock);
+    if (in_journal(s, node))
+        return;
+    c->nowhere = true;
+    delete_open(c);
+}
+
+void pm_store_revive(struct pm_store *s, pm_node node)
+{
+    struct pm_content *c = pm_content_peek(s, node);
+
+    if (!c)
+        return;
+    pthread_mutex_lock(&c->lock);
+    c->nowhere = false;
+    pthread_mutex_unlock(&c->lock);
+    pm_content_put(c);
+}

@@ -1,0 +1,27 @@
+/* store_impl.h: what the store*.c files share. */
+#ifndef PM_CACHE_STORE_IMPL_H
+#define PM_CACHE_STORE_IMPL_H
+
+#include "cache/store.h"
+
+#define PM_STORE_BUCKETS 1024
+
+struct pm_store {
+    const struct pm_conf *conf;
+    struct pm_db         *db;
+    int                   dirfd; /* immutable: DIR/data */
+    /* Held across opening local files, so that a content exists once; never across the network. */
+    pthread_mutex_t    lock;
+    struct pm_content *bucket[PM_STORE_BUCKETS]; /* lock */
+    atomic_uint_least64_t used; /* bytes on disk of all contents */
+    atomic_uint_least64_t held; /* bytes that were promised to transfers and did not land yet */
+};
+
+/* The node's content, if it is in memory. No reference is taken. */
+struct pm_content *pm_store_find_locked(struct pm_store *s, pm_node node);
+/* Nobody gets it any more; whoever has it keeps it. */
+void pm_store_unhash_locked(struct pm_store *s, struct pm_content *c);
+/* Row and file of a content go that is not in memory, unless it is unsent. Called with the lock. */
+void pm_store_delete_closed(struct pm_store *s, pm_node node);
+
+#endif
