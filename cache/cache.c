@@ -1,6 +1,7 @@
 /* Putting the cache together, and taking it apart. */
 #include "cache/cache.h"
 
+#include "cache/durable.h"
 #include "cache/journal.h"
 #include "cache/list.h"
 #include "cache/queue.h"
@@ -17,7 +18,8 @@
 #define POOL_THREADS   12
 #define KEEP_EVERY_MS  1000
 #define KEEP_BUSY_MS   250 /* while lists are under way: their old ones serve after 1 s */
-#define SYNC_EVERY_MS  3000
+#define SYNC_EVERY_MS  3000 /* what was closed is on the disk */
+#define FULL_EVERY_MS  30000 /* what was fetched, too */
 
 /* --- the state folder */
 
@@ -105,7 +107,6 @@ static int open_folder(struct pm_cache *c, const char *mountpoint, char *why, si
 static void *keep(void *arg)
 {
     struct pm_cache *c = arg;
-    int64_t          synced = pm_now_ms();
     bool             busy = false;
 
     pthread_mutex_lock(&c->keeper_lock);
@@ -114,14 +115,44 @@ static void *keep(void *arg)
                            pm_now_ms() + (busy ? KEEP_BUSY_MS : KEEP_EVERY_MS));
         pthread_mutex_unlock(&c->keeper_lock);
         busy = pm_lists_tick(c);
-        if (pm_now_ms() - synced >= SYNC_EVERY_MS) {
-            pm_store_tick(c->store);
-            if (atomic_exchange(&c->flushed, false))
-                syncfs(pm_store_dirfd(c->store)); /* contents first: the journal speaks of them */
-            pm_db_sync(c->db);
-            pm_db_checkpoint(c->db);
-            synced = pm_now_ms();
-        }
+        pthread_mutex_lock(&c->keeper_lock);
+    }
+    pthread_mutex_unlock(&c->keeper_lock);
+    return NULL;
+}
+
+/* Contents first: the journal speaks of them. */
+static void sync_all(struct pm_cache *c, bool fetched)
+{
+    bool flushed = atomic_exchange(&c->flushed, false);
+    int  err = 0;
+
+    pm_store_tick(c->store);
+    if (flushed || (fetched && pm_era_needs_sync(c->store)))
+        err = pm_era_sync(c->store);
+    if (err) {
+        c->flushed = c->flushed || flushed;
+        pm_log(PM_ERROR, "the cache folder cannot be made durable: %s", strerror(-err));
+    }
+    pm_db_sync(c->db);
+    pm_db_checkpoint(c->db);
+}
+
+/* Has a thread of its own: a disk may take its time. */
+static void *make_durable(void *arg)
+{
+    struct pm_cache *c = arg;
+    int64_t          full = pm_now_ms();
+
+    pthread_mutex_lock(&c->keeper_lock);
+    while (!c->stopping) {
+        bool fetched = pm_now_ms() - full >= FULL_EVERY_MS;
+
+        pm_cond_wait_until(&c->keeper_cond, &c->keeper_lock, pm_now_ms() + SYNC_EVERY_MS);
+        pthread_mutex_unlock(&c->keeper_lock);
+        sync_all(c, fetched);
+        if (fetched)
+            full = pm_now_ms();
         pthread_mutex_lock(&c->keeper_lock);
     }
     pthread_mutex_unlock(&c->keeper_lock);
@@ -170,6 +201,10 @@ static int open_services(struct pm_cache *c, char *why, size_t why_len)
         err = pm_thread_start(&c->keeper, "pm-keeper", keep, c);
         c->has_keeper = !err;
     }
+    if (!err) {
+        err = pm_thread_start(&c->durer, "pm-durable", make_durable, c);
+        c->has_durer = !err;
+    }
     return err;
 }
 
@@ -217,11 +252,13 @@ void pm_cache_stop(struct pm_cache *c)
 {
     pthread_mutex_lock(&c->keeper_lock);
     c->stopping = true;
-    pthread_cond_signal(&c->keeper_cond);
+    pthread_cond_broadcast(&c->keeper_cond);
     pthread_mutex_unlock(&c->keeper_lock);
     if (c->has_keeper)
         pthread_join(c->keeper, NULL);
-    c->has_keeper = false;
+    if (c->has_durer)
+        pthread_join(c->durer, NULL);
+    c->has_keeper = c->has_durer = false;
     if (c->lists)
         pm_lists_stop(c);
     if (c->store)
@@ -240,9 +277,9 @@ void pm_cache_free(struct pm_cache *c)
     pm_accounts_close(c);
     pm_lists_close(c);
     pm_bounce_close(c->bounce);
+    if (c->store)
+        sync_all(c, true);
     pm_store_close(c->store);
-    if (c->db)
-        pm_db_sync(c->db);
     pm_db_close(c->db);
     if (c->lockfd >= 0)
         close(c->lockfd);

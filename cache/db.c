@@ -58,7 +58,9 @@ static const char *const index_schema[] = {
     "CREATE INDEX content_used ON content(used);"
     "CREATE INDEX content_origin ON content(origin) WHERE origin IS NOT NULL;"
     "CREATE TABLE xattr(node INTEGER, name TEXT, value BLOB NOT NULL, PRIMARY KEY(node, name))"
-    " WITHOUT ROWID;"};
+    " WITHOUT ROWID;",
+    /* 2: what is on the disk (durable.h) */
+    "ALTER TABLE content ADD COLUMN era INTEGER NOT NULL DEFAULT 0;"};
 
 /* journal.c says what these mean. */
 static const char *const journal_schema[] = {
@@ -91,6 +93,7 @@ static const char *const journal_schema[] = {
     " WITHOUT ROWID;",
     /* 2: copies of what a service has */
     "ALTER TABLE j.entry ADD COLUMN source INTEGER;"
+    "ALTER TABLE j.entry ADD COLUMN era INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE j.dep ADD COLUMN source INTEGER NOT NULL DEFAULT 0;"
     "CREATE INDEX j.entry_source ON entry(source) WHERE source IS NOT NULL;"};
 

@@ -4,6 +4,7 @@
  * flush marks it closed. So after a crash the journal knows which contents are whole. */
 #include "cache/file.h"
 
+#include "cache/durable.h"
 #include "cache/fetch.h"
 #include "cache/queue.h"
 
@@ -294,28 +295,44 @@ static int unclone_locked(struct pm_cache *c, struct pm_content *k)
     return err;
 }
 
+/* A content that is whole on the disk needs its base no more: all of it is ours, and which parts of it
+ * were written need not be known. */
+static int own(struct pm_db *db, const struct pm_content *k)
+{
+    pm_db_run(db, "DELETE FROM j.dirty WHERE content=?1", "i", k->id);
+    return pm_db_run(db, "UPDATE content SET size=0, present=NULL WHERE id=?1", "i", k->id);
+}
+
 int pm_file_mark_locked(struct pm_cache *c, struct pm_content *k)
 {
-    int err;
+    bool owns = k->base_end && !k->clone && pm_content_whole_locked(k) && !k->changed &&
+                pm_era_is_durable(c->store, k->era);
+    int  err;
 
     if (k->marked || k->nowhere)
         return unclone_locked(c, k);
     if (k->gone || k->stale)
         return -ESTALE; /* the service has another version: to be opened anew */
     pm_db_begin(c->db);
-    err = pm_db_end(c->db, open_entry(c, k));
+    err = open_entry(c, k);
+    if (!err && owns)
+        err = own(c->db, k);
+    err = pm_db_end(c->db, err);
     if (err)
         return err;
+    if (owns)
+        k->base_end = 0;
     k->marked = true;
     k->superseded = false;
     return unclone_locked(c, k);
 }
 
-/* [off, end) is local now: in an incomplete content the journal must know it before a crash. */
+/* [off, end) is local now: while parts of the content are the base's, or may be again after a power
+ * cut, the journal must know it before a crash. */
 static int mark_dirty_locked(struct pm_cache *c, struct pm_content *k, uint64_t off, uint64_t end)
 {
-    if (!k->base_end || off >= end || (pm_content_whole_locked(k) && !k->changed))
-        return 0; /* the row says, or needs not say, that all of it is here */
+    if (!k->base_end || off >= end)
+        return 0;
     pm_db_begin(c->db);
     pm_db_run(c->db, "DELETE FROM j.dirty WHERE content=?1 AND off>=?2 AND end<=?3", "iii", k->id,
               (int64_t)off, (int64_t)end);
@@ -546,6 +563,7 @@ static int close_entry(struct pm_cache *c, struct pm_content *k)
     label_file(c, k);
     e.size = k->size;
     e.gen++;
+    e.era = pm_era_now(c->store);
     if (e.state != PM_J_LOCAL)
         e.state = PM_J_READY;
     if (k->writers > (c->conf->on_close_wait ? 1 : 0)) /* the one who closes may wait for it */
@@ -594,14 +612,35 @@ int pm_file_wait(struct pm_file *f, struct pm_waiter *w)
     return pm_queue_wait(c, f->content->node, w);
 }
 
+/* What was written up to `gen` is on the disk, whatever becomes of the rest. */
+static int settle_era(struct pm_cache *c, struct pm_content *k, int64_t gen)
+{
+    PM_GUARD(&k->lock);
+    if (k->gen != gen || k->changed || k->gone)
+        return 0;
+    pm_db_begin(c->db);
+    pm_db_run(c->db, "UPDATE content SET era=0 WHERE id=?1", "i", k->id);
+    pm_db_run(c->db, "UPDATE j.entry SET era=0 WHERE content=?1", "i", k->id);
+    k->era = 0;
+    return pm_db_end(c->db, 0);
+}
+
 int pm_file_fsync(struct pm_file *f)
 {
-    int err = pm_file_flush(f);
+    struct pm_content *k = f->content;
+    int64_t            gen;
+    int                err = pm_file_flush(f);
 
-    if (!err && fdatasync(f->content->fd))
+    pm_content_save(k);
+    pthread_mutex_lock(&k->lock);
+    gen = k->gen;
+    pthread_mutex_unlock(&k->lock);
+    if (!err && fdatasync(k->fd))
         err = -errno;
     if (!err && fsync(pm_store_dirfd(f->cache->store)))
         err = -errno;
+    if (!err)
+        err = settle_era(f->cache, k, gen);
     return err ? err : pm_db_sync(f->cache->db);
 }
 

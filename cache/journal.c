@@ -36,7 +36,7 @@
 
 #define COLUMNS                                                                                    \
     "id, op, node, account, kind, parent, oparent, name, oname, rid, base, content, size, state,"  \
-    " not_before, tries, created, gen, replaces, sending, source"
+    " not_before, tries, created, gen, replaces, sending, source, era"
 
 static void read_entry(struct sqlite3_stmt *st, struct pm_jentry *e)
 {
@@ -61,6 +61,7 @@ static void read_entry(struct sqlite3_stmt *st, struct pm_jentry *e)
     e->replaces = (pm_node)pm_col_int(st, 18);
     e->sending = pm_col_int(st, 19) != 0;
     e->source = (pm_node)pm_col_int(st, 20);
+    e->era = pm_col_int(st, 21);
 }
 
 /* Reads the one entry a query gives. */
@@ -427,11 +428,11 @@ int pm_journal_update(struct pm_db *db, const struct pm_jentry *e)
 {
     return pm_db_run(db,
                      "UPDATE j.entry SET state=?2, not_before=?3, tries=?4, size=?5, gen=?6,"
-                     " content=?7, rid=?8, base=?9, replaces=?10, sending=?11 WHERE id=?1",
-                     "iiiiiizssii", e->id, (int64_t)e->state, e->not_before, (int64_t)e->tries,
+                     " content=?7, rid=?8, base=?9, replaces=?10, sending=?11, era=?12 WHERE id=?1",
+                     "iiiiiizssiii", e->id, (int64_t)e->state, e->not_before, (int64_t)e->tries,
                      (int64_t)e->size, e->gen, e->content ? e->content : -1,
                      *e->rid ? e->rid : NULL, e->base, (int64_t)e->replaces,
-                     (int64_t)e->sending);
+                     (int64_t)e->sending, e->era);
 }
 
 int pm_journal_error(struct pm_db *db, int64_t id, const char *why)

@@ -46,6 +46,7 @@ struct pm_jentry {
     pm_node        replaces; /* a file it was renamed over while one of them was being sent; or 0 */
     pm_node        source; /* PUT: its content is that of this node's object, which the service may copy;
                               what changes that object waits for it; or 0 */
+    int64_t        era; /* PUT: of the last flush (durable.h) */
 };
 
 /* Adds an entry: gives it the next id, its places and what it needs. 0 or -errno. */
@@ -78,7 +79,7 @@ int pm_journal_split(struct pm_db *db, int64_t old, struct pm_jentry *a, struct 
  * -EDEADLK: it would wait for what waits for it (nothing is changed; add a RENAME instead). */
 int pm_journal_move(struct pm_db *db, struct pm_jentry *e, pm_node parent, const char *name);
 
-/* Writes state, sending, not_before, tries, size, gen, content, rid, base and replaces of `e`. */
+/* Writes state, sending, not_before, tries, size, gen, era, content, rid, base and replaces of `e`. */
 int pm_journal_update(struct pm_db *db, const struct pm_jentry *e);
 /* The service's own word; NULL clears. */
 int pm_journal_error(struct pm_db *db, int64_t id, const char *why);

@@ -4,6 +4,7 @@
  * written to since is not sent on top of an older try: first it is found out whether that arrived. */
 #include "cache/send.h"
 
+#include "cache/durable.h"
 #include "cache/fetch.h"
 #include "cache/list.h"
 #include "cache/merge.h"
@@ -187,10 +188,10 @@ int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
     err = pm_send_fold(db, s->e, now, rid);
     pm_db_run(db, "UPDATE node SET own=1, error=NULL, size=?2 WHERE id=?1", "ii",
               (int64_t)s->e->node, (int64_t)k->size);
-    pm_db_run(db, "UPDATE content SET version=?2, size=?3, validator='', origin=NULL, present=?4"
-              " WHERE id=?1",
-              "isib", k->id, now->version, (int64_t)(whole ? k->size : k->base_end), present,
-              (size_t)len);
+    pm_db_run(db, "UPDATE content SET version=?2, size=?3, validator='', origin=NULL, present=?4,"
+              " era=?5 WHERE id=?1",
+              "isibi", k->id, now->version, (int64_t)(whole ? k->size : k->base_end), present,
+              (size_t)len, pm_era_now(s->cache->store));
     if (whole || unchanged)
         pm_db_run(db, "DELETE FROM j.dirty WHERE content=?1", "i", k->id);
     if (unchanged) {

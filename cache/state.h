@@ -48,9 +48,10 @@ struct pm_cache {
     struct pm_account     *accounts;
     size_t                 naccounts;
     pthread_t              keeper; /* housekeeping, once a second */
+    pthread_t              durer; /* brings what is here to the disk */
     pthread_mutex_t        keeper_lock;
     pthread_cond_t         keeper_cond; /* keeper_lock; stopping was set */
-    bool                   has_keeper;
+    bool                   has_keeper, has_durer;
     atomic_bool            flushed; /* contents were closed since they were last made durable */
     atomic_bool            stopping;
 };

@@ -1,5 +1,6 @@
 #include "cache/store_impl.h"
 
+#include "cache/durable.h"
 #include "cache/fetch.h"
 #include "cache/journal.h"
 
@@ -41,6 +42,7 @@ int pm_store_open(const struct pm_conf *conf, struct pm_db *db, struct pm_store 
     PM_AUTO(free) char *path = pm_asprintf("%s/data", conf->cache_dir);
     struct pm_store    *s = calloc(1, sizeof(*s));
     char                sub[3];
+    int                 err;
 
     if (!s || !path) {
         free(s);
@@ -51,8 +53,7 @@ int pm_store_open(const struct pm_conf *conf, struct pm_db *db, struct pm_store 
     pthread_mutex_init(&s->lock, NULL);
     if ((mkdir(path, 0700) && errno != EEXIST) ||
         (s->dirfd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC)) < 0) {
-        int err = -errno;
-
+        err = -errno;
         free(s);
         return err;
     }
@@ -62,8 +63,15 @@ int pm_store_open(const struct pm_conf *conf, struct pm_db *db, struct pm_store 
     }
     pm_db_begin(db);
     s->used = (uint64_t)pm_db_int(db, 0, "SELECT sum(bytes) FROM content", "");
+    err = pm_db_end(db, 0);
+    if (!err)
+        err = pm_era_open(s);
+    if (err) {
+        pm_store_close(s);
+        return err;
+    }
     *out = s;
-    return pm_db_end(db, 0);
+    return 0;
 }
 
 void pm_store_close(struct pm_store *s)
@@ -93,6 +101,7 @@ struct found {
     int64_t          id;
     uint64_t         size; /* of the base */
     uint64_t         bytes; /* on disk, as counted in store.used */
+    int64_t          era;
     struct pm_ranges present;
     bool             fresh;
     int64_t          old; /* a row that was dropped; 0: none */
@@ -118,7 +127,7 @@ static int load_ranges(struct pm_db *db, struct found *f)
 static int load_row(struct pm_db *db, struct found *f, char *version, char *validator)
 {
     struct sqlite3_stmt *st = pm_db_query(
-        db, "SELECT id, size, present, version, validator, bytes FROM content WHERE node=?1", "i",
+        db, "SELECT id, size, present, version, validator, bytes, era FROM content WHERE node=?1", "i",
         (int64_t)f->row.id);
     size_t      len;
     const void *blob;
@@ -133,6 +142,7 @@ static int load_row(struct pm_db *db, struct found *f, char *version, char *vali
     pm_col_copy(st, 3, version, PM_NAME_MAX + 1);
     pm_col_copy(st, 4, validator, PM_NAME_MAX + 1);
     f->bytes = (uint64_t)pm_col_int(st, 5);
+    f->era = pm_col_int(st, 6);
     pm_db_reset(st);
     return 0;
 }
@@ -255,6 +265,7 @@ static int load_locked(struct pm_store *s, pm_node node, struct pm_content **out
     c->id = f.id;
     c->node = node;
     c->base_end = f.size;
+    c->era = f.era;
     c->clone = f.clone;
     c->refs = 1;
     c->next = *bucket_of(s, node);
@@ -361,23 +372,28 @@ void pm_content_save(struct pm_content *c)
 {
     struct pm_db       *db = c->store->db;
     PM_AUTO(free) void *blob = NULL;
+    int64_t             era;
     int64_t             len;
 
     PM_GUARD(&c->lock);
     if (!c->changed || c->gone)
         return;
+    era = pm_era_now(c->store);
     pm_content_count_locked(c);
     len = pm_ranges_save(&c->present, &blob);
     if (len < 0)
         return;
     pm_db_begin(db);
     pm_db_run(db,
-              "UPDATE content SET present=?2, bytes=?3, used=?4, validator=?5, version=?6"
+              "UPDATE content SET present=?2, bytes=?3, used=?4, validator=?5, version=?6, era=?7"
               " WHERE id=?1",
-              "ibiiss", c->id, blob, (size_t)len, (int64_t)c->bytes, pm_wall_ms(), c->validator,
-              c->version);
-    if (!pm_db_end(db, 0))
-        c->changed = false;
+              "ibiissi", c->id, blob, (size_t)len, (int64_t)c->bytes, pm_wall_ms(), c->validator,
+              c->version, era);
+    c->store->written = true;
+    if (pm_db_end(db, 0))
+        return;
+    c->changed = false;
+    c->era = era;
 }
 
 int pm_content_delete_row(struct pm_db *db, int64_t id)

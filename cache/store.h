@@ -39,6 +39,7 @@ struct pm_content {
     uint64_t            uncounted; /* lock; written since bytes was measured */
     int64_t             mtime_ns; /* lock; last write or utimes here; 0: none */
     int64_t             gen; /* lock; grows with every write */
+    int64_t             era; /* lock; of the row that tells what is present (durable.h) */
     int                 handles; /* lock; open files */
     int                 writers; /* lock; open files that may write */
     bool                marked; /* lock; the journal knows that it is being written to */

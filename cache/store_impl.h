@@ -15,6 +15,8 @@ struct pm_store {
     struct pm_content *bucket[PM_STORE_BUCKETS]; /* lock */
     atomic_uint_least64_t used; /* bytes on disk of all contents */
     atomic_uint_least64_t held; /* bytes that were promised to transfers and did not land yet */
+    atomic_int_least64_t  era, durable; /* durable.h: the current era; the last that is on the disk */
+    atomic_bool           written; /* something carries the current era */
 };
 
 /* The node's content, if it is in memory. No reference is taken. */

@@ -92,24 +92,33 @@ static void a_newer_schema_is_refused_untouched(void **state)
         after = contents(names[i], &len_after);
         assert_int_equal(len, len_after);
         assert_memory_equal(before, after, len);
-        run_on(names[i], "PRAGMA user_version=1");
+        run_on(names[i], "PRAGMA user_version=2");
     }
+    open_and_close(0);
 }
 
-static void an_older_journal_is_brought_up_to_date_with_its_entries(void **state)
+static void older_databases_are_brought_up_to_date_with_what_is_in_them(void **state)
 {
     (void)state;
     open_and_close(0);
+    run_on("index.db", "ALTER TABLE content DROP COLUMN era;"
+                       "INSERT INTO content(node, version, size, used) VALUES(9, '', 1, 1);"
+                       "PRAGMA user_version=1");
     run_on("journal.db", "DROP INDEX entry_source;"
+                         "ALTER TABLE entry DROP COLUMN era;"
                          "ALTER TABLE entry DROP COLUMN source;"
                          "ALTER TABLE dep DROP COLUMN source;"
                          "INSERT INTO entry(id, op, node, account, kind, parent, name, state, created)"
                          " VALUES(2, 2, 9, 1, 0, 1, 'd', 2, 1);"
                          "PRAGMA user_version=1");
     open_and_close(0);
-    run_on("journal.db", "INSERT INTO dep(entry, needs, source) SELECT id, 1, 1 FROM entry WHERE"
-                         " name='d' AND source IS NULL");
-    open_and_close(0);
+    /* the checks make the statements fail if it is not there */
+    run_on("journal.db", "CREATE TEMP TABLE one(n INTEGER CHECK(n=1));"
+                         "INSERT INTO one SELECT count(*) FROM entry WHERE name='d' AND source IS NULL"
+                         " AND era=0;"
+                         "INSERT INTO one SELECT count(*)+1 FROM dep WHERE source");
+    run_on("index.db", "CREATE TEMP TABLE one(n INTEGER CHECK(n=1));"
+                       "INSERT INTO one SELECT count(*) FROM content WHERE node=9 AND era=0");
 }
 
 /* Is there a file of this name with something after it? */
@@ -348,7 +357,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_newer_schema_is_refused_untouched),
-        TEST(an_older_journal_is_brought_up_to_date_with_its_entries),
+        TEST(older_databases_are_brought_up_to_date_with_what_is_in_them),
         TEST(a_damaged_index_is_set_aside_and_made_anew),
         TEST(a_damaged_journal_is_set_aside_with_all_contents),
         TEST(a_failed_statement_rolls_the_whole_back),

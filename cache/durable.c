@@ -1,0 +1,131 @@
+#include "cache/durable.h"
+#include "cache/store_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#ifndef STATX_MNT_ID_UNIQUE /* Linux 6.8 */
+#define STATX_MNT_ID_UNIQUE 0x4000u
+#endif
+
+int64_t pm_era_now(const struct pm_store *s)
+{
+    return s->era;
+}
+
+bool pm_era_is_durable(const struct pm_store *s, int64_t era)
+{
+    return era <= s->durable;
+}
+
+bool pm_era_needs_sync(const struct pm_store *s)
+{
+    return s->written;
+}
+
+static int set_meta(struct pm_db *db, const char *key, const char *value)
+{
+    return pm_db_run(db, "INSERT OR REPLACE INTO main.meta(key, value) VALUES(?1, ?2)", "ss", key,
+                     value);
+}
+
+static int set_meta_int(struct pm_db *db, const char *key, int64_t value)
+{
+    char text[24];
+
+    snprintf(text, sizeof(text), "%lld", (long long)value);
+    return set_meta(db, key, text);
+}
+
+int pm_era_sync(struct pm_store *s)
+{
+    int64_t ended = s->era;
+
+    pm_db_begin(s->db);
+    set_meta_int(s->db, "era", ended + 1);
+    if (pm_db_end(s->db, 0))
+        return -EIO;
+    s->written = false;
+    s->era = ended + 1;
+    if (syncfs(s->dirfd)) {
+        s->written = true;
+        return -errno;
+    }
+    pm_db_begin(s->db);
+    set_meta_int(s->db, "durable", ended);
+    if (pm_db_end(s->db, 0))
+        return -EIO;
+    s->durable = ended;
+    return 0;
+}
+
+/* Says which run of the machine and which mount of the disk this is: while both are the same, nothing
+ * that was written can be lost. */
+static void name_machine(const struct pm_store *s, char *out, size_t size)
+{
+    PM_AUTO(close) int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    char               boot[40] = "";
+    struct statx       st = {0};
+    ssize_t            n = fd >= 0 ? read(fd, boot, sizeof(boot) - 1) : 0;
+
+    boot[n > 0 ? strcspn(boot, "\n") : 0] = 0;
+    statx(s->dirfd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID | STATX_MNT_ID_UNIQUE, &st);
+    snprintf(out, size, "%s %u:%u %llu", boot, st.stx_dev_major, st.stx_dev_minor,
+             (unsigned long long)st.stx_mnt_id);
+}
+
+/* Of unsent contents only what was written here stays; it is known by its own rows. */
+static int doubt(struct pm_store *s)
+{
+    int64_t id;
+
+    do {
+        pm_db_begin(s->db);
+        id = pm_db_int(s->db, 0,
+                       "SELECT id FROM content c WHERE era>?1 AND NOT EXISTS (SELECT 1 FROM j.entry e"
+                       " WHERE e.node=c.node AND e.op=1) LIMIT 1",
+                       "i", s->durable);
+        if (id)
+            pm_content_delete_row(s->db, id);
+        if (pm_db_end(s->db, 0))
+            return -EIO;
+        if (id)
+            pm_content_unlink(s, id);
+    } while (id);
+    pm_db_begin(s->db);
+    pm_db_run(s->db, "UPDATE content SET present=NULL, era=0 WHERE era>?1", "i", s->durable);
+    pm_db_run(s->db,
+              "UPDATE j.entry SET state=6, era=0, error='the machine went down before it was on the"
+              " disk' WHERE op=1 AND era>?1 AND state IN (2, 3)",
+              "i", s->durable);
+    return pm_db_end(s->db, 0);
+}
+
+int pm_era_open(struct pm_store *s)
+{
+    struct sqlite3_stmt *st;
+    char                 machine[128];
+    char                 before[128] = "";
+    int                  err;
+
+    name_machine(s, machine, sizeof(machine));
+    pm_db_begin(s->db);
+    s->durable = pm_db_int(s->db, 0, "SELECT value FROM main.meta WHERE key='durable'", "");
+    s->era = pm_db_int(s->db, 0, "SELECT value FROM main.meta WHERE key='era'", "") + 1;
+    st = pm_db_query(s->db, "SELECT value FROM main.meta WHERE key='machine'", "");
+    if (pm_db_row(s->db, st)) {
+        pm_col_copy(st, 0, before, sizeof(before));
+        pm_db_reset(st);
+    }
+    pm_db_end(s->db, 0);
+    err = *before && strcmp(before, machine) != 0 ? doubt(s) : 0;
+    if (err)
+        return err;
+    pm_db_begin(s->db);
+    set_meta_int(s->db, "era", s->era);
+    return pm_db_end(s->db, set_meta(s->db, "machine", machine));
+}

@@ -1,0 +1,256 @@
+/* A power cut: what was made durable is there, what is in doubt is neither served nor sent. */
+#include "cache/durable.h"
+#include "tests/unit/cache_env.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct env e;
+
+static int setup(void **state)
+{
+    (void)state;
+    env_start(&e);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    env_close(&e);
+    return 0;
+}
+
+#define NODE_MAX 64
+
+/* As much of the state folder as a power cut leaves at worst: the databases as they are now, and of
+ * the contents only the `durable` bytes of each file, zeros in the rest, at its full length. */
+static void cut_power(off_t durable)
+{
+    struct env after;
+    char       path[128];
+    sqlite3   *db;
+
+    env_copy_folder(&e, &after);
+    snprintf(path, sizeof(path), "%s/index.db", after.dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "UPDATE meta SET value='before' WHERE key='machine'", NULL,
+                                  NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    for (int id = 1; id < NODE_MAX; id++) {
+        int   fd;
+        off_t size;
+
+        snprintf(path, sizeof(path), "%s/data/%02x/%d", after.dir, (unsigned)id, id);
+        fd = open(path, O_RDWR);
+        if (fd < 0)
+            continue;
+        size = lseek(fd, 0, SEEK_END);
+        if (size > durable) {
+            assert_int_equal(ftruncate(fd, durable), 0);
+            assert_int_equal(ftruncate(fd, size), 0);
+        }
+        close(fd);
+    }
+    env_stop(&e);
+    snprintf(path, sizeof(path), "rm -rf '%s'", e.dir);
+    assert_int_equal(system(path), 0);
+    e = after;
+}
+
+/* The service is as it was: `text` at "f". */
+static void power_up(const char *text)
+{
+    env_open(&e);
+    assert_int_equal(pm_queue_pause(e.c, true), 0);
+    if (text)
+        env_serve(&e, "f", text);
+}
+
+static const char *state_of(const char *name)
+{
+    static struct pm_info info;
+
+    assert_int_equal(pm_info_node(e.c, env_find(&e, name), &info), 0);
+    return info.state;
+}
+
+static pm_node serve(const char *text)
+{
+    env_serve(&e, "f", text);
+    assert_int_equal(env_list(&e, e.root), 0);
+    return env_find(&e, "f");
+}
+
+static void what_was_fetched_and_not_synced_is_fetched_again(void **state)
+{
+    pm_node f = serve("content");
+
+    (void)state;
+    assert_string_equal(env_text(&e, f), "content");
+    pm_store_tick(e.c->store);
+    cut_power(0);
+    power_up("content");
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM content"), 0);
+    assert_string_equal(env_text(&e, f), "content");
+}
+
+static void what_was_fetched_and_synced_is_kept(void **state)
+{
+    pm_node f = serve("content");
+
+    (void)state;
+    assert_string_equal(env_text(&e, f), "content");
+    pm_store_tick(e.c->store);
+    assert_int_equal(pm_era_sync(e.c->store), 0);
+    cut_power(100);
+    env_open(&e);
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM content WHERE present IS NOT NULL"), 1);
+}
+
+static void what_was_closed_and_synced_is_sent(void **state)
+{
+    (void)state;
+    env_write(&e, e.root, "new", "mine");
+    assert_int_equal(pm_era_sync(e.c->store), 0);
+    cut_power(100);
+    power_up(NULL);
+    assert_string_equal(state_of("new"), "queued");
+    env_sync(&e);
+    assert_string_equal(env_served(&e, "new"), "mine");
+}
+
+static void what_was_closed_and_not_synced_is_kept_and_not_sent(void **state)
+{
+    (void)state;
+    env_write(&e, e.root, "new", "mine");
+    cut_power(0);
+    power_up(NULL);
+    assert_string_equal(state_of("new"), "interrupted");
+    pm_queue_pause(e.c, false);
+    pm_queue_sync(e.c, 0, 2000, NULL, NULL, NULL);
+    assert_null(env_served(&e, "new"));
+}
+
+static void what_fsync_answered_is_sent(void **state)
+{
+    struct pm_file *f;
+    struct pm_attr  attr;
+
+    (void)state;
+    assert_int_equal(pm_change_create(e.c, e.root, "new", NULL, &attr), 0);
+    assert_int_equal(pm_file_open(e.c, attr.node, O_WRONLY, &f), 0);
+    assert_int_equal(pm_file_write(f, "mine", 4, 0), 4);
+    assert_int_equal(pm_file_fsync(f), 0);
+    pm_file_release(f);
+    cut_power(100);
+    power_up(NULL);
+    assert_string_equal(state_of("new"), "queued");
+    env_sync(&e);
+    assert_string_equal(env_served(&e, "new"), "mine");
+}
+
+static void what_was_written_after_fsync_is_in_doubt(void **state)
+{
+    struct pm_file *f;
+    struct pm_attr  attr;
+
+    (void)state;
+    assert_int_equal(pm_change_create(e.c, e.root, "new", NULL, &attr), 0);
+    assert_int_equal(pm_file_open(e.c, attr.node, O_WRONLY, &f), 0);
+    assert_int_equal(pm_file_write(f, "mine", 4, 0), 4);
+    assert_int_equal(pm_file_fsync(f), 0);
+    assert_int_equal(pm_file_write(f, "MORE", 4, 4), 4);
+    pm_file_release(f);
+    cut_power(4);
+    power_up(NULL);
+    assert_string_equal(state_of("new"), "interrupted");
+}
+
+/* The file on the service, some of it fetched here, is written to in part. */
+static void overwrite(pm_node node, const char *text, uint64_t off)
+{
+    struct pm_file *f;
+
+    assert_int_equal(pm_file_open(e.c, node, O_RDWR, &f), 0);
+    assert_int_equal(pm_file_write(f, text, strlen(text), off), strlen(text));
+    pm_file_release(f);
+}
+
+static void of_what_was_written_to_in_part_only_that_part_is_believed(void **state)
+{
+    pm_node f = serve("0123456789");
+
+    (void)state;
+    assert_string_equal(env_text(&e, f), "0123456789"); /* whole here, but not on the disk */
+    overwrite(f, "ab", 0);
+    pm_store_tick(e.c->store);
+    pm_db_begin(e.c->db); /* as if only what was written had come to the disk with the journal */
+    pm_db_run(e.c->db, "UPDATE j.entry SET era=0", "");
+    pm_db_end(e.c->db, 0);
+    cut_power(2);
+    power_up("0123456789");
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM content WHERE present IS NULL"), 1);
+    assert_int_equal(env_sql(&e, "SELECT off*100+end FROM j.dirty"), 2);
+}
+
+static void a_synced_content_that_is_written_to_needs_its_base_no_more(void **state)
+{
+    pm_node f = serve("0123456789");
+
+    (void)state;
+    assert_string_equal(env_text(&e, f), "0123456789");
+    pm_store_tick(e.c->store);
+    assert_int_equal(pm_era_sync(e.c->store), 0);
+    overwrite(f, "ab", 4);
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.dirty"), 0);
+    assert_string_equal(env_text(&e, f), "0123ab6789");
+    env_sync(&e);
+    assert_string_equal(env_served(&e, "f"), "0123ab6789");
+    assert_string_equal(env_text(&e, f), "0123ab6789");
+}
+
+static void the_daemons_own_death_puts_nothing_in_doubt(void **state)
+{
+    struct env after;
+    pm_node    f = serve("content");
+
+    (void)state;
+    assert_string_equal(env_text(&e, f), "content");
+    env_write(&e, e.root, "new", "mine");
+    pm_store_tick(e.c->store);
+    env_copy_folder(&e, &after);
+    env_close(&e);
+    e = after;
+    env_open(&e);
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM content WHERE present IS NOT NULL"), 2);
+    assert_string_equal(state_of("new"), "queued");
+}
+
+#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_was_fetched_and_not_synced_is_fetched_again),
+        TEST(what_was_fetched_and_synced_is_kept),
+        TEST(what_was_closed_and_synced_is_sent),
+        TEST(what_was_closed_and_not_synced_is_kept_and_not_sent),
+        TEST(what_fsync_answered_is_sent),
+        TEST(what_was_written_after_fsync_is_in_doubt),
+        TEST(of_what_was_written_to_in_part_only_that_part_is_believed),
+        TEST(a_synced_content_that_is_written_to_needs_its_base_no_more),
+        TEST(the_daemons_own_death_puts_nothing_in_doubt),
+    };
+
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
