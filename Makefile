@@ -8,7 +8,7 @@ VERSION  := 0.1
 
 DEPS_BUILD := build-essential pkg-config libfuse3-dev fuse3 libcurl4-openssl-dev libcjson-dev \
               libssl-dev libsqlite3-dev libinih-dev libmicrohttpd-dev
-DEPS_TEST  := libcmocka-dev bats curl jq attr rsync psmisc git sqlite3 vim-tiny nano libglib2.0-bin \
+DEPS_TEST  := libcmocka-dev bats curl jq attr rsync psmisc python3 git sqlite3 vim-tiny nano libglib2.0-bin \
               fio stress-ng dbench bonnie++
 DEPS_LINT  := clang clang-format clang-tidy cppcheck
 

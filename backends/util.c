@@ -38,6 +38,14 @@ int64_t pm_wall_ms(void)
     return clock_ms(CLOCK_REALTIME);
 }
 
+int64_t pm_wall_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
 void pm_cond_init(pthread_cond_t *cond)
 {
     pthread_condattr_t attr;

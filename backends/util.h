@@ -49,8 +49,9 @@ static inline pthread_mutex_t *pm_lock(pthread_mutex_t *lock)
 
 /* Milliseconds of a clock that only runs forward; for deadlines. Its start is arbitrary. */
 int64_t pm_now_ms(void);
-/* Milliseconds since 1970 by the wall clock. */
+/* Milliseconds, nanoseconds since 1970 by the wall clock. */
 int64_t pm_wall_ms(void);
+int64_t pm_wall_ns(void);
 /* Waits on `cond` (initialised by pm_cond_init) until signalled or pm_now_ms() >= `until_ms`.
  * Returns 0 or -ETIMEDOUT. Spurious wake-ups happen: test the predicate in a loop. */
 int pm_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t until_ms);

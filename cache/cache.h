@@ -94,8 +94,9 @@ int pm_tree_read(struct pm_cache *c, pm_node folder, uint64_t after, pm_tree_fn 
 int pm_tree_resolve(struct pm_cache *c, const char *path, pm_node *out);
 /* The shown path of a node, from the mount point, with leading '/'; owned. NULL: nowhere. */
 char *pm_tree_path(struct pm_cache *c, pm_node node);
-/* A name in the folder was made, removed or renamed here: its times are now. */
-void pm_tree_touch(struct pm_cache *c, pm_node folder);
+/* A name in the folder was made, removed or renamed here: the folder's times are now, and of what
+ * was renamed to `renamed` (may be NULL) that of its status. */
+void pm_tree_touch(struct pm_cache *c, pm_node folder, const char *renamed);
 /* The kernel forgot the node (lookup count 0). A node that is nowhere, unopened and not in the
  * journal is then dropped. */
 void pm_tree_forget(struct pm_cache *c, pm_node node);

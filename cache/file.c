@@ -355,10 +355,7 @@ static int room(struct pm_cache *c, struct pm_content *k, uint64_t len)
 
 void pm_file_wrote_locked(struct pm_content *k, uint64_t len)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    k->mtime_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    k->mtime_ns = pm_wall_ns();
     k->gen++;
     k->changed = true;
     k->uncounted += len;
@@ -429,11 +426,8 @@ ssize_t pm_file_write(struct pm_file *f, const void *buf, size_t len, uint64_t o
 static int truncate_locked(struct pm_file *f, uint64_t size)
 {
     struct pm_content *k = f->content;
-    int                err;
+    int                err = pm_file_mark_locked(f->cache, k);
 
-    if (size == k->size)
-        return 0;
-    err = pm_file_mark_locked(f->cache, k);
     if (!err && size < k->base_end)
         err = mark_dirty_locked(f->cache, k, size, PM_RANGE_MAX);
     if (err)
@@ -451,10 +445,22 @@ static int truncate_locked(struct pm_file *f, uint64_t size)
 
 int pm_file_truncate(struct pm_file *f, uint64_t size)
 {
+    struct pm_content *k = f->content;
+    bool               same;
+    int                err = 0;
+
     if (size > SIZE_MAX_BYTES)
         return -EFBIG;
-    PM_GUARD(&f->content->lock);
-    return truncate_locked(f, size);
+    pthread_mutex_lock(&k->lock);
+    same = size == k->size;
+    if (!same)
+        err = truncate_locked(f, size);
+    pthread_mutex_unlock(&k->lock);
+    if (!same)
+        return err;
+    /* of a stamp file the time is all that is wanted */
+    return pm_change_attr(f->cache, k->node, PM_SET_MTIME,
+                          &(struct pm_attr){.mtime_ns = pm_wall_ns()});
 }
 
 /* --- making room, and zeros */

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #define BATCH 64
 
@@ -180,14 +179,15 @@ char *pm_tree_path(struct pm_cache *c, pm_node node)
     return path;
 }
 
-void pm_tree_touch(struct pm_cache *c, pm_node folder)
+void pm_tree_touch(struct pm_cache *c, pm_node folder, const char *renamed)
 {
-    struct timespec now;
+    int64_t ns = pm_wall_ns();
+    pm_node node;
 
-    clock_gettime(CLOCK_REALTIME, &now);
     pm_db_begin(c->db);
-    pm_db_run(c->db, "UPDATE node SET lmtime=?2, ctime=?2 WHERE id=?1", "ii", (int64_t)folder,
-              (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+    pm_db_run(c->db, "UPDATE node SET lmtime=?2, ctime=?2 WHERE id=?1", "ii", (int64_t)folder, ns);
+    if (renamed && !pm_shown_find(c->db, folder, renamed, &node))
+        pm_db_run(c->db, "UPDATE node SET ctime=?2 WHERE id=?1", "ii", (int64_t)node, ns);
     pm_db_end(c->db, 0);
 }
 

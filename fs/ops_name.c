@@ -82,9 +82,10 @@ static int change_now(struct named *n)
 
     if (err)
         return err;
-    pm_tree_touch(n->m->cache, n->parent);
-    if (n->new_parent && n->new_parent != n->parent)
-        pm_tree_touch(n->m->cache, n->new_parent);
+    if (n->new_parent != n->parent)
+        pm_tree_touch(n->m->cache, n->parent, NULL);
+    if (n->new_parent)
+        pm_tree_touch(n->m->cache, n->new_parent, n->new_name);
     return 0;
 }
 

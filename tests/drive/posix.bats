@@ -136,3 +136,101 @@ moves() {
     fails_with "name too long" rm "$S/$long"
     fails_with "name too long" mv "$S/${long:1}" "$S/$long"
 }
+
+# bats test_tags=quick
+@test "emptying an empty file moves its time, as for a stamp file, and sends nothing" {
+    seed_text /stamp ""
+    mount_drive
+    local before updated
+    on touch -d 2020-02-02 "$S/stamp"
+    before=$(mtime "$S/stamp")
+    updated=$(remote /stamp updated)
+    on bash -c ": >'$S/stamp'"
+    [[ $(mtime "$S/stamp") > $before ]]
+    on touch -d 2020-02-02 "$S/stamp"
+    on truncate -s 0 "$S/stamp"
+    [[ $(mtime "$S/stamp") > $before ]]
+    sync_drive
+    equal "the service's time of it" "$(remote /stamp updated)" "$updated"
+}
+
+@test "a rename moves the time of status of what is renamed, not that of its content" {
+    seed_text /file text
+    mount_drive
+    local mtime ctime
+    on touch -d 2020-02-02 "$S/file"
+    mtime=$(mtime "$S/file")
+    ctime=$(on stat -c %.9Z "$S/file")
+    sleep 0.01
+    on mv "$S/file" "$S/other"
+    equal "mtime" "$(mtime "$S/other")" "$mtime"
+    [[ $(on stat -c %.9Z "$S/other") > $ctime ]]
+}
+
+@test "stores through a mapping move the time, survive the descriptor, and end where the file does" {
+    mount_drive
+    head -c 100000 /dev/zero | tr '\0' a >"$T/src/file"
+    on cp "$T/src/file" "$S/file"
+    cat >"$T/map.py" <<'PYTHON'
+import mmap, os, sys, time
+path = sys.argv[1]
+fd = os.open(path, os.O_RDWR)
+m = mmap.mmap(fd, 100000)
+def moved(what, do):
+    before = os.stat(path).st_mtime_ns
+    time.sleep(0.01)
+    do()
+    assert os.stat(path).st_mtime_ns > before, what
+def store(at, text):
+    m[at : at + len(text)] = text
+moved("store and msync", lambda: (store(50000, b"hello"), m.flush()))
+store(90000, b"gone")
+os.ftruncate(fd, 5000)
+os.ftruncate(fd, 100000)
+assert m[90000:90004] == b"\0\0\0\0", "what was cut off is back"
+store(4990, b"Y" * 20)
+os.ftruncate(fd, 5000)
+os.ftruncate(fd, 6000)
+assert os.pread(fd, 1000, 5000) == b"\0" * 1000, "bytes behind the end show"
+os.ftruncate(fd, 100000)
+os.close(fd)
+moved("store and munmap", lambda: (store(70000, b"world"), m.close()))
+PYTHON
+    on python3 "$T/map.py" "$S/file"
+    { head -c 4990 "$T/src/file"; echo -n YYYYYYYYYY; head -c 65000 /dev/zero; echo -n world
+      head -c 29995 /dev/zero; } >"$T/src/want"
+    mv "$T/src/want" "$T/src/file"
+    arrived
+}
+
+@test "writers that append at once, while others empty the file, lose and mix nothing" {
+    mount_drive
+    : >"$S/log"
+    local i pids=()
+    for i in 1 2 3 4; do
+        on perl -e 'open F, ">>", $ARGV[0]; for (1..500) { syswrite F, "'$i' $_\n" }' "$S/log" 3>&- &
+        pids+=($!)
+    done
+    for i in "${pids[@]}"; do wait "$i"; done
+    equal "lines" "$(on sort -u "$S/log" | wc -l)" 2000
+    on perl -e 'open F, ">>", $ARGV[0]; for (1..2000) { syswrite F, "1234567\n" }' "$S/log" 3>&- &
+    for i in {1..20}; do on truncate -s 0 "$S/log"; done
+    wait $!
+    equal "other than whole records" "$(on grep -c -v -x 1234567 "$S/log")" 0
+}
+
+@test "direct and cached input and output of one file see each other, aligned or not" {
+    mount_drive
+    random "$T/src/file" 100003
+    on dd if="$T/src/file" of="$S/file" bs=1001 oflag=direct status=none
+    on cmp "$T/src/file" "$S/file"
+    random "$T/patch" 777
+    dd if="$T/patch" of="$T/src/file" bs=777 seek=50 conv=notrunc status=none
+    on dd if="$T/patch" of="$S/file" bs=777 seek=50 conv=notrunc oflag=direct status=none
+    on cmp "$T/src/file" "$S/file"
+    dd if="$T/patch" of="$T/src/file" bs=777 seek=7 conv=notrunc status=none
+    on dd if="$T/patch" of="$S/file" bs=777 seek=7 conv=notrunc status=none
+    on dd if="$S/file" of="$T/got" bs=999 iflag=direct status=none
+    cmp "$T/src/file" "$T/got"
+    arrived
+}
