@@ -203,6 +203,8 @@ static void run_list(struct pm_job *job)
     remember_failure(c->lists, r->folder, err);
     if (err == -ENOENT)
         pm_list_expire_around(c, r->folder);
+    else if (r->known && err != -ECANCELED)
+        err = 0; /* the older list serves, however soon the new one was refused */
     end_run(r, err);
     free(r);
 }

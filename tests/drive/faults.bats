@@ -170,6 +170,28 @@ survives() {
     fails_with "Input/output error" ls "$S/d/empty"
 }
 
+@test "a known folder whose list is refused still lists, and takes what is made and written" {
+    local status
+    on ls "$S/d" >/dev/null
+    umount_drive
+    mount_drive cache.attr_timeout=200ms
+    on ls "$S/d" >/dev/null
+    for status in 400 402 403 409 429 401; do
+        clear_faults
+        fault "{\"endpoint\":\"list\",\"status\":$status}"
+        sleep 0.3
+        equal "known list, then $status" "$(on ls "$S/d" | grep -c -v made)" 4
+        on mkdir "$S/d/made-$status"
+        write "$S/d/made-$status/x.txt" "$status"
+        sleep 2.1 # what just failed is not asked again for a moment
+        equal "known list, again" "$(on ls "$S/d" | grep -c -v made)" 4
+        on ls "$S/d/made-$status" >/dev/null
+    done
+    clear_faults
+    sync_drive
+    equal "objects" "$(remote_count /d)" $((4 + 2 * 6))
+}
+
 # bats test_tags=quick
 @test "a download that is refused says so: permission denied" {
     on ls "$S/d" >/dev/null

@@ -259,11 +259,10 @@ no_more_than() {
     wait_until 15 no_more_than $((threads + 1)) "$descriptors" || { echo "$(threads) threads"; cat "$T/fds"; false; } >&2
     at_most "idle connections" "$(descriptors -e)" 30
 
-    remount cache.attr_timeout=200ms
-    on ls -R "$MNT" >/dev/null
-    sleep 1
+    umount_drive
+    mount_drive cache.attr_timeout=200ms
     for cell in "${all[@]}"; do
-        [ "$(outcome "$cell")" != lied ] || shows_truth "$cell"
+        [ "$(outcome "$cell")" != lied ] || wait_until 5 shows_truth "$cell"
     done
 }
 
