@@ -61,7 +61,8 @@ int pm_ss_check_path(struct pm_ctx *ctx, const char *path)
         if (len == 0 || (len == 1 && part[0] == '.') || (len == 2 && !strncmp(part, "..", 2)))
             break;
     }
-    if (!*part && !strcasestr(path, "%2F") && !strcasestr(path, "%00"))
+    if (!*part && (part == path || part[-1] != '/') && !strcasestr(path, "%2F") &&
+        !strcasestr(path, "%00"))
         return 0;
     snprintf(ctx->why, sizeof(ctx->why), "the service could take this name for another one");
     return -EINVAL;
@@ -138,6 +139,12 @@ static bool is_settling(const char *state)
     return !strcmp(state, "queued") || !strcmp(state, "converting") || !strcmp(state, "copying");
 }
 
+/* The path of a list's element without a name: see on_element(). */
+static bool is_nameless(const char *path)
+{
+    return path && *path && path[strlen(path) - 1] == '/';
+}
+
 int pm_ss_entry(const struct cJSON *obj, const char *path, struct pm_entry **out)
 {
     PM_AUTO(free) char *own_path = NULL;
@@ -150,8 +157,10 @@ int pm_ss_entry(const struct cJSON *obj, const char *path, struct pm_entry **out
     e.name = pm_json_text(obj, "name");
     if (!e.name || !*e.name)
         e.name = last_part(told);
-    if (!e.name || !*e.name)
+    if ((!e.name || !*e.name) && !is_nameless(path))
         return -EIO;
+    if (!e.name)
+        e.name = "";
     if (!path && told)
         path = own_path = encode_path(told);
     e.path = path ? path : "";
@@ -191,12 +200,10 @@ static int on_element(void *arg, const char *text, size_t len)
 
     if (!name || !*name)
         name = last_part(pm_json_text(obj, "path"));
-    err = obj ? 0 : -EIO;
-    if (!err && name && *name) {
-        path = pm_ss_child(l->dir, name);
+    err = pm_json_is_object(obj) ? 0 : -EIO;
+    if (!err) { /* one without a name is shown, but pm_ss_check_path() refuses its path */
+        path = name && *name ? pm_ss_child(l->dir, name) : pm_asprintf("%s/", l->dir->path);
         err = path ? pm_ss_entry(obj, path, &e) : -ENOMEM;
-    } else if (!err) {
-        pm_log(PM_WARN, "list /%s: an entry without a name", l->dir->path);
     }
     if (e)
         err = l->each(l->arg, e);
@@ -368,6 +375,10 @@ static int ss_stat(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_ent
 
     if (!*e->path)
         return stat_root(b, ctx, e, out);
+    if (!*e->name) {
+        snprintf(ctx->why, sizeof(ctx->why), "the service has no name for it");
+        return -EINVAL;
+    }
     if (!*e->id)
         return stat_by_name(b, ctx, e, out);
     err = pm_ss_details(pm_ss(b), ctx, e->id, &body);

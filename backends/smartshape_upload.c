@@ -104,20 +104,46 @@ static int may_still_arrive(struct pm_ctx *ctx)
     return -EAGAIN;
 }
 
+/* A conflict where nothing is made says that the object is being worked on. */
+static int look_at(struct pm_smartshape *ss, struct pm_ctx *ctx, const char *id, struct cJSON **out)
+{
+    int err = pm_ss_details(ss, ctx, id, out);
+
+    return err == -EEXIST ? -EBUSY : err;
+}
+
+static int resume_target(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_upload *up,
+                         struct state *st, uint64_t *off);
+static int resume_new(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_upload *up,
+                      struct state *st, uint64_t *off);
+
+/* The id that was told is not known there: not yet, not any more, or it never was ours. The folder's
+ * list decides, or the target. */
+static int resume_unknown(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_upload *up,
+                          struct state *st, uint64_t *off)
+{
+    bool target_gone = up->target && !strcmp(st->id, up->target->id);
+
+    st->id[0] = '\0';
+    st->redo = false;
+    if (target_gone)
+        return save_state(up, st);
+    return up->target ? resume_target(ss, ctx, up, st, off) : resume_new(ss, ctx, up, st, off);
+}
+
 /* The id of our object is known: is it whole? */
 static int resume_known(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_upload *up,
                         struct state *st, uint64_t *off)
 {
     struct cJSON *body = NULL;
-    int           err = pm_ss_details(ss, ctx, st->id, &body);
+    int           err = look_at(ss, ctx, st->id, &body);
 
     *off = 0;
-    if (err == -ENOENT) {
-        st->id[0] = '\0';
-        st->redo = false;
-    } else if (err) {
+    if (err == -ENOENT)
+        return resume_unknown(ss, ctx, up, st, off);
+    if (err)
         return err;
-    } else if (has_size(pm_ss_object(body), up->size) && !st->redo) {
+    if (has_size(pm_ss_object(body), up->size) && !st->redo) {
         *off = up->size;
     } else {
         st->redo = true;
@@ -132,7 +158,7 @@ static int resume_target(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm
 {
     const struct cJSON *obj;
     struct cJSON       *body = NULL;
-    int                 err = pm_ss_details(ss, ctx, up->target->id, &body);
+    int                 err = look_at(ss, ctx, up->target->id, &body);
 
     if (err)
         return err;
@@ -282,7 +308,7 @@ static int remove_ours(struct pm_smartshape *ss, struct pm_ctx *ctx, const char 
     PM_AUTO(free) struct pm_entry *e = NULL;
     PM_AUTO(free) char            *path = NULL;
     struct cJSON                  *body = NULL;
-    int                            err = pm_ss_details(ss, ctx, id, &body);
+    int                            err = look_at(ss, ctx, id, &body);
 
     if (err)
         return err == -ENOENT ? 0 : err;
@@ -301,7 +327,7 @@ static int confirm(struct pm_smartshape *ss, struct pm_ctx *ctx, const struct pm
 {
     PM_AUTO(free) char *path = pm_ss_child(up->parent, up->name);
     struct cJSON       *body = NULL;
-    int                 err = pm_ss_details(ss, ctx, id, &body);
+    int                 err = look_at(ss, ctx, id, &body);
 
     if (err)
         return err == -ENOENT ? -ESTALE : err;

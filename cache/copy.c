@@ -140,7 +140,20 @@ static int start(struct pm_send *s, const struct pm_entry *src, pm_node from, pm
         if (!err && !looks_like(*out, src))
             err = -EEXIST;
     }
+    if (err == -EEXIST && pm_send_store_step(s, NULL)) /* nothing was made */
+        return -EIO;
     return err ? err : store_step(s, size, (*out)->id);
+}
+
+int pm_copy_judge(struct pm_send *s)
+{
+    PM_AUTO(free) struct pm_entry *there = NULL;
+    struct step                    step;
+    int                            err = find_at_destination(s, &there);
+
+    if (err)
+        return err == -ENOENT ? -EBUSY : err;
+    return load_step(s, &step) && !strcmp(step.id, there->id) ? -EBUSY : -EEXIST;
 }
 
 int pm_copy_made(struct pm_send *s, struct pm_entry **out)

@@ -22,6 +22,9 @@ int pm_copy_made(struct pm_send *s, struct pm_entry **out);
 /* What an earlier try made, found by its id, or if that was lost by what it must be like. -ENOENT:
  * there was no try, or nothing is there; -EEXIST: the name is somebody else's. *out is owned. */
 int pm_copy_find(struct pm_send *s, const struct pm_entry *like, struct pm_entry **out);
+/* The service said "exists", or spoke of a conflict: -EEXIST if somebody else has the name; -EBUSY:
+ * something is only being worked on. */
+int pm_copy_judge(struct pm_send *s);
 /* Was a copy begun for this entry? *size: of its source. */
 bool pm_copy_begun(struct pm_send *s, uint64_t *size);
 /* The source settles first: -EAGAIN, with the reason. */

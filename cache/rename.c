@@ -99,6 +99,8 @@ int pm_send_rename(struct pm_send *s)
     if (err == -ENOENT)
         err = finish_lost(s);
     if (err == -EEXIST)
+        err = pm_copy_judge(s);
+    if (err == -EEXIST)
         return restore(s, "the new name is taken on the service");
     if (err == -ESTALE)
         return restore(s, "it was changed on the service since");

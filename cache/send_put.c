@@ -367,12 +367,28 @@ static int prepare(struct pm_send *s, struct pm_entry **parent, struct pm_entry 
     return err;
 }
 
-/* The folder it goes into is gone, or its name was given to something else. */
-static int mend_place(struct pm_send *s, int err, const struct pm_entry *theirs)
+/* "Exists", or a conflict: has somebody the name, or is something only being worked on? */
+static int judge_conflict(struct pm_send *s, const struct pm_entry *target)
 {
-    if (err == -ENOENT)
+    pm_node listed;
+    int     err = target ? -EBUSY : pm_list_now(s->cache, s->e->parent, s->ctx);
+
+    if (err)
+        return err;
+    pm_db_begin(s->cache->db);
+    listed = pm_node_listed(s->cache->db, s->e->parent, s->e->name);
+    pm_db_end(s->cache->db, 0);
+    return listed ? -EEXIST : -EAGAIN;
+}
+
+/* The folder it goes into is gone, or its name was given to something else. */
+static int mend_place(struct pm_send *s, int err, const struct pm_entry *target)
+{
+    if (err == -ENOENT && !target)
         return pm_send_remake(s, s->e->parent) ? -ENOENT : -EAGAIN;
-    return err == -EEXIST ? make_conflict(s, theirs) : err;
+    if (err == -EEXIST && !s->conflict)
+        err = judge_conflict(s, target);
+    return err == -EEXIST ? make_conflict(s, s->conflict ? target : NULL) : err;
 }
 
 static int send_content(struct pm_send *s)
@@ -384,14 +400,16 @@ static int send_content(struct pm_send *s)
     struct pm_entry                base;
     struct step                    old;
     int64_t                        gen;
+    bool                           removed;
     int                            err = prepare(s, &parent, &target);
 
     if (err)
         return err;
+    removed = is_removed(s); /* who has it open may write to it, and no close tells the journal */
     pthread_mutex_lock(&k->lock);
     if (k->marked)
         err = -ECANCELED; /* written to while it was prepared */
-    else if (k->size != s->e->size && k->gen == 0)
+    else if (k->size != s->e->size && k->gen == 0 && !removed)
         err = -EBADMSG;
     gen = k->gen;
     up.size = k->size;
@@ -405,6 +423,8 @@ static int send_content(struct pm_send *s)
         return err;
     up.parent = parent;
     up.name = target ? target->name : s->e->name;
+    if (!*up.name)
+        return -EINVAL;
     if (target) { /* as the user saw it: what changed since tells a lost try of ours */
         s->target_size = target->size;
         base = *target;
@@ -413,8 +433,7 @@ static int send_content(struct pm_send *s)
     }
     load_step(s, &old);
     err = send_over(s, &up, &old, gen);
-    if (err != -ENOENT || !target)
-        err = mend_place(s, err, s->conflict ? target : NULL);
+    err = mend_place(s, err, target);
     free(old.text);
     free(up.state);
     return err;

@@ -66,7 +66,6 @@ cells() {
             case $kind.$call in
             during.up* | deaf.up*) ;;
             during.* | deaf.*) continue ;; # nothing else has a body
-            other.list) continue ;; # elements without a name are left out, the list is whole
             longer.li* | longer.look | shorter.li* | shorter.look) continue ;; # lists tell no length
             esac
             echo "$kind.$call"
@@ -120,16 +119,14 @@ change() {
     esac
 }
 
-# What becomes of it. A 400 is for good: failed, or the removal is dropped, and status or the file's
-# attribute says why. A 404 or 409 that is a lie may end in a name beside; all else heals.
+# What becomes of it. A 400 is for good: failed, or the removal or rename is dropped, and status or the
+# file's attribute says why. A 404 is believed, though here it is a lie; all else heals.
 outcome() {
     case $1 in
     s400.delete | s400.gone | s400.rmdir | s400.look) echo dropped ;;
     s400.copy | s400.poll | s400.source | s404.copy) echo told ;;
     s400.*) echo failed ;;
-    s404.mkdir | s404.upload | s404.update | s404.poll) echo heals ;;
-    s409.mkdir | s409.check | s409.delete | s409.gone | s409.rmdir | s409.look) echo heals ;;
-    s404.* | s409.*) echo lied ;;
+    s404.check | s404.rest | s404.delete | s404.gone | s404.rmdir | s404.look | s404.source) echo lied ;;
     *) echo heals ;;
     esac
 }

@@ -286,7 +286,7 @@ static void lists_keep_strange_names_apart(void **state)
     assert_int_equal(pm_backend_list(w.b, &w.ctx, &root, keep_names, &names), 0);
     assert_string_equal(names.ptr, "a\xc0\x80"
                                    "b|a%C0%80b|0|;a|a|1|u:1:5;../x|..%2Fx|0|u:0:0 r:2018;"
-                                   "only path|only%20path|0|u:0:0;");
+                                   "|/|0|u:0:0;only path|only%20path|0|u:0:0;");
     pm_buf_free(&names);
     down(&w);
 }
@@ -294,7 +294,7 @@ static void lists_keep_strange_names_apart(void **state)
 /* Such a path could mean another object to the service. */
 static void paths_that_mislead_are_not_sent(void **state)
 {
-    static const char *const paths[] = {"..%2Fx", "a/..", "./a", "a/../b", "a%2fb", "a//b", "a%00"};
+    static const char *const paths[] = {"..%2Fx", "a/..", "./a", "a/../b", "a%2fb", "a//b", "a%00", "/", "a/"};
     struct answer            a = {200, "{\"success\":true}"};
     struct world             w = {0};
 
