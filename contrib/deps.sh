@@ -44,13 +44,15 @@ others() {
     cat <<'LIST'
 deps: this is no Debian or Ubuntu; please install:
   Fedora:    sudo dnf install gcc make pkgconf fuse3 fuse3-devel libcurl-devel cjson-devel openssl-devel \
-             sqlite-devel inih-devel libmicrohttpd-devel libcmocka-devel bats curl jq attr rsync psmisc \
-             git sqlite vim-minimal nano glib2 perl
+             sqlite-devel inih-devel libmicrohttpd-devel libcmocka-devel bats parallel curl jq attr rsync \
+             psmisc python3 git sqlite vim-minimal nano glib2 perl fio stress-ng dbench bonnie++
   Arch:      sudo pacman -S --needed base-devel fuse3 curl cjson openssl sqlite libinih libmicrohttpd \
-             cmocka bats jq attr rsync psmisc git vim nano glib2 perl
+             cmocka bats parallel jq attr rsync psmisc python git vim nano glib2 perl fio stress-ng dbench \
+             bonnie++
   openSUSE:  sudo zypper install gcc make pkg-config fuse3 fuse3-devel libcurl-devel cJSON-devel \
-             libopenssl-devel sqlite3-devel inih-devel libmicrohttpd-devel libcmocka-devel bats curl jq \
-             attr rsync psmisc git sqlite3 vim-small nano glib2-tools perl
+             libopenssl-devel sqlite3-devel inih-devel libmicrohttpd-devel libcmocka-devel bats gnu_parallel \
+             curl jq attr rsync psmisc python3 git sqlite3 vim-small nano glib2-tools perl fio stress-ng \
+             dbench bonnie
 LIST
     # shellcheck disable=SC2086 # a list of words
     if pkg-config --exists $modules 2>/dev/null; then

@@ -1,5 +1,7 @@
 load lib
 
+# bats file_tags=alone
+
 MEMORY_KIB=$((64 * 1024))
 
 # Beyond 32 bits, with data around the edges and holes between.

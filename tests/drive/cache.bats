@@ -12,6 +12,7 @@ same_as_service() {
     equal "content of $2" "$(within 120 sha256sum <"$1" | cut -d' ' -f1)" "$(remote "$2" sha256)"
 }
 
+# bats test_tags=alone
 @test "a file larger than the cache is read whole, and the cache keeps its limit" {
     seed_bytes /big.bin $((512 * MIB))
     mount_drive cache.max_size=64M
@@ -29,6 +30,7 @@ same_as_service() {
     at_most "bytes moved" "$(bytes_out big.bin)" $((512 * MIB * 11 / 10))
 }
 
+# bats test_tags=alone
 @test "many files read one after another stay within the cache's limit" {
     local i
     for i in 1 2 3 4 5 6 7 8 9 10; do seed_bytes "/f$i.bin" $((20 * MIB)); done
@@ -48,7 +50,6 @@ same_as_service() {
     at_most "bytes moved" "$(bytes_out big.bin)" $MIB
 }
 
-# bats test_tags=quick
 @test "a look at the tail of a 1 GiB file moves less than 1 MiB" {
     seed "{\"path\":\"/big.bin\",\"size\":$((1024 * MIB)),\"zero\":true}"
     mount_drive
@@ -117,7 +118,6 @@ PERL
     on cmp "$T/src/mid.bin" "$S/mid.bin"
 }
 
-# bats test_tags=quick
 @test "a file that is not cached and is truncated keeps its beginning" {
     seed_bytes /cut.bin $((5 * MIB))
     emu_get content path=/cut.bin >"$T/src/cut.bin"
@@ -171,7 +171,6 @@ PERL
     equal "bytes moved" "$(bytes_out)" 0
 }
 
-# bats test_tags=quick
 @test "what was copied in is not fetched to be read, not even after a remount and conversion" {
     random "$T/src/in.obj" $((5 * MIB))
     mount_drive cache.attr_timeout=500ms
@@ -251,7 +250,6 @@ PERL
     same_as_service "$S/mix.bin" /mix.bin
 }
 
-# bats test_tags=quick
 @test "without ETags a file replaced on the service is never read as a mixture" {
     option etag false
     seed_bytes /mix.bin $((20 * MIB))

@@ -31,7 +31,6 @@ one_line() {
     equal "type" "$(findmnt -n -o FSTYPE "$MNT")" fuse.polymount
 }
 
-# bats test_tags=quick
 @test "polymount mounts without waiting for the service" {
     write_conf
     kill -STOP "$EMU_PID"
@@ -57,7 +56,6 @@ one_line() {
     reap
 }
 
-# bats test_tags=quick
 @test "mount.fuse.polymount and mount -t fuse.polymount mount with the options of fstab" {
     write_conf
     mkdir "$T/bin"
@@ -113,7 +111,6 @@ one_line() {
     [[ $output == *account* ]]
 }
 
-# bats test_tags=quick
 @test "other mistakes in the configuration are named with their line" {
     local bad
     for bad in cache.max_size=big upload.delay=soon account.type=dropbox \
@@ -131,7 +128,6 @@ one_line() {
     [[ $output == *"$T/none.conf"* ]]
 }
 
-# bats test_tags=quick
 @test "a mount point that is missing, no folder, or taken is refused in one line" {
     write_conf
     run -1 on "$PM" -c "$CONF" "$T/none"
@@ -146,7 +142,6 @@ one_line() {
     [[ $output == *"mounted there already"* ]]
 }
 
-# bats test_tags=quick
 @test "a mount point that may not be read is refused in one line" {
     [ "$(id -u)" -eq 0 ] || skip "needs root, to be somebody else"
     open_place
@@ -160,7 +155,6 @@ one_line() {
     [[ $output == *"ermission denied"* || $output == *"may not be"* ]]
 }
 
-# bats test_tags=quick
 @test "without /dev/fuse it says how to get it" {
     write_conf
     unshare -m true 2>/dev/null || skip "needs unshare -m"
@@ -275,7 +269,6 @@ one_line() {
     equal "on the service" "$(remote_text /a.txt)" "12345"
 }
 
-# bats test_tags=quick
 @test "umount of a drive in use says so, and leaves it" {
     mount_drive
     write "$S/a.txt" "a"
@@ -318,7 +311,6 @@ documented='
     jq -S 'del(.cache)' "$T/status" | diff - "$T/file"
 }
 
-# bats test_tags=quick
 @test "status tells whether it is safe to shut down" {
     mount_drive upload.delay=1h
     run -0 on "$PM" status "$MNT"
@@ -341,7 +333,6 @@ documented='
     jq -e '.pid==null and .pending==1 and .uploads[0].size==5 and (.failed|length)==0' <<<"$output"
 }
 
-# bats test_tags=quick
 @test "status before the first mount says that nothing is queued" {
     write_conf
     run on "$PM" status -c "$CONF"
@@ -349,7 +340,6 @@ documented='
     [[ $output == *"not mounted"* ]]
 }
 
-# bats test_tags=quick
 @test "pause holds uploads, also over a remount, and resume lets them go" {
     mount_drive
     run -0 on "$PM" pause "$MNT"
@@ -377,7 +367,6 @@ documented='
     equal "pending" "$(pending)" 1
 }
 
-# bats test_tags=quick
 @test "only the mounting user may command the daemon" {
     mount_drive
     equal "mode of the socket" "$(stat -c %a "$STATE/control")" 600

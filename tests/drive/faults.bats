@@ -76,12 +76,10 @@ survives() {
     survives '{"status":500}'
 }
 
-# bats test_tags=quick
 @test "status 503 with Retry-After costs nothing but that time" {
     survives '{"status":503,"retry_after":1}'
 }
 
-# bats test_tags=quick
 @test "status 429 costs nothing but time" {
     survives '{"status":429,"retry_after":1}'
 }
@@ -94,7 +92,6 @@ survives() {
     survives '{"status":502,"early":true}' upload update
 }
 
-# bats test_tags=quick
 @test "a connection that breaks before the request is carried out costs nothing but time" {
     survives '{"reset":"before"}'
 }
@@ -119,12 +116,10 @@ survives() {
     survives '{"garbage":true}' list upload update mkdir delete
 }
 
-# bats test_tags=quick
 @test "an answer of HTML makes no second object" {
     survives '{"body":"<html><body>Bad gateway</body></html>"}' list upload update mkdir delete
 }
 
-# bats test_tags=quick
 @test "an empty answer makes no second object" {
     survives '{"body":""}' list upload update mkdir delete
 }
@@ -133,7 +128,6 @@ survives() {
     survives '{"delay_ms":2000}'
 }
 
-# bats test_tags=quick
 @test "a body shorter than promised is not taken for the file" {
     survives '{"wrong_length":1000}' download
 }
@@ -192,7 +186,6 @@ survives() {
     equal "objects" "$(remote_count /d)" $((4 + 2 * 6))
 }
 
-# bats test_tags=quick
 @test "a download that is refused says so: permission denied" {
     on ls "$S/d" >/dev/null
     fault '{"endpoint":"download","status":403}'
@@ -217,7 +210,6 @@ survives() {
     equal "on the service" "$(remote_text /d/kept.txt)" "kept and sent"
 }
 
-# bats test_tags=quick
 @test "errors in a row do not make an upload give up" {
     fault '{"endpoint":"upload","count":2,"status":500}'
     write "$S/d/stubborn.txt" "in the end"

@@ -24,6 +24,7 @@ new_place() {
     DRIVE_PID='' EMU_PID='' CONF_KEYS=() ACCOUNTS=()
     mkdir -p "$MNT" "$T/emu" "$T/src"
     export LC_ALL=C.UTF-8
+    if sanitized; then expect_reports; fi
 }
 
 # --- running things -----------------------------------------------------------------------------
@@ -56,7 +57,7 @@ wait_until() {
             echo "did not come true: $*" >&2
             return 1
         fi
-        sleep 0.1
+        sleep 0.05
     done
 }
 
@@ -108,6 +109,21 @@ xattr() {
 # With sanitizers the daemon's memory says nothing.
 sanitized() {
     grep -q -a -E '__(a|t)san_init' "$PM"
+}
+
+# Every process of the test, detached or not, writes what its sanitizer finds below $T/reports, where
+# teardown looks; 99 is an exit status that nothing else has. What gcc's UBSan says it says to
+# standard error whatever it is told: teardown looks there, too. (run.sh
+# finds out whether leaks can be looked for.)
+expect_reports() {
+    local common="log_path=$T/reports/report:exitcode=99:print_stacktrace=1"
+    mkdir -p "$T/reports"
+    chmod 1777 "$T/reports"
+    export ASAN_OPTIONS="$common:detect_leaks=${PM_FIND_LEAKS:-1}:detect_stack_use_after_return=1"
+    ASAN_OPTIONS+=":strict_string_checks=1"
+    export UBSAN_OPTIONS="$common:halt_on_error=1"
+    export LSAN_OPTIONS="$common"
+    export TSAN_OPTIONS="$common:second_deadlock_stack=1:history_size=4"
 }
 
 # --- the emulator -------------------------------------------------------------------------------
@@ -403,9 +419,7 @@ teardown() {
     end_drive || bad=1
     check_breaches || bad=1
     stop_emulator
-    if grep -E '(Address|Thread|Leak)Sanitizer|runtime error:' "$LOG" >&2 2>/dev/null; then
-        bad=1
-    fi
+    no_reports || bad=1
     rm -rf --one-file-system "${T:?}"/* || bad=1
     return "$bad"
 }
@@ -437,9 +451,26 @@ end_drive() {
     return "$bad"
 }
 
+no_reports() {
+    local bad=0 file
+    for file in "$T"/reports/*; do
+        [ -s "$file" ] || continue
+        cat "$file" >&2
+        bad=1
+    done
+    if grep -s -a -h -A 20 -E '(Address|Thread|Leak)Sanitizer|runtime error:' "$LOG" "$STATE"/log* "$T/emu.log" >&2; then
+        bad=1
+    fi
+    return "$bad"
+}
+
 check_breaches() {
     local said
-    [ -n "$EMU_PID" ] && ! gone "$EMU_PID" || return 0
+    [ -n "$EMU_PID" ] || return 0
+    if gone "$EMU_PID"; then
+        echo "the emulator is dead" >&2
+        return 1
+    fi
     said=$(emu_get breaches) || return 1
     equal "breaches of the service's rules" "$said" "[]"
 }

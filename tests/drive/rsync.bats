@@ -44,7 +44,6 @@ ids() {
     service_has "$T/src" /dst
 }
 
-# bats test_tags=quick
 @test "rsync -a sends nothing after a remount" {
     mount_drive
     copy
@@ -55,6 +54,7 @@ ids() {
 
 # bats test_tags=quick
 @test "rsync -a sends nothing after the service has converted the files and moved their times" {
+    option convert_ms 2000
     mount_drive cache.attr_timeout=500ms
     copy
     sync_drive
@@ -72,7 +72,6 @@ ids() {
     equal "updates" "$(requests update)" 0
 }
 
-# bats test_tags=quick
 @test "rsync -c, which reads everything, sends nothing either" {
     mount_drive cache.attr_timeout=500ms
     copy
@@ -120,7 +119,6 @@ prepare() {
     change_source
 }
 
-# bats test_tags=quick
 @test "rsync updates changed files, which keep their ids" {
     prepare
     copy
@@ -141,7 +139,6 @@ prepare() {
     updated_in_place
 }
 
-# bats test_tags=quick
 @test "rsync --append sends what was added to a file, and its id stays" {
     prepare
     copy --append
@@ -193,14 +190,12 @@ prepare() {
     equal "kept" "$(emu_get tree path=/kept | jq '[.[]|select(.type=="file")]|length')" 3
 }
 
-# bats test_tags=quick
 @test "rsync --partial updates changed files, which keep their ids" {
     prepare
     copy --partial --no-whole-file
     updated_in_place
 }
 
-# bats test_tags=quick
 @test "rsync -c finds a change that size and time hide" {
     prepare
     copy
@@ -224,7 +219,6 @@ prepare() {
     run -0 absent "/dst/sub/deep"
 }
 
-# bats test_tags=quick
 @test "rsync leaves no temporary file on the service" {
     mount_drive upload.delay=0
     copy

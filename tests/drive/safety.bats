@@ -65,7 +65,6 @@ uploads() {
     equal "objects" "$(remote_count /)" 3
 }
 
-# bats test_tags=quick
 @test "after kill -9 in the middle of an upload's body the file arrives once" {
     again net.limit_up=1M
     random "$T/src/x.bin" 4000000
@@ -78,7 +77,6 @@ uploads() {
     equal "objects" "$(remote_count /)" 3
 }
 
-# bats test_tags=quick
 @test "after kill -9 during an update the object is the new one, with its id" {
     local id
     id=$(remote /d/a.txt id)
@@ -160,7 +158,6 @@ uploads() {
     equal "objects" "$(remote_count /)" 3
 }
 
-# bats test_tags=quick
 @test "what is unmounted before the delay is over arrives after the next mount" {
     again upload.delay=3s
     write "$S/late.txt" "late"
@@ -196,7 +193,6 @@ uploads() {
     equal "objects" "$(remote_count /)" 2
 }
 
-# bats test_tags=quick
 @test "an upload whose answer is lost, with the service gone for a while, makes one object" {
     fault '{"endpoint":"upload","reset":"after","count":1}'
     write "$S/once.txt" "once"
@@ -247,7 +243,6 @@ uploads() {
     equal "ours" "$(on cat "$S$copy")" "ours, not sent yet"
 }
 
-# bats test_tags=quick
 @test "another user's new file where we made one too: both are kept" {
     again upload.delay=1h
     write "$S/d/new.txt" "ours"
@@ -272,7 +267,6 @@ uploads() {
     wait_until 5 lists "$S/both" "ours.txt theirs.txt "
 }
 
-# bats test_tags=quick
 @test "a file that another user removed while ours is not sent yet is uploaded anew" {
     again upload.delay=1h
     write "$S/d/a.txt" "ours"
@@ -314,7 +308,6 @@ uploads() {
     equal "pending" "$(pending)" 0
 }
 
-# bats test_tags=quick
 @test "rm -r of a folder in which another user put a file leaves that file" {
     again upload.delete_delay=1h
     on rm -r "$S/d"
@@ -325,7 +318,6 @@ uploads() {
     wait_until 5 lists "$S/d" "theirs.txt "
 }
 
-# bats test_tags=quick
 @test "the removal of one of two objects with one name removes that one, or none" {
     seed '{"path":"/in","type":"dir"}'
     seed '{"path":"/in/x","name":"twice","text":"first"}'
@@ -369,7 +361,6 @@ uploads() {
     equal "a.txt" "$(remote_text /d/a.txt)" "changed"
 }
 
-# bats test_tags=quick
 @test "broken lists in a row lose nothing" {
     again upload.delay=1h
     write "$S/d/ours.txt" "ours"
@@ -386,7 +377,6 @@ uploads() {
     equal "objects" "$(remote_count /d)" 2
 }
 
-# bats test_tags=quick
 @test "no object is deleted before its replacement is there" {
     write "$S/d/a.txt.tmp" "replacement"
     on mv "$S/d/a.txt.tmp" "$S/d/a.txt"
@@ -404,7 +394,7 @@ uploads() {
     write "$S/small.txt" "small"
     sync_drive
     free=$(df -B1M --output=avail "$T" | tail -1)
-    again "cache.min_free=$((free + 1000))M"
+    again "cache.min_free=$((free + 100000))M" # whatever other tests give back
     fails_with "No space left" dd if=/dev/zero of="$S/big.bin" bs=1M count=50
     equal "small.txt" "$(on cat "$S/small.txt")" "small"
     equal "a.txt" "$(on cat "$S/d/a.txt")" "first" # any file reads through any cache

@@ -77,7 +77,6 @@ interrupted() {
     at_most "ms of open" "$ms" 2000
 }
 
-# bats test_tags=quick
 @test "while a read stalls, stat, ls, and writing elsewhere answer" {
     stall_downloads
     read_far
@@ -203,7 +202,6 @@ arrives_afterwards() {
     equal "c.txt" "$(remote_text /dir/c.txt)" "offline"
 }
 
-# bats test_tags=quick
 @test "a folder that nobody has seen fails with the server gone, and soon" {
     remount_cold
     kill_emulator
@@ -214,7 +212,6 @@ arrives_afterwards() {
     wait_until 10 on ls "$S/dir" >/dev/null
 }
 
-# bats test_tags=quick
 @test "a program with a handler for SIGALRM gets no EINTR from a slow open, read or listing" {
     remount_cold
     fault '{"endpoint":"list","delay_ms":1500}'

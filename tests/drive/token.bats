@@ -48,7 +48,6 @@ no_token() {
     equal "content" "$(on sha256sum <"$S/out.bin" | cut -d' ' -f1)" "$(remote /out.bin sha256)"
 }
 
-# bats test_tags=quick
 @test "the token is not in ps, /proc/mounts, or the daemon's arguments and environment" {
     mount_drive
     use_the_drive
@@ -73,7 +72,6 @@ no_token() {
     run ! grep -a -i -E 'authorization|bearer|[?&](sig|signature|token|expires)=' "$LOG"
 }
 
-# bats test_tags=quick
 @test "the token is in no file of the state folder, nor anything the drive shows" {
     mount_drive
     use_the_drive
@@ -87,13 +85,11 @@ no_token() {
         "$(printf '%s\n' "$CONF" "$T/emu.json")"
 }
 
-# bats test_tags=quick
 @test "no core dump of the daemon is made" {
     mount_drive
     equal "core limit" "$(awk '/^Max core file size/ { print $5 }' "/proc/$DRIVE_PID/limits")" 0
 }
 
-# bats test_tags=quick
 @test "a configuration with a secret that others can read is refused" {
     write_conf
     chmod 644 "$CONF"
@@ -122,7 +118,6 @@ no_token() {
         "by command, by file, by environment"
 }
 
-# bats test_tags=quick
 @test "a command that gives the token slowly holds up neither the mount nor what is known" {
     printf '%s\n' "$TOKEN" >"$T/secret"
     mount_drive account.token= "account.token_command=sleep 4; cat $T/secret"

@@ -58,21 +58,18 @@ goes_in_and_comes_out() {
     goes_in_and_comes_out 60
 }
 
-# bats test_tags=quick
 @test "it works with a service whose upload parameter is p" {
     option upload_param '"p"'
     mount_drive
     goes_in_and_comes_out 60
 }
 
-# bats test_tags=quick
 @test "it works with a service whose upload parameter is path" {
     option upload_param '"path"'
     mount_drive
     goes_in_and_comes_out 60
 }
 
-# bats test_tags=quick
 @test "it works with a service that names ids _id" {
     option id_member '"_id"'
     mount_drive
@@ -105,7 +102,6 @@ errors_are_understood() {
     equal "objects" "$(remote_count /made)" 2
 }
 
-# bats test_tags=quick
 @test "errors in the second documented shape are understood" {
     option error_shape 2
     errors_are_understood
@@ -117,7 +113,6 @@ errors_are_understood() {
     errors_are_understood
 }
 
-# bats test_tags=quick
 @test "an error whose body names another status is understood" {
     option error_body_status 500
     errors_are_understood

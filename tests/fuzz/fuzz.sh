@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs libFuzzer programs: tests/fuzz/fuzz.sh SECONDS PROGRAM..., two at a time where there are
 # processors. What they learn goes to corpus/NAME beside the programs, what they find to crash-*,
-# timeout-* and the like there. Prints a line a program; fails if one found something.
+# timeout-* and the like there. FUZZ_FLAGS are more options of libFuzzer's. Prints a line a program; last
+# comes one line "N passed, N failed".
 set -u
 
 seconds=$1
@@ -14,7 +15,7 @@ run() { # PROGRAM
     mkdir -p "$dir/corpus/$name"
     "$1" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=4096 \
         -print_final_stats=1 -verbosity=1 -dict="$here/words.dict" \
-        -artifact_prefix="$dir/$name-" "$dir/corpus/$name" "$here/corpus/$name" \
+        -artifact_prefix="$dir/$name-" ${FUZZ_FLAGS-} "$dir/corpus/$name" "$here/corpus/$name" \
         >"$dir/$name.log" 2>&1
     status=$?
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$dir/$name.log")
@@ -43,6 +44,9 @@ for program in "$@"; do
     fi
 done
 wait
+failed=0
 for program in "$@"; do
-    [ ! -e "$(dirname "$program")/${program##*/fuzz_}.failed" ] || exit 1
+    [ ! -e "$(dirname "$program")/${program##*/fuzz_}.failed" ] || failed=$((failed + 1))
 done
+echo "$(($# - failed)) passed, $failed failed"
+[ "$failed" -eq 0 ]
