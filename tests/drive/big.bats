@@ -49,17 +49,17 @@ holds_memory() {
 
 @test "a folder of 100,000 entries lists in 64 MiB of memory" {
     seed '{"dir":"/many","count":100000,"size":10,"prefix":"scan-"}'
-    mount_drive
-    equal "entries" "$(within 60 ls -f "$S/many" | grep -c '^scan-')" 100000
-    equal "entries in detail" "$(within 60 ls -l "$S/many" | grep -c ' 10 .* scan-')" 100000
+    mount_drive net.op_timeout=60s # with sanitizers such a list takes long
+    equal "entries" "$(within 90 ls -f "$S/many" | grep -c '^scan-')" 100000
+    equal "entries in detail" "$(within 90 ls -l "$S/many" | grep -c ' 10 .* scan-')" 100000
     holds_memory
     equal "one of them" "$(on stat -c %s "$S/many/scan-099999.bin")" 10
 }
 
 @test "a new file in a folder of 100,000 is there at once, and sent" {
     seed '{"dir":"/many","count":100000,"size":10,"prefix":"scan-"}'
-    mount_drive
-    within 60 ls -f "$S/many" >/dev/null
+    mount_drive net.op_timeout=60s # with sanitizers such a list takes long
+    within 90 ls -f "$S/many" >/dev/null
     write "$S/many/new.txt" "new"
     equal "its content" "$(on cat "$S/many/new.txt")" "new"
     sync_drive 60
