@@ -26,7 +26,7 @@ pm_cflags  = -std=gnu17 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -D_GN
              -fstack-protector-strong $(sanitize) \
              $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 pm_ldflags = -pthread $(if $(SANITIZE),-fsanitize=$(SANITIZE))
-pm_libs    = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+pm_libs    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 
 layer_objs = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)/*.c))
 FS_OBJS    := $(call layer_objs,fs)

@@ -351,6 +351,10 @@ alive() {
 }
 
 umount_drive() {
+    alive || {
+        echo "the daemon is dead" >&2
+        return 1
+    }
     within 40 "$PM" umount "$MNT"
     reap
 }
