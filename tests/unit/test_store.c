@@ -317,7 +317,7 @@ static void unsent_and_open_contents_are_never_evicted(void **state)
     f = open_file(open, O_RDONLY);
     check_bytes(f, 0, 60 * K);
     for (int i = 0; i < 5; i++) {
-        char name[8];
+        char name[16];
 
         snprintf(name, sizeof(name), "o%d", i);
         other = serve(name, 100 * K);
@@ -364,7 +364,7 @@ static void what_is_counted_is_what_is_there(void **state)
 {
     uint64_t used;
     uint64_t evictable;
-    char     name[8];
+    char     name[16];
     pm_node  node[8];
 
     (void)state;
