@@ -173,7 +173,6 @@ prepare() {
     updated_in_place
 }
 
-# bats test_tags=quick
 @test "rsync --backup-dir moves what it replaces and deletes there" {
     prepare
     mkdir "$T/old"

@@ -70,7 +70,6 @@ vim_saves() {
     equal "names" "$(names)" "plan.txt "
 }
 
-# bats test_tags=quick
 @test "vim saves by renaming to a backup that it keeps, which has the old content" {
     vim_saves backup backupcopy=no
     equal "names" "$(names)" "plan.txt plan.txt~ "
@@ -146,14 +145,12 @@ nano_saves() {
 
 # --- GNOME --------------------------------------------------------------------------------------
 
-# bats test_tags=quick
 @test "gedit and other GNOME programs save into the same object" {
     printf %s "$NEW" | on gio save "$F"
     saved
     equal "names" "$(names)" "plan.txt "
 }
 
-# bats test_tags=quick
 @test "GNOME programs that keep a backup keep the old content in it" {
     printf %s "$NEW" | on gio save --backup "$F"
     equal "backup" "$(text_of "$F~")" "$OLD."
@@ -164,7 +161,6 @@ nano_saves() {
 
 # --- patterns of programs too large to install for a test ---------------------------------------
 
-# bats test_tags=quick
 @test "LibreOffice saves in place, beside its lock file" {
     write "$S/dir/.~lock.plan.txt#" ",user,host,22.11.2026 10:00;file:///profile;"
     on cat "$F" >/dev/null
@@ -195,7 +191,6 @@ nano_saves() {
     equal "names" "$(names)" "plan.txt "
 }
 
-# bats test_tags=quick
 @test "Emacs saves by renaming to a backup, with fsync and the old mode" {
     on chmod 640 "$F"
     on cat "$F" >/dev/null
@@ -237,7 +232,6 @@ aside() {
     wait_until 15 remote_is "/dir/${1##*/}" size ${#NEW}
 }
 
-# bats test_tags=quick
 @test "Blender and FreeCAD save into the same object, and keep the old content in their backups" {
     local name
     seed_text /dir/robot.blend "$OLD"
@@ -255,7 +249,6 @@ aside() {
     equal "copies" "$(requests copy)" 0
 }
 
-# bats test_tags=quick
 @test "sed -i, perl -i and Qt programs save through names of their own" {
     on sed -i 's/^first/changed/' "$F"
     saved
@@ -285,7 +278,6 @@ model_updated() {
     equal "id" "$(remote /dir/model.e57 id)" "$MODEL_ID"
 }
 
-# bats test_tags=quick
 @test "mv f f~ of a file that is not cached, then a new f: the backup keeps the old content" {
     seed_model
     on mv "$MODEL" "$MODEL~"
@@ -301,7 +293,6 @@ model_updated() {
     equal "id" "$(remote /dir/model.e57 id)" "$MODEL_ID"
 }
 
-# bats test_tags=quick
 @test "cp --backup and install keep the old content of a file that is not cached" {
     seed_model
     on cp --backup=simple "$T/new.e57" "$MODEL"
