@@ -92,31 +92,141 @@ static int leave_backup(struct pm_cache *c, const struct pm_jentry *rename, cons
     return err ? err : pm_journal_add(db, &put);
 }
 
+/* As leave_backup, of content that is not sent yet, and of which no try was begun: it goes to the
+ * backup name, and `e` takes its place. */
+static int leave_unsent(struct pm_cache *c, const struct pm_jentry *rename, const struct pm_row *row,
+                        struct pm_jentry *put, struct pm_jentry *e)
+{
+    struct pm_db *db = c->db;
+    int           err = pm_journal_drop(db, rename->id);
+
+    snprintf(e->rid, sizeof(e->rid), "%s", put->rid);
+    snprintf(e->base, sizeof(e->base), "%s", put->base);
+    e->replaces = put->replaces;
+    if (!err && *row->rid)
+        err = pm_node_adopt(db, e->node, row);
+    put->replaces = 0;
+    put->rid[0] = 0;
+    put->base[0] = 0;
+    if (put->not_before != PM_J_HELD)
+        put->not_before = pm_wall_ms() + PM_TEMPORARY_MS;
+    if (!err)
+        err = pm_journal_move(db, put, rename->parent, rename->name);
+    return err ? err : pm_journal_update(db, put);
+}
+
+/* The file that was removed or renamed away from a place has content that is being sent: what becomes
+ * of its object is known only after that. `last` is the removal or the rename. */
+static int follow(struct pm_cache *c, struct pm_jentry *e, struct pm_jentry *last)
+{
+    struct pm_jentry rename;
+
+    if (last->op == PM_OP_REMOVE) {
+        if (!pm_journal_of(c->db, last->node, PM_OP_RENAME, &rename))
+            return 0;
+        e->replaces = last->node;
+        return pm_journal_drop(c->db, last->id);
+    }
+    last->not_before = 0; /* pm_change_leave, as soon as it can be */
+    return pm_journal_update(c->db, last);
+}
+
+static bool is_to_backup(const struct pm_jentry *e, pm_node parent, const char *name)
+{
+    return e->op == PM_OP_RENAME && e->kind != PM_FOLDER && e->oparent == parent &&
+           !strcmp(e->oname, name) && pm_name_is_backup(e->name);
+}
+
 /* What was removed or renamed away from this place, and the service does not know it yet: a new file
  * there is the next content of that object. */
 static int take_over(struct pm_cache *c, struct pm_jentry *e, pm_node parent, const char *name)
 {
     struct pm_db    *db = c->db;
     struct pm_jentry last;
-    struct pm_jentry unsent;
+    struct pm_jentry put;
     struct pm_row    row;
+    bool             unsent;
     int              err;
 
     if (pm_journal_at(db, parent, name, &last) || last.kind == PM_FOLDER ||
         last.state != PM_J_READY || pm_journal_needed(db, last.id) ||
-        pm_journal_waits(db, last.id) || pm_node_get(db, last.node, &row) || !*row.rid)
+        pm_node_get(db, last.node, &row) ||
+        (last.op != PM_OP_REMOVE && !is_to_backup(&last, parent, name)))
         return 0;
-    if (last.op == PM_OP_REMOVE)
-        err = pm_node_adopt(db, e->node, &row);
-    else if (last.op == PM_OP_RENAME && last.oparent == parent && !strcmp(last.oname, name) &&
-             pm_name_is_backup(last.name) && pm_journal_of(db, row.id, PM_OP_PUT, &unsent))
-        err = leave_backup(c, &last, &row, e);
-    else
+    unsent = !pm_journal_of(db, last.node, PM_OP_PUT, &put);
+    if (unsent && (put.sending || pm_journal_begun(db, put.id)))
+        return follow(c, e, &last);
+    if (unsent)
+        return last.op == PM_OP_RENAME ? leave_unsent(c, &last, &row, &put, e) : 0;
+    if (!*row.rid || pm_journal_waits(db, last.id))
         return 0;
     snprintf(e->rid, sizeof(e->rid), "%s", last.rid);
     snprintf(e->base, sizeof(e->base), "%s", last.base);
-    if (!err && last.op == PM_OP_REMOVE)
-        err = pm_journal_drop(db, last.id);
+    if (last.op == PM_OP_RENAME)
+        return leave_backup(c, &last, &row, e);
+    err = pm_node_adopt(db, e->node, &row);
+    return err ? err : pm_journal_drop(db, last.id);
+}
+
+/* The new file that waits at the old name for this rename to a backup. */
+static int find_successor(struct pm_db *db, const struct pm_jentry *rename, struct pm_jentry *out)
+{
+    if (!is_to_backup(rename, rename->oparent, rename->oname) ||
+        pm_journal_at(db, rename->oparent, rename->oname, out) || out->op != PM_OP_PUT ||
+        out->node == rename->node || out->sending || *out->rid || out->replaces)
+        return -ENOENT;
+    return 0;
+}
+
+/* Is the backup itself gone again, removed or replaced? Then nothing of it is to be kept, and what was
+ * journalled of that ends. -ENOENT: something else became of it. */
+static int end_backup(struct pm_db *db, const struct pm_jentry *rename, bool *gone)
+{
+    struct pm_jentry later;
+
+    *gone = true;
+    if (!pm_journal_of(db, rename->node, (enum pm_op)0, &later) && later.id != rename->id)
+        return later.op == PM_OP_REMOVE ? pm_journal_drop(db, later.id) : -ENOENT;
+    if (pm_journal_at(db, rename->parent, rename->name, &later) || later.id == rename->id) {
+        *gone = false;
+        return 0;
+    }
+    if (later.op != PM_OP_PUT || later.replaces != rename->node)
+        return -ENOENT;
+    later.replaces = 0;
+    return pm_journal_update(db, &later);
+}
+
+int pm_change_leave(struct pm_cache *c, const struct pm_jentry *rename)
+{
+    struct pm_db    *db = c->db;
+    struct pm_jentry next;
+    struct pm_row    row;
+    bool             gone = false;
+    int              err;
+
+    pm_db_begin(db);
+    err = find_successor(db, rename, &next);
+    if (!err && (pm_node_get(db, rename->node, &row) || !*row.rid))
+        err = -ENOENT;
+    if (!err)
+        err = end_backup(db, rename, &gone);
+    if (!err && gone) {
+        err = pm_journal_drop(db, rename->id);
+        err = err ? err : pm_node_adopt(db, next.node, &row);
+    } else if (!err) {
+        err = leave_backup(c, rename, &row, &next);
+    }
+    if (!err) {
+        snprintf(next.rid, sizeof(next.rid), "%s", rename->rid);
+        snprintf(next.base, sizeof(next.base), "%s", rename->base);
+        err = pm_journal_update(db, &next);
+    }
+    err = pm_db_end(db, err);
+    if (!err && gone)
+        pm_store_drop(c->store, rename->node);
+    if (!err)
+        pm_queue_kick(c);
     return err;
 }
 
@@ -460,7 +570,8 @@ static int move_local(struct pm_cache *c, struct rename *r)
     else if (was_local)
         put.state = PM_J_READY;
     if (put.op == PM_OP_PUT && put.state == PM_J_READY && put.not_before != PM_J_HELD)
-        put.not_before = pm_file_due(c, r->new_name);
+        put.not_before = pm_name_is_backup(r->new_name) ? pm_wall_ms() + PM_TEMPORARY_MS
+                                                        : pm_file_due(c, r->new_name);
     return pm_journal_update(c->db, &put);
 }
 

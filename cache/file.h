@@ -26,6 +26,10 @@ int pm_change_replace(struct pm_cache *c, struct pm_jentry *e);
 int pm_file_mark_locked(struct pm_cache *c, struct pm_content *k);
 /* `len` bytes were written. Called with the content's lock. */
 void pm_file_wrote_locked(struct pm_content *k, uint64_t len);
+/* change.c: a RENAME to a backup name, made while the file was being sent, for whose old name a new
+ * file waits: that is the object's next content, and the backup a file of its own. -ENOENT: it is a
+ * plain rename. */
+int pm_change_leave(struct pm_cache *c, const struct pm_jentry *rename);
 /* Sets an open file's size. -ENOSPC. */
 int pm_file_truncate(struct pm_file *f, uint64_t size);
 

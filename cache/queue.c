@@ -78,6 +78,8 @@ static void put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
         if (e.state == PM_J_ACTIVE) {
             e.state = is_final(err) ? PM_J_FAILED : PM_J_READY;
             e.not_before = pm_wall_ms() + (err == -ECANCELED ? PAUSE_MIN_MS : pause_ms(e.tries, ctx));
+        } else if (err == -ECANCELED && e.not_before < pm_wall_ms() + PAUSE_MIN_MS) {
+            e.not_before = pm_wall_ms() + PAUSE_MIN_MS; /* the service may still work on it */
         }
         if (err != -ECANCELED) {
             e.tries++;

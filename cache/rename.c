@@ -88,8 +88,11 @@ static int finish_lost(struct pm_send *s)
 int pm_send_rename(struct pm_send *s)
 {
     PM_AUTO(free) struct pm_entry *src = NULL;
-    int                            err = pm_send_entry(s->cache, s->e->node, &s->row, &src);
+    int                            err;
 
+    if (!pm_change_leave(s->cache, s->e))
+        return -ECANCELED; /* there is nothing to rename any more */
+    err = pm_send_entry(s->cache, s->e->node, &s->row, &src);
     if (!err && s->e->kind != PM_FOLDER)
         err = pm_backend_check_move(s->account->backend, s->ctx, src);
     if (!err && s->e->replaces)

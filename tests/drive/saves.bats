@@ -350,3 +350,123 @@ viewer_saw_the_old() {
     viewer_saw_the_old
     on cmp "$MODEL" "$T/new.e57"
 }
+
+# --- saving again before the last save has arrived ----------------------------------------------------
+
+by_backup() {
+    on rm -f "$F~"
+    on mv "$F" "$F~"
+    write "$F" "$1"
+}
+
+by_passing_backup() {
+    on mv "$F" "$F~"
+    write "$F" "$1"
+    on rm "$F~"
+}
+
+by_temporary_and_backup() {
+    write "$S/dir/save.tmp" "$1"
+    on rm -f "$S/dir/plan.bak"
+    on mv "$F" "$S/dir/plan.bak"
+    on mv "$S/dir/save.tmp" "$F"
+}
+
+by_removal() {
+    on rm "$F"
+    write "$F" "$1"
+}
+
+in_place() {
+    write "$F" "$1"
+}
+
+# saves PAUSE WAY...: the last one counts, as the same object, and its backup is of the one before.
+saves() {
+    local pause=$1 way i=0
+    shift
+    for way; do
+        i=$((i + 1))
+        "$way" "save $i"
+        sleep "$pause"
+    done
+    [ "$way" != by_backup ] || equal "backup" "$(on cat "$F~")" "save $((i - 1))"
+    [ "$way" != by_temporary_and_backup ] ||
+        equal "backup" "$(on cat "$S/dir/plan.bak")" "save $((i - 1))"
+    wait_until 20 remote_is /dir/plan.txt sha256 "$(printf 'save %d' $i | sha256sum | cut -d' ' -f1)"
+    equal "shown" "$(on cat "$F")" "save $i"
+    equal "id" "$(remote /dir/plan.txt id)" "$ID"
+    wait_until 15 settled /dir
+    nothing_stray
+}
+
+# bats test_tags=quick
+@test "saves in a row, faster than they are sent, are one object, with a backup" {
+    saves 0 by_backup by_backup in_place by_backup
+}
+
+# bats test_tags=quick
+@test "saves in a row, faster than they are sent, are one object, however it is done" {
+    saves 0 by_passing_backup by_passing_backup in_place by_removal by_removal \
+        by_temporary_and_backup by_temporary_and_backup
+}
+
+# while_sending WAY...: each save comes while the one before is on its way.
+while_sending() {
+    fault '{"endpoint":"update","delay_ms":1500}'
+    saves 0.7 "$@"
+}
+
+# bats test_tags=quick
+@test "saving again, with a backup, while the last save is being sent: one object" {
+    while_sending by_backup by_backup by_backup
+}
+
+@test "saving again, with a backup that is removed, while the last save is being sent: one object" {
+    while_sending by_passing_backup by_passing_backup by_passing_backup
+}
+
+@test "saving again, by temporary file and backup, while the last save is being sent: one object" {
+    while_sending by_temporary_and_backup by_temporary_and_backup in_place by_temporary_and_backup
+}
+
+@test "removing and making anew while the last save is being sent: one object" {
+    while_sending by_removal by_removal in_place by_removal
+}
+
+@test "saving a new file again, with a backup, while it is sent for the first time: one object" {
+    fault '{"endpoint":"upload","delay_ms":2000}'
+    F=$S/dir/fresh.txt
+    write "$F" "first"
+    sleep 0.7
+    on mv "$F" "$F~"
+    write "$F" "second"
+    sleep 0.3
+    on mv "$F" "$F~"
+    write "$F" "third"
+    wait_until 20 remote_is /dir/fresh.txt sha256 "$(printf third | sha256sum | cut -d' ' -f1)"
+    wait_until 15 settled /dir
+    equal "backup" "$(on cat "$F~")" "second"
+    equal "uploads, removals, copies" "$(requests upload) $(requests delete) $(requests copy)" "1 0 0"
+    equal "objects" "$(remote_count /dir)" 2
+    on rm "$F" "$F~"
+    sync_drive
+    equal "objects" "$(remote_count /dir)" 1
+}
+
+@test "saves that a crash and a remount overtake are one object, with a backup" {
+    fault '{"endpoint":"update","delay_ms":1500}'
+    by_backup "save 1"
+    sleep 0.7
+    by_backup "save 2"
+    crash_drive
+    remount
+    equal "backup" "$(on cat "$F~")" "save 1"
+    by_backup "save 3"
+    remount
+    equal "backup" "$(on cat "$F~")" "save 2"
+    wait_until 20 remote_is /dir/plan.txt sha256 "$(printf 'save 3' | sha256sum | cut -d' ' -f1)"
+    equal "id" "$(remote /dir/plan.txt id)" "$ID"
+    wait_until 15 settled /dir
+    nothing_stray
+}
