@@ -230,6 +230,28 @@ shared_out() {
     absent /scan.e57
 }
 
+@test "a service that cannot say what was made on a file renames it only when it can" {
+    seed '{"path":"/scan.e57","size":1000,"seed":1}'
+    fault '{"endpoint":"trigger","status":500}'
+    mount_drive
+    on mv "$S/scan.e57" "$S/moved.e57"
+    sleep 2
+    remote /scan.e57 id
+    equal "copy calls" "$(requests copy)" 0
+    clear_faults
+    sync_drive
+    remote /moved.e57 id
+    absent /scan.e57
+}
+
+@test "a service that does not answer what is shared lists its root all the same" {
+    seed '{"path":"/scan.e57","size":1000,"seed":1}'
+    fault '{"endpoint":"shared_out","stall":0}'
+    mount_drive
+    equal "root" "$(within 10 ls "$S")" scan.e57
+    equal "size" "$(on stat -c %s "$S/scan.e57")" 1000
+}
+
 # --- what a copy brings along ---------------------------------------------------------------------
 
 @test "files that a copy brings along are moved once, and none is lost" { # bats test_tags=quick
