@@ -509,6 +509,8 @@ static void on_done(void *arg, const struct pm_http_end *end)
         e.retry = true;
         e.why = "the answer was too short";
     }
+    if (e.err == -EEXIST) /* a conflict where nothing is made */
+        e.err = -EBUSY;
     if (j->next_redirect && !j->at_redirect) {
         follow(j);
         return;

@@ -199,6 +199,12 @@ static int call_once(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_htt
     return err;
 }
 
+/* A conflict where nothing is made says that something is being worked on. */
+static int of_method(const struct pm_http_request *req, int err)
+{
+    return err == -EEXIST && !strcmp(req->method, "GET") ? -EBUSY : err;
+}
+
 int pm_ss_call(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_request *req,
                struct pm_http_answer *answer)
 {
@@ -226,7 +232,7 @@ int pm_ss_call(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_requ
         pm_json_free(body);
     }
     req->url = path;
-    return err;
+    return of_method(req, err);
 }
 
 int pm_ss_json(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_request *req,
@@ -252,7 +258,7 @@ int pm_ss_json(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_requ
     if (!pm_json_bool(body, "success", true)) {
         err = judge(ss, ctx, -EIO, status, body);
         pm_json_free(body);
-        return err;
+        return of_method(req, err);
     }
     *out = body;
     return 0;

@@ -104,14 +104,6 @@ static int may_still_arrive(struct pm_ctx *ctx)
     return -EAGAIN;
 }
 
-/* A conflict where nothing is made says that the object is being worked on. */
-static int look_at(struct pm_smartshape *ss, struct pm_ctx *ctx, const char *id, struct cJSON **out)
-{
-    int err = pm_ss_details(ss, ctx, id, out);
-
-    return err == -EEXIST ? -EBUSY : err;
-}
-
 static int resume_target(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_upload *up,
                          struct state *st, uint64_t *off);
 static int resume_new(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_upload *up,
@@ -136,7 +128,7 @@ static int resume_known(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_
                         struct state *st, uint64_t *off)
 {
     struct cJSON *body = NULL;
-    int           err = look_at(ss, ctx, st->id, &body);
+    int           err = pm_ss_details(ss, ctx, st->id, &body);
 
     *off = 0;
     if (err == -ENOENT)
@@ -158,7 +150,7 @@ static int resume_target(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm
 {
     const struct cJSON *obj;
     struct cJSON       *body = NULL;
-    int                 err = look_at(ss, ctx, up->target->id, &body);
+    int                 err = pm_ss_details(ss, ctx, up->target->id, &body);
 
     if (err)
         return err;
@@ -308,7 +300,7 @@ static int remove_ours(struct pm_smartshape *ss, struct pm_ctx *ctx, const char 
     PM_AUTO(free) struct pm_entry *e = NULL;
     PM_AUTO(free) char            *path = NULL;
     struct cJSON                  *body = NULL;
-    int                            err = look_at(ss, ctx, id, &body);
+    int                            err = pm_ss_details(ss, ctx, id, &body);
 
     if (err)
         return err == -ENOENT ? 0 : err;
@@ -327,7 +319,7 @@ static int confirm(struct pm_smartshape *ss, struct pm_ctx *ctx, const struct pm
 {
     PM_AUTO(free) char *path = pm_ss_child(up->parent, up->name);
     struct cJSON       *body = NULL;
-    int                 err = look_at(ss, ctx, id, &body);
+    int                 err = pm_ss_details(ss, ctx, id, &body);
 
     if (err)
         return err == -ENOENT ? -ESTALE : err;

@@ -81,7 +81,8 @@ static int leave_backup(struct pm_cache *c, const struct pm_jentry *rename, cons
     struct pm_db    *db = c->db;
     struct pm_jentry put = {.op = PM_OP_PUT, .node = row->id, .account = row->account,
                             .kind = row->kind, .parent = rename->parent, .size = row->size,
-                            .state = PM_J_READY, .not_before = pm_wall_ms() + PM_TEMPORARY_MS};
+                            .replaces = rename->replaces, .state = PM_J_READY,
+                            .not_before = pm_wall_ms() + PM_TEMPORARY_MS};
     int              err = content_row(db, row, e->node, &put.content);
 
     snprintf(put.name, sizeof(put.name), "%s", rename->name);
@@ -105,7 +106,7 @@ static int leave_unsent(struct pm_cache *c, const struct pm_jentry *rename, cons
     e->replaces = put->replaces;
     if (!err && *row->rid)
         err = pm_node_adopt(db, e->node, row);
-    put->replaces = 0;
+    put->replaces = rename->replaces;
     put->rid[0] = 0;
     put->base[0] = 0;
     if (put->not_before != PM_J_HELD)
@@ -186,12 +187,12 @@ static int end_backup(struct pm_db *db, const struct pm_jentry *rename, bool *go
 
     *gone = true;
     if (!pm_journal_of(db, rename->node, (enum pm_op)0, &later) && later.id != rename->id)
-        return later.op == PM_OP_REMOVE ? pm_journal_drop(db, later.id) : -ENOENT;
+        return later.op == PM_OP_REMOVE && !rename->replaces ? pm_journal_drop(db, later.id) : -ENOENT;
     if (pm_journal_at(db, rename->parent, rename->name, &later) || later.id == rename->id) {
         *gone = false;
         return 0;
     }
-    if (later.op != PM_OP_PUT || later.replaces != rename->node)
+    if (later.op != PM_OP_PUT || later.replaces != rename->node || rename->replaces)
         return -ENOENT;
     later.replaces = 0;
     return pm_journal_update(db, &later);
@@ -230,7 +231,9 @@ int pm_change_leave(struct pm_cache *c, const struct pm_jentry *rename)
     return err;
 }
 
-static int create_locked(struct pm_cache *c, struct pm_jentry *e, const struct pm_owner *owner)
+/* `over`: it is the next content of what was here before, if that is not sent yet. */
+static int create_locked(struct pm_cache *c, struct pm_jentry *e, const struct pm_owner *owner,
+                         bool over)
 {
     struct pm_db *db = c->db;
     pm_node       there;
@@ -246,7 +249,7 @@ static int create_locked(struct pm_cache *c, struct pm_jentry *e, const struct p
     if (err)
         return err;
     e->content = pm_db_last_id(db);
-    err = take_over(c, e, e->parent, e->name);
+    err = over ? take_over(c, e, e->parent, e->name) : 0;
     return err ? err : pm_journal_add(db, e);
 }
 
@@ -254,6 +257,7 @@ int pm_change_create(struct pm_cache *c, pm_node parent, const char *name,
                      const struct pm_owner *owner, struct pm_attr *out)
 {
     struct pm_jentry   e = {.op = PM_OP_PUT, .kind = PM_FILE, .parent = parent};
+    struct pm_jentry   put;
     struct pm_account *account;
     struct pm_row      folder;
     int                err = pm_name_check(name);
@@ -266,12 +270,18 @@ int pm_change_create(struct pm_cache *c, pm_node parent, const char *name,
     e.state = pm_name_is_litter(name) ? PM_J_LOCAL : PM_J_READY;
     e.not_before = pm_file_due(c, name);
     snprintf(e.name, sizeof(e.name), "%s", name);
+    put = e;
     pm_db_begin(c->db);
-    err = pm_db_end(c->db, create_locked(c, &e, owner));
+    err = pm_db_end(c->db, create_locked(c, &put, owner, true));
+    if (err == -EDEADLK) { /* what was here would wait for what waits for it */
+        put = e;
+        pm_db_begin(c->db);
+        err = pm_db_end(c->db, create_locked(c, &put, owner, false));
+    }
     if (err)
         return err;
     pm_queue_kick(c);
-    return pm_tree_getattr(c, e.node, out);
+    return pm_tree_getattr(c, put.node, out);
 }
 
 /* mkdir over an rmdir that was not sent: the folder stays. */

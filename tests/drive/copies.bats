@@ -29,7 +29,7 @@ sync_and_settle() {
     sync_drive 60
     equal "copy calls" "$(requests copy)" 1
     equal "bytes that left the service" "$(bytes_out)" 0
-    equal "size there" "$(remote /copy.las size)" 5368709120
+    equal "size there" "$(emu_get tree path=/ | jq '.[]|select(.path=="/copy.las").size')" 5368709120
     equal "size here" "$(on stat -c %s "$S/copy.las")" 5368709120
     at_most "bytes stored here" "$(stored_bytes)" 20000000
 }

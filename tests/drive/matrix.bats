@@ -271,8 +271,7 @@ errno_of() {
     s401.* | s403.*) echo "Permission denied" ;;
     elsewhere.download | elsewhere.range) echo "Permission denied" ;; # the host there wants a signature
     s404.*) echo "No such file" ;;
-    s409.*) echo "File exists" ;;
-    s429.*) echo "busy" ;;
+    s409.* | s429.*) echo "busy" ;;
     silent.* | half.*) echo "timed out" ;;
     slow.* | held*) ;;
     *) echo "Input/output error" ;;

@@ -500,6 +500,30 @@ static void a_folder_with_something_shared_in_it_has_its_old_name_back(void **st
     assert_string_equal(env_served_names(&e, ""), "d f");
 }
 
+static void a_backup_over_an_older_backup_leaves_the_object_its_name(void **state)
+{
+    struct pm_entry *before, *after;
+    pm_node          d, f;
+
+    (void)state;
+    serve_some(&d, &f);
+    env_serve(&e, "f~", "older");
+    assert_int_equal(env_list(&e, e.root), 0);
+    before = env_object(&e, "f");
+    assert_int_equal(rename_to(e.root, "f", e.root, "f~"), 0);
+    env_write(&e, e.root, "f", "new");
+    assert_string_equal(env_text(&e, env_find(&e, "f~")), "old");
+    env_set_due(&e);
+    env_sync(&e);
+    after = env_object(&e, "f");
+    assert_string_equal(after->id, before->id);
+    assert_string_equal(env_served(&e, "f"), "new");
+    assert_string_equal(env_served(&e, "f~"), "old");
+    assert_string_equal(env_served_names(&e, ""), "d f f~");
+    free(before);
+    free(after);
+}
+
 static void a_shared_file_may_have_its_backup(void **state)
 {
     pm_node d, f;
@@ -605,6 +629,7 @@ int main(int argc, char **argv)
         TEST(a_shared_file_is_not_renamed_over_another),
         TEST(a_folder_with_something_shared_in_it_has_its_old_name_back),
         TEST(a_shared_file_may_have_its_backup),
+        TEST(a_backup_over_an_older_backup_leaves_the_object_its_name),
         TEST(there_and_back_sends_nothing),
         TEST(attributes_and_times_stay_with_the_node),
         TEST(extended_attributes_come_back),

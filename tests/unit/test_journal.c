@@ -654,7 +654,7 @@ static void random_path(bool there, char out[DEPTH_PATH])
             break;
         }
     }
-    snprintf(out + strlen(out), 4, "/%c", 'a' + (int)(random() % 4));
+    snprintf(out + strlen(out), 4, "/%c%s", 'a' + (int)(random() % 4), random() % 4 ? "" : "~");
 }
 
 /* The node of a path's folder; *name is its last part. */
