@@ -734,11 +734,10 @@ static int mem_shared(struct pm_backend *b, int (*each)(void *arg, const char *i
     int                err = 0;
 
     PM_GUARD(&m->lock);
-    LIST_FOREACH(n, &m->nodes, link) {
-        if (n->shared != PM_MEM_KNOWN || err)
-            continue;
+    for (n = LIST_FIRST(&m->nodes); n && !err; n = LIST_NEXT(n, link)) {
         snprintf(id, sizeof(id), "%" PRIu64, n->id);
-        err = each(arg, id);
+        if (n->shared == PM_MEM_KNOWN)
+            err = each(arg, id);
     }
     return err;
 }

@@ -157,6 +157,8 @@ static int take_over(struct pm_cache *c, struct pm_jentry *e, pm_node parent, co
     unsent = !pm_journal_of(db, last.node, PM_OP_PUT, &put);
     if (unsent && (put.sending || pm_journal_begun(db, put.id)))
         return follow(c, e, &last);
+    if (unsent && *row.rid && (row.parent != parent || strcmp(row.name, name) != 0))
+        return 0; /* its object comes here only with another rename */
     if (unsent)
         return last.op == PM_OP_RENAME ? leave_unsent(c, &last, &row, &put, e) : 0;
     if (!*row.rid || pm_journal_waits(db, last.id))

@@ -308,7 +308,7 @@ static int same_version(struct pm_cache *c, struct pm_content *k)
     PM_AUTO(free) struct pm_entry *now = NULL;
     struct pm_ctx                  ctx = {.deadline_ms = pm_now_ms() + c->conf->op_timeout_ms,
                                           .cancel = &c->stopping};
-    struct pm_row                  row;
+    struct pm_row                  row = {.id = 0};
     struct pm_account             *a;
     char                           version[sizeof(k->version)];
     pm_node                        origin;
@@ -500,7 +500,7 @@ static int source_of(struct pm_cache *c, struct pm_content *k, struct pm_source 
     PM_AUTO(free) struct pm_entry *e = NULL;
     struct pm_located             *made = NULL;
     struct pm_account             *a;
-    struct pm_row                  row;
+    struct pm_row                  row = {.id = 0};
     pm_node                        origin;
     int                            err;
 

@@ -1,3 +1,5 @@
+#include "cache/store.h"
+
 #include "cache/store_impl.h"
 
 #include "cache/durable.h"
