@@ -589,7 +589,11 @@ int pm_file_flush(struct pm_file *f)
         return 0;
     pthread_mutex_lock(&k->lock);
     if (!k->marked || k->nowhere) {
+        bool waits = c->conf->on_close_wait && f->wrote && k->writers == 1;
+
         pthread_mutex_unlock(&k->lock);
+        if (waits) /* flushed by another, while this one held it back */
+            start_quiet_time(c, k->node);
         return 0;
     }
     pm_db_begin(c->db);

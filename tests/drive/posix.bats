@@ -234,3 +234,10 @@ PYTHON
     cmp "$T/src/file" "$T/got"
     arrived
 }
+
+@test "with on_close = wait a file that is written, then cut, is closed when the service has it" {
+    mount_drive upload.on_close=wait
+    on perl -e 'open F, "+>", $ARGV[0]; syswrite F, "0123456789"; truncate F, 4; close F or die $!' \
+        "$S/file"
+    equal "content" "$(remote_text /file)" 0123
+}
