@@ -4,6 +4,7 @@
  *   started   ms, when begin was called
  *   sent      ms, when the last POST began; absent: none was ever begun
  *   id        the object that holds our content, once known
+ *   quote     how its name was written in that POST, as in smartshape.quote below
  *   redo      the object `id` is ours but broken: the next put updates it
  *
  * begin -> {started}; put -> +sent, then +id with the answer; a lost answer leaves {started, sent}
@@ -27,6 +28,7 @@ struct state {
     int64_t started;
     int64_t sent;
     char    id[PM_SS_ID_MAX];
+    char    quote[16]; /* "": not known */
     bool    redo;
 };
 
@@ -37,6 +39,8 @@ static void load_state(const struct pm_upload *up, struct state *st)
     *st = (struct state){.started = pm_json_ms(obj, "started"), .sent = pm_json_ms(obj, "sent")};
     if (!pm_json_scalar(obj, "id", st->id, sizeof(st->id)))
         st->id[0] = '\0';
+    if (!pm_json_scalar(obj, "quote", st->quote, sizeof(st->quote)))
+        st->quote[0] = '\0';
     st->redo = pm_json_bool(obj, "redo", false);
     pm_json_free(obj);
 }
@@ -52,6 +56,10 @@ static int save_state(struct pm_upload *up, const struct state *st)
     if (st->id[0]) {
         pm_buf_str(&text, ",\"id\":");
         pm_buf_json(&text, st->id);
+    }
+    if (st->quote[0]) {
+        pm_buf_str(&text, ",\"quote\":");
+        pm_buf_json(&text, st->quote);
     }
     pm_buf_str(&text, st->redo ? ",\"redo\":true}" : "}");
     state = pm_buf_take(&text);
@@ -252,12 +260,14 @@ static bool wants_other_param(const struct pm_ctx *ctx, int err)
 static int send_content(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_upload *up,
                         struct state *st, bool backslash)
 {
+    const char *quote = backslash ? "backslash" : "percent";
     const char *param = recalls(ss, "smartshape.param", "p") ? "p" : "path";
     char        id[PM_SS_ID_MAX] = "";
     bool        update = up->target || st->redo;
     int         err;
 
     st->sent = pm_wall_ms();
+    snprintf(st->quote, sizeof(st->quote), "%s", quote);
     err = save_state(up, st);
     if (err)
         return err;
@@ -350,11 +360,13 @@ static int misnamed(struct pm_ctx *ctx, struct pm_entry **e)
     return -EIO;
 }
 
-/* The service understood the name's quotes otherwise: away with it, and again in the other form. */
+/* The service understood the name's quotes otherwise: away with it, and again in the form that this
+ * was not sent in. What was learnt meanwhile from others' names is no matter. */
 static int send_other_form(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_upload *up,
                            struct state *st, struct pm_entry **e)
 {
-    bool backslash = recalls(ss, "smartshape.quote", "percent");
+    bool backslash = *st->quote ? !strcmp(st->quote, "percent")
+                                : recalls(ss, "smartshape.quote", "percent");
     int  err = remove_ours(ss, ctx, st->id, up->parent);
 
     free(*e);

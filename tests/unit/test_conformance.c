@@ -717,6 +717,34 @@ static void both_quotings_are_found(void **state)
     free(dir);
 }
 
+/* What one learns of the quoting while the other is under way must not confuse that. */
+static void two_at_once_find_the_quoting(void **state)
+{
+    static const char *const names[] = {"a\"b.obj", "c\"d.obj"};
+    struct pm_entry         *e = NULL, *dir = make_folder(&root, "q");
+    FILE                    *f = make_file("abc", 3);
+    struct pm_upload         up[2];
+
+    (void)state;
+    set_control("options", "{\"quoting\":\"percent\"}");
+    for (int i = 0; i < 2; i++) {
+        uint64_t off = 0;
+
+        up[i] = (struct pm_upload){.parent = dir, .name = names[i], .fd = fileno(f), .size = 3};
+        assert_int_equal(pm_backend_begin(w.b, &w.ctx, &up[i]), 0);
+        assert_int_equal(pm_backend_put(w.b, &w.ctx, &up[i], &off), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pm_backend_finish(w.b, &w.ctx, &up[i], &e), 0);
+        assert_string_equal(e->name, names[i]);
+        free(e);
+        free(up[i].state);
+    }
+    assert_int_equal(count(dir), 2);
+    fclose(f);
+    free(dir);
+}
+
 static void errors_are_understood_in_every_shape(void **state)
 {
     struct pm_entry *e = NULL, *other = NULL;
@@ -845,6 +873,7 @@ int main(void)
         COMMON(open_smartshape),
         CHECK(both_parameter_names_are_found, open_smartshape),
         CHECK(both_quotings_are_found, open_smartshape),
+        CHECK(two_at_once_find_the_quoting, open_smartshape),
         CHECK(errors_are_understood_in_every_shape, open_smartshape),
         CHECK(redirected_downloads_work, open_smartshape),
         CHECK(a_cut_list_is_no_list, open_smartshape),
