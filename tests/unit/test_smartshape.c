@@ -109,9 +109,10 @@ static void errors_become_errnos_with_the_service_s_word(void **state)
         {{404, "{\"status\":404,\"title\":\"Not found\",\"detail\":\"no file\"}"}, -ENOENT, "no file"},
         {{400, "{\"error\":{\"status\":400,\"title\":\"File does not exist\"}}"}, -ENOENT,
          "File does not exist"},
-        {{400, "{\"errors\":[{\"detail\":\"File already exists\"}]}"}, -EEXIST,
+        /* nothing is made: no name is taken */
+        {{400, "{\"errors\":[{\"detail\":\"File already exists\"}]}"}, -EBUSY,
          "File already exists"},
-        {{400, "{\"status\":400,\"title\":\"x\",\"code\":\"FILE_ALREADY_EXISTS\"}"}, -EEXIST, "x"},
+        {{400, "{\"status\":400,\"title\":\"x\",\"code\":\"FILE_ALREADY_EXISTS\"}"}, -EBUSY, "x"},
         {{400, "{\"error\":\"bad id\"}"}, -EINVAL, "bad id"},
         {{503, "{\"error\":{\"status\":400,\"detail\":\"bad\"}}"}, -EINVAL, "bad"},
         {{200, "{\"success\":false,\"status\":403,\"title\":\"no\"}"}, -EACCES, "no"},
