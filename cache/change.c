@@ -47,6 +47,7 @@ static void cut_off(struct pm_cache *c, pm_node node, bool cancel)
         return;
     pthread_mutex_lock(&k->lock);
     k->nowhere = true;
+    k->marked = false; /* no close will tell the journal */
     if (cancel)
         k->cancel_upload = true;
     pthread_mutex_unlock(&k->lock);
@@ -139,8 +140,10 @@ static bool is_to_backup(const struct pm_jentry *e, pm_node parent, const char *
 }
 
 /* What was removed or renamed away from this place, and the service does not know it yet: a new file
- * there is the next content of that object. */
-static int take_over(struct pm_cache *c, struct pm_jentry *e, pm_node parent, const char *name)
+ * there is the next content of that object. -EDEADLK: what is unsent cannot get its place in the
+ * order yet; with `later` it does when its rename's turn comes. */
+static int take_over(struct pm_cache *c, struct pm_jentry *e, pm_node parent, const char *name,
+                     bool later)
 {
     struct pm_db    *db = c->db;
     struct pm_jentry last;
@@ -151,11 +154,12 @@ static int take_over(struct pm_cache *c, struct pm_jentry *e, pm_node parent, co
 
     if (pm_journal_at(db, parent, name, &last) || last.kind == PM_FOLDER ||
         last.state != PM_J_READY || pm_journal_needed(db, last.id) ||
-        pm_node_get(db, last.node, &row) ||
+        pm_journal_begun(db, last.id) || pm_node_get(db, last.node, &row) ||
         (last.op != PM_OP_REMOVE && !is_to_backup(&last, parent, name)))
         return 0;
     unsent = !pm_journal_of(db, last.node, PM_OP_PUT, &put);
-    if (unsent && (put.sending || pm_journal_begun(db, put.id)))
+    if (unsent && (put.sending || pm_journal_begun(db, put.id) ||
+                   (later && last.op == PM_OP_RENAME)))
         return follow(c, e, &last);
     if (unsent && *row.rid && (row.parent != parent || strcmp(row.name, name) != 0))
         return 0; /* its object comes here only with another rename */
@@ -175,6 +179,7 @@ static int take_over(struct pm_cache *c, struct pm_jentry *e, pm_node parent, co
 static int find_successor(struct pm_db *db, const struct pm_jentry *rename, struct pm_jentry *out)
 {
     if (!is_to_backup(rename, rename->oparent, rename->oname) ||
+        pm_journal_begun(db, rename->id) || /* the backup may be there */
         pm_journal_at(db, rename->oparent, rename->oname, out) || out->op != PM_OP_PUT ||
         out->node == rename->node || out->sending || *out->rid || out->replaces)
         return -ENOENT;
@@ -233,9 +238,8 @@ int pm_change_leave(struct pm_cache *c, const struct pm_jentry *rename)
     return err;
 }
 
-/* `over`: it is the next content of what was here before, if that is not sent yet. */
 static int create_locked(struct pm_cache *c, struct pm_jentry *e, const struct pm_owner *owner,
-                         bool over)
+                         bool later)
 {
     struct pm_db *db = c->db;
     pm_node       there;
@@ -251,7 +255,7 @@ static int create_locked(struct pm_cache *c, struct pm_jentry *e, const struct p
     if (err)
         return err;
     e->content = pm_db_last_id(db);
-    err = over ? take_over(c, e, e->parent, e->name) : 0;
+    err = take_over(c, e, e->parent, e->name, later);
     return err ? err : pm_journal_add(db, e);
 }
 
@@ -259,7 +263,7 @@ int pm_change_create(struct pm_cache *c, pm_node parent, const char *name,
                      const struct pm_owner *owner, struct pm_attr *out)
 {
     struct pm_jentry   e = {.op = PM_OP_PUT, .kind = PM_FILE, .parent = parent};
-    struct pm_jentry   put;
+    struct pm_jentry   again;
     struct pm_account *account;
     struct pm_row      folder;
     int                err = pm_name_check(name);
@@ -272,18 +276,18 @@ int pm_change_create(struct pm_cache *c, pm_node parent, const char *name,
     e.state = pm_name_is_litter(name) ? PM_J_LOCAL : PM_J_READY;
     e.not_before = pm_file_due(c, name);
     snprintf(e.name, sizeof(e.name), "%s", name);
-    put = e;
+    again = e;
     pm_db_begin(c->db);
-    err = pm_db_end(c->db, create_locked(c, &put, owner, true));
-    if (err == -EDEADLK) { /* what was here would wait for what waits for it */
-        put = e;
+    err = pm_db_end(c->db, create_locked(c, &e, owner, false));
+    if (err == -EDEADLK) {
+        e = again;
         pm_db_begin(c->db);
-        err = pm_db_end(c->db, create_locked(c, &put, owner, false));
+        err = pm_db_end(c->db, create_locked(c, &e, owner, true));
     }
     if (err)
         return err;
     pm_queue_kick(c);
-    return pm_tree_getattr(c, put.node, out);
+    return pm_tree_getattr(c, e.node, out);
 }
 
 /* mkdir over an rmdir that was not sent: the folder stays. */
@@ -372,7 +376,7 @@ static void forget_rename(struct pm_db *db, struct pm_jentry *removal)
 
     if (pm_journal_of(db, removal->node, (enum pm_op)0, &last) || last.op != PM_OP_RENAME ||
         last.state != PM_J_READY || last.replaces || pm_journal_needed(db, last.id) ||
-        !pm_shown_find(db, last.oparent, last.oname, &there))
+        pm_journal_begun(db, last.id) || !pm_shown_find(db, last.oparent, last.oname, &there))
         return;
     if (pm_journal_drop(db, last.id))
         return;
@@ -397,6 +401,19 @@ static int remove_replaced(struct pm_cache *c, struct pm_jentry *put)
     return pm_journal_add(c->db, &e);
 }
 
+/* Nothing more is sent of this content, and whoever waits for its entry must not wait for a close, or
+ * for somebody to mend it: it only remains to be found out what arrived (send_put.c). */
+static int end_begun(struct pm_db *db, const struct removal *r)
+{
+    struct pm_jentry put = r->put;
+
+    if (!r->begun || put.op != PM_OP_PUT || put.state == PM_J_ACTIVE)
+        return 0;
+    put.state = PM_J_READY;
+    put.not_before = 0;
+    return pm_journal_update(db, &put);
+}
+
 /* Journals the removal of a shown node. */
 static int remove_locked(struct pm_cache *c, pm_node parent, const char *name, struct removal *r)
 {
@@ -416,7 +433,9 @@ static int remove_locked(struct pm_cache *c, pm_node parent, const char *name, s
     snprintf(e.base, sizeof(e.base), "%s", r->put.id ? r->put.base : r->row.version);
     if (r->put.id && !r->begun && r->row.kind != PM_FOLDER)
         pm_journal_drop(db, r->put.id);
-    err = pm_journal_add(db, &e);
+    err = end_begun(db, r);
+    if (!err)
+        err = pm_journal_add(db, &e);
     if (!err && *e.rid)
         err = pm_removal_guard(db, c->conf, e.account);
     return err;
@@ -515,7 +534,7 @@ static int replace_target(struct pm_cache *c, struct rename *r, struct pm_jentry
     if (to->begun ||
         !pm_journal_of(db, to->row.id, PM_OP_RENAME, &rename)) {
         put->replaces = to->row.id;
-        return 0;
+        return end_begun(db, to);
     }
     if (to->put.id && (err = pm_journal_drop(db, to->put.id)) != 0)
         return err;
@@ -545,7 +564,8 @@ static int move_remote(struct pm_cache *c, struct rename *r)
     if (row->kind != PM_FOLDER && pm_name_is_backup(r->new_name))
         e.not_before = pm_wall_ms() + PM_TEMPORARY_MS;
     if (!pm_journal_of(db, row->id, (enum pm_op)0, &before) && before.op == PM_OP_RENAME &&
-        before.state == PM_J_READY && !before.replaces && !pm_journal_needed(db, before.id)) {
+        before.state == PM_J_READY && !before.replaces && !pm_journal_needed(db, before.id) &&
+        !pm_journal_begun(db, before.id)) {
         pm_journal_drop(db, before.id);
         e.oparent = before.oparent;
         snprintf(e.oname, sizeof(e.oname), "%s", before.oname);
@@ -566,12 +586,14 @@ static int move_local(struct pm_cache *c, struct rename *r)
     if (!err && r->to.row.id)
         err = replace_target(c, r, &put);
     else if (!err && put.op == PM_OP_PUT)
-        err = take_over(c, &put, r->new_parent, r->new_name);
+        err = take_over(c, &put, r->new_parent, r->new_name, false);
     if (!err)
         err = pm_journal_move(c->db, &put, r->new_parent, r->new_name);
     if (err == -EDEADLK && put.source) { /* perhaps only what changes the copied object waits */
         put.source = 0;
         err = pm_journal_set_source(c->db, put.id, 0);
+        if (!err && !r->to.row.id)
+            err = take_over(c, &put, r->new_parent, r->new_name, false);
         if (!err)
             err = pm_journal_move(c->db, &put, r->new_parent, r->new_name);
     }

@@ -596,6 +596,22 @@ static void extended_attributes_come_back(void **state)
     assert_int_equal(pm_xattr_remove(e.c, node, "user.a"), -ENODATA);
 }
 
+static void a_backup_in_a_folder_that_was_renamed_makes_room(void **state)
+{
+    pm_node d, f;
+
+    (void)state;
+    serve_some(&d, &f);
+    env_write(&e, d, "f", "one");
+    assert_int_equal(rename_to(e.root, "d", e.root, "x"), 0);
+    assert_int_equal(rename_to(d, "f", d, "f~"), 0);
+    env_write(&e, d, "f", "two");
+    env_sync(&e);
+    assert_string_equal(env_served_names(&e, "x"), "f f~");
+    assert_string_equal(env_served(&e, "x/f"), "two");
+    assert_string_equal(env_served(&e, "x/f~"), "one");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(int argc, char **argv)
@@ -633,6 +649,7 @@ int main(int argc, char **argv)
         TEST(there_and_back_sends_nothing),
         TEST(attributes_and_times_stay_with_the_node),
         TEST(extended_attributes_come_back),
+        TEST(a_backup_in_a_folder_that_was_renamed_makes_room),
     };
 
     if (argc > 1)

@@ -1,0 +1,201 @@
+/* A change whose sending was begun and did not end: whatever is done to it then, nothing waits for
+ * ever, and nothing is there twice. */
+#include "tests/unit/cache_env.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct env e;
+
+static int setup(void **state)
+{
+    (void)state;
+    env_start(&e);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    env_close(&e);
+    return 0;
+}
+
+static int rename_to(const char *name, const char *new_name)
+{
+    return pm_change_rename(e.c, e.root, name, e.root, new_name, 0, NULL);
+}
+
+static void assert_all_sent(void)
+{
+    pm_queue_pause(e.c, false);
+    assert_int_equal(pm_queue_sync(e.c, 0, 10000, NULL, NULL, NULL), 0);
+}
+
+static bool nothing_is_sent(void *arg)
+{
+    (void)arg;
+    return env_sql(&e, "SELECT count(*) FROM j.entry WHERE sending") == 0;
+}
+
+static bool something_failed(void *arg)
+{
+    (void)arg;
+    return env_sql(&e, "SELECT count(*) FROM j.entry WHERE state=4 AND NOT sending") == 1;
+}
+
+/* --- an upload */
+
+/* "f", open and written to again after its upload was begun. */
+static struct pm_file *write_while_it_is_sent(void)
+{
+    pm_node         node = env_write(&e, e.root, "f", "first");
+    struct pm_file *f;
+
+    pm_memory_block(e.b, PM_MEM_PUT, true);
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_PUT, 1);
+    assert_int_equal(pm_file_open(e.c, node, O_WRONLY, &f), 0);
+    assert_int_equal(pm_file_write(f, "again", 5, 0), 5);
+    pm_memory_block(e.b, PM_MEM_PUT, false);
+    assert_true(env_until(nothing_is_sent, NULL));
+    return f;
+}
+
+/* "f", which the service refused for good. */
+static void refuse(void)
+{
+    env_write(&e, e.root, "f", "first");
+    pm_memory_fault(e.b, PM_MEM_PUT, 1, -EFBIG, false);
+    pm_queue_pause(e.c, false);
+    assert_true(env_until(something_failed, NULL));
+    pm_queue_pause(e.c, true);
+}
+
+static void what_is_written_to_when_it_is_removed_goes(void **state)
+{
+    struct pm_file *f = write_while_it_is_sent();
+
+    (void)state;
+    assert_int_equal(pm_change_unlink(e.c, e.root, "f"), 0);
+    assert_int_equal(pm_file_write(f, "still", 5, 0), 5);
+    pm_file_release(f);
+    assert_all_sent();
+    assert_int_equal(pm_memory_count(e.b), 0);
+}
+
+static void what_is_written_to_when_it_is_replaced_goes(void **state)
+{
+    struct pm_file *f = write_while_it_is_sent();
+
+    (void)state;
+    env_write(&e, e.root, "t", "second");
+    assert_int_equal(rename_to("t", "f"), 0);
+    assert_int_equal(pm_file_write(f, "still", 5, 0), 5);
+    pm_file_release(f);
+    assert_all_sent();
+    assert_string_equal(env_served_names(&e, ""), "f");
+    assert_string_equal(env_served(&e, "f"), "second");
+}
+
+static void what_was_refused_can_be_removed(void **state)
+{
+    (void)state;
+    refuse();
+    assert_int_equal(pm_change_unlink(e.c, e.root, "f"), 0);
+    assert_all_sent();
+    assert_int_equal(pm_memory_count(e.b), 0);
+}
+
+static void what_was_refused_can_be_made_anew(void **state)
+{
+    (void)state;
+    refuse();
+    assert_int_equal(pm_change_unlink(e.c, e.root, "f"), 0);
+    env_write(&e, e.root, "f", "second");
+    assert_all_sent();
+    assert_string_equal(env_served(&e, "f"), "second");
+}
+
+static void what_was_refused_can_be_replaced(void **state)
+{
+    (void)state;
+    refuse();
+    env_write(&e, e.root, "t", "second");
+    assert_int_equal(rename_to("t", "f"), 0);
+    assert_all_sent();
+    assert_string_equal(env_served_names(&e, ""), "f");
+    assert_string_equal(env_served(&e, "f"), "second");
+}
+
+/* --- a rename */
+
+/* "f" is `to` on the service; the answer to the removal of the old name was lost. */
+static void begin_rename(const char *to)
+{
+    env_serve(&e, "f", "old content");
+    assert_int_equal(env_list(&e, e.root), 0);
+    assert_int_equal(rename_to("f", to), 0);
+    pm_memory_fault(e.b, PM_MEM_REMOVE, 1, -EAGAIN, true);
+    env_set_due(&e);
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_REMOVE, 1);
+    pm_queue_pause(e.c, true);
+    assert_true(env_until(nothing_is_sent, NULL));
+}
+
+static void what_was_renamed_goes_on_to_another_name(void **state)
+{
+    (void)state;
+    begin_rename("g");
+    assert_int_equal(rename_to("g", "h"), 0);
+    env_sync(&e);
+    assert_string_equal(env_served_names(&e, ""), "h");
+    assert_string_equal(env_served(&e, "h"), "old content");
+}
+
+static void what_was_renamed_can_be_removed(void **state)
+{
+    (void)state;
+    begin_rename("g");
+    assert_int_equal(pm_change_unlink(e.c, e.root, "g"), 0);
+    env_sync(&e);
+    assert_int_equal(pm_memory_count(e.b), 0);
+}
+
+static void what_was_renamed_to_a_backup_stays_whole(void **state)
+{
+    (void)state;
+    begin_rename("f~");
+    env_write(&e, e.root, "f", "new");
+    assert_all_sent();
+    assert_string_equal(env_served_names(&e, ""), "f f~");
+    assert_string_equal(env_served(&e, "f"), "new");
+    assert_string_equal(env_served(&e, "f~"), "old content");
+}
+
+#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_is_written_to_when_it_is_removed_goes),
+        TEST(what_is_written_to_when_it_is_replaced_goes),
+        TEST(what_was_refused_can_be_removed),
+        TEST(what_was_refused_can_be_made_anew),
+        TEST(what_was_refused_can_be_replaced),
+        TEST(what_was_renamed_goes_on_to_another_name),
+        TEST(what_was_renamed_can_be_removed),
+        TEST(what_was_renamed_to_a_backup_stays_whole),
+    };
+
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
