@@ -146,9 +146,11 @@ static void *make_durable(void *arg)
 
     pthread_mutex_lock(&c->keeper_lock);
     while (!c->stopping) {
-        bool fetched = pm_now_ms() - full >= FULL_EVERY_MS;
+        bool    fetched = pm_now_ms() - full >= FULL_EVERY_MS;
+        int64_t until = pm_now_ms() + SYNC_EVERY_MS;
 
-        pm_cond_wait_until(&c->keeper_cond, &c->keeper_lock, pm_now_ms() + SYNC_EVERY_MS);
+        while (!c->stopping && pm_now_ms() < until)
+            pm_cond_wait_until(&c->durer_cond, &c->keeper_lock, until);
         pthread_mutex_unlock(&c->keeper_lock);
         sync_all(c, fetched);
         if (fetched)
@@ -224,6 +226,7 @@ int pm_cache_open(const struct pm_conf *conf, const char *mountpoint,
     pthread_mutex_init(&c->keeper_lock, NULL);
     pthread_mutex_init(&c->copying.lock, NULL);
     pm_cond_init(&c->keeper_cond);
+    pm_cond_init(&c->durer_cond);
     why[0] = 0;
     err = open_folder(c, mountpoint, why, why_len);
     if (!err)
@@ -252,7 +255,8 @@ void pm_cache_stop(struct pm_cache *c)
 {
     pthread_mutex_lock(&c->keeper_lock);
     c->stopping = true;
-    pthread_cond_broadcast(&c->keeper_cond);
+    pthread_cond_signal(&c->keeper_cond);
+    pthread_cond_signal(&c->durer_cond);
     pthread_mutex_unlock(&c->keeper_lock);
     if (c->has_keeper)
         pthread_join(c->keeper, NULL);
@@ -284,6 +288,7 @@ void pm_cache_free(struct pm_cache *c)
     if (c->lockfd >= 0)
         close(c->lockfd);
     pthread_cond_destroy(&c->keeper_cond);
+    pthread_cond_destroy(&c->durer_cond);
     pthread_mutex_destroy(&c->keeper_lock);
     pthread_mutex_destroy(&c->copying.lock);
     free(c);

@@ -57,10 +57,42 @@ int pm_era_sync(struct pm_store *s)
     }
     pm_db_begin(s->db);
     set_meta_int(s->db, "durable", ended);
-    if (pm_db_end(s->db, 0))
+    if (pm_db_end(s->db, 0)) {
+        s->written = true;
         return -EIO;
+    }
     s->durable = ended;
     return 0;
+}
+
+/* What was there at write generation `gen` is on the disk, whatever becomes of the rest. */
+static int settled(struct pm_content *k, int64_t gen)
+{
+    struct pm_db *db = k->store->db;
+
+    PM_GUARD(&k->lock);
+    if (k->gen != gen || k->changed || k->gone)
+        return 0;
+    pm_db_begin(db);
+    pm_db_run(db, "UPDATE content SET era=0 WHERE id=?1", "i", k->id);
+    pm_db_run(db, "UPDATE j.entry SET era=0 WHERE content=?1", "i", k->id);
+    k->era = 0;
+    return pm_db_end(db, 0);
+}
+
+int pm_era_settle(struct pm_content *k)
+{
+    int64_t gen;
+    int     err;
+
+    pm_content_save(k);
+    pthread_mutex_lock(&k->lock);
+    gen = k->gen;
+    pthread_mutex_unlock(&k->lock);
+    if (fdatasync(k->fd) || fsync(k->store->dirfd))
+        return -errno;
+    err = settled(k, gen);
+    return err ? err : pm_db_sync(k->store->db);
 }
 
 /* Says which run of the machine and which mount of the disk this is: while both are the same, nothing
@@ -100,7 +132,7 @@ static int doubt(struct pm_store *s)
     pm_db_run(s->db, "UPDATE content SET present=NULL, era=0 WHERE era>?1", "i", s->durable);
     pm_db_run(s->db,
               "UPDATE j.entry SET state=6, era=0, error='the machine went down before it was on the"
-              " disk' WHERE op=1 AND era>?1 AND state IN (2, 3)",
+              " disk' WHERE op=1 AND era>?1 AND state IN (2, 3, 4)",
               "i", s->durable);
     return pm_db_end(s->db, 0);
 }
@@ -126,6 +158,10 @@ int pm_era_open(struct pm_store *s)
     if (err)
         return err;
     pm_db_begin(s->db);
+    s->written = pm_db_int(s->db, 0,
+                           "SELECT EXISTS (SELECT 1 FROM content WHERE era>?1) OR EXISTS"
+                           " (SELECT 1 FROM j.entry WHERE era>?1)",
+                           "i", s->durable) != 0; /* by an earlier run, which did not sync it */
     set_meta_int(s->db, "era", s->era);
     return pm_db_end(s->db, set_meta(s->db, "machine", machine));
 }

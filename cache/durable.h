@@ -17,6 +17,9 @@ bool pm_era_is_durable(const struct pm_store *s, int64_t era);
 /* Ends the era and syncs the disk that holds the contents. Blocks as long as the disk takes. 0 or
  * -errno. */
 int pm_era_sync(struct pm_store *s);
+/* Makes what the content has survive by itself, before anybody else needs it no more. Blocks as
+ * pm_era_sync does. 0 or -errno. */
+int pm_era_settle(struct pm_content *k);
 /* Is there anything that a sync would make durable? */
 bool pm_era_needs_sync(const struct pm_store *s);
 /* At a start, before any content is opened: if the power may have failed since the last one, what is

@@ -622,36 +622,11 @@ int pm_file_wait(struct pm_file *f, struct pm_waiter *w)
     return pm_queue_wait(c, f->content->node, w);
 }
 
-/* What was written up to `gen` is on the disk, whatever becomes of the rest. */
-static int settle_era(struct pm_cache *c, struct pm_content *k, int64_t gen)
-{
-    PM_GUARD(&k->lock);
-    if (k->gen != gen || k->changed || k->gone)
-        return 0;
-    pm_db_begin(c->db);
-    pm_db_run(c->db, "UPDATE content SET era=0 WHERE id=?1", "i", k->id);
-    pm_db_run(c->db, "UPDATE j.entry SET era=0 WHERE content=?1", "i", k->id);
-    k->era = 0;
-    return pm_db_end(c->db, 0);
-}
-
 int pm_file_fsync(struct pm_file *f)
 {
-    struct pm_content *k = f->content;
-    int64_t            gen;
-    int                err = pm_file_flush(f);
+    int err = pm_file_flush(f);
 
-    pm_content_save(k);
-    pthread_mutex_lock(&k->lock);
-    gen = k->gen;
-    pthread_mutex_unlock(&k->lock);
-    if (!err && fdatasync(k->fd))
-        err = -errno;
-    if (!err && fsync(pm_store_dirfd(f->cache->store)))
-        err = -errno;
-    if (!err)
-        err = settle_era(f->cache, k, gen);
-    return err ? err : pm_db_sync(f->cache->db);
+    return err ? err : pm_era_settle(f->content);
 }
 
 int pm_change_size(struct pm_cache *c, pm_node node, uint64_t size)

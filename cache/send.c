@@ -2,6 +2,7 @@
  * index. Every step may be repeated after a crash: what was done before is found done. */
 #include "cache/send.h"
 
+#include "cache/durable.h"
 #include "cache/fetch.h"
 #include "cache/list.h"
 #include "cache/merge.h"
@@ -228,6 +229,8 @@ int pm_send_save_content(struct pm_send *s, pm_node node)
     needed = !k->stale && (needed || k->handles);
     pthread_mutex_unlock(&k->lock);
     err = needed ? pm_fetch_whole(s->cache, k, &s->cache->stopping) : 0;
+    if (needed && !err)
+        err = pm_era_settle(k); /* soon it is nowhere else */
     pm_content_put(k);
     return err == -ESTALE || err == -ENOENT ? 0 : err;
 }

@@ -163,6 +163,18 @@ static void count_sent(void *arg, uint64_t sent)
     s->content->upload_left = s->content->upload_size - sent;
 }
 
+/* Where the content's base ends when that is the object `now`. What was written before its base came is
+ * all ours until there is nothing more to send: which parts the object has was not noted. */
+static uint64_t base_after_locked(const struct pm_content *k, const struct pm_entry *now,
+                                  bool unchanged)
+{
+    if (!pm_content_whole_locked(k))
+        return k->base_end;
+    if (unchanged)
+        return k->size;
+    return k->base_end && now->size != PM_SIZE_UNKNOWN ? now->size : k->base_end;
+}
+
 int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
 {
     PM_AUTO(free) void *present = NULL;
@@ -170,8 +182,9 @@ int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
     struct pm_db       *db = s->cache->db;
     char                rid[PM_NAME_MAX + 1];
     struct pm_jentry    e;
+    uint64_t            base_end;
     bool                unchanged;
-    bool                whole;
+    int64_t             era;
     int64_t             len;
     int                 err = pm_merge_rid(now, rid);
 
@@ -183,17 +196,20 @@ int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
     if (len < 0)
         return (int)len;
     unchanged = k->gen == gen && !k->marked;
-    whole = pm_content_whole_locked(k);
+    base_end = base_after_locked(k, now, unchanged);
+    era = k->changed ? pm_era_now(s->cache->store) : k->era;
     pm_db_begin(db);
     err = pm_send_fold(db, s->e, now, rid);
     pm_db_run(db, "UPDATE node SET own=1, error=NULL, size=?2 WHERE id=?1", "ii",
               (int64_t)s->e->node, (int64_t)k->size);
     pm_db_run(db, "UPDATE content SET version=?2, size=?3, validator='', origin=NULL, present=?4,"
               " era=?5 WHERE id=?1",
-              "isibi", k->id, now->version, (int64_t)(whole ? k->size : k->base_end), present,
-              (size_t)len, pm_era_now(s->cache->store));
-    if (whole || unchanged)
+              "isibi", k->id, now->version, (int64_t)base_end, present, (size_t)len, era);
+    if (unchanged)
         pm_db_run(db, "DELETE FROM j.dirty WHERE content=?1", "i", k->id);
+    else if (k->size < base_end) /* cut off since: what is there is no more of it */
+        pm_db_run(db, "INSERT OR REPLACE INTO j.dirty(content, off, end) VALUES(?1, ?2, ?3)", "iii",
+                  k->id, (int64_t)k->size, PM_RANGE_MAX);
     if (unchanged) {
         err = err ? err : pm_journal_finish(db, s->e->id);
     } else if (!pm_journal_get(db, s->e->id, &e)) {
@@ -209,6 +225,8 @@ int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
     snprintf(k->version, sizeof(k->version), "%s", now->version);
     k->validator[0] = 0;
     k->clone = false;
+    k->base_end = base_end;
+    k->era = era;
     k->changed = true;
     return unchanged ? 0 : -ECANCELED;
 }

@@ -50,7 +50,8 @@ struct pm_cache {
     pthread_t              keeper; /* housekeeping, once a second */
     pthread_t              durer; /* brings what is here to the disk */
     pthread_mutex_t        keeper_lock;
-    pthread_cond_t         keeper_cond; /* keeper_lock; stopping was set */
+    pthread_cond_t         keeper_cond; /* keeper_lock; a list began, or stopping was set */
+    pthread_cond_t         durer_cond; /* keeper_lock; stopping was set */
     bool                   has_keeper, has_durer;
     atomic_bool            flushed; /* contents were closed since they were last made durable */
     atomic_bool            stopping;

@@ -234,6 +234,105 @@ static void the_daemons_own_death_puts_nothing_in_doubt(void **state)
     assert_string_equal(state_of("new"), "queued");
 }
 
+static bool nothing_is_sent(void *arg)
+{
+    (void)arg;
+    return env_sql(&e, "SELECT count(*) FROM j.entry WHERE sending") == 0;
+}
+
+static void what_fsync_answered_is_kept_when_the_last_upload_ends_after_it(void **state)
+{
+    pm_node         node = env_write(&e, e.root, "new", "first one");
+    struct pm_file *f;
+
+    (void)state;
+    pm_memory_block(e.b, PM_MEM_FINISH, true);
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_FINISH, 1);
+    pm_queue_pause(e.c, true);
+    assert_int_equal(pm_file_open(e.c, node, O_RDWR, &f), 0);
+    assert_int_equal(pm_file_write(f, "SECOND", 6, 0), 6);
+    assert_int_equal(pm_file_fsync(f), 0);
+    pm_memory_block(e.b, PM_MEM_FINISH, false);
+    assert_true(env_until(nothing_is_sent, NULL));
+    pm_file_release(f);
+    cut_power(100);
+    power_up(NULL);
+    assert_string_equal(env_text(&e, node), "SECONDone");
+}
+
+/* The content stays in memory from its upload to the next write. */
+static void what_fsync_answered_after_an_upload_is_kept(void **state)
+{
+    pm_node         node = env_write(&e, e.root, "new", "first one");
+    struct pm_file *reader, *f;
+
+    (void)state;
+    assert_int_equal(pm_file_open(e.c, node, O_RDONLY, &reader), 0);
+    env_sync(&e);
+    pm_queue_pause(e.c, true);
+    assert_int_equal(pm_file_open(e.c, node, O_RDWR, &f), 0);
+    assert_int_equal(pm_file_write(f, "SECOND", 6, 0), 6);
+    assert_int_equal(pm_file_fsync(f), 0);
+    assert_int_equal(pm_file_write(f, "!", 1, 9), 1);
+    pm_file_release(f);
+    pm_file_release(reader);
+    cut_power(100);
+    power_up(NULL);
+    /* all of it is ours, or at least what was written is */
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM content c WHERE size=0 OR EXISTS (SELECT 1"
+                                 " FROM j.dirty WHERE content=c.id AND off=0 AND end>=6)"), 1);
+}
+
+static void what_was_refused_and_not_synced_is_not_sent_by_a_retry(void **state)
+{
+    (void)state;
+    env_write(&e, e.root, "new", "mine");
+    pm_memory_fault(e.b, PM_MEM_PUT, 1, -EFBIG, false);
+    pm_queue_pause(e.c, false);
+    pm_queue_sync(e.c, 0, 5000, NULL, NULL, NULL);
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.entry WHERE state=4"), 1);
+    cut_power(0);
+    power_up(NULL);
+    assert_string_equal(state_of("new"), "interrupted");
+}
+
+static void what_an_earlier_run_did_not_sync_is_synced_by_the_next(void **state)
+{
+    struct env after;
+
+    (void)state;
+    env_write(&e, e.root, "new", "mine");
+    env_copy_folder(&e, &after); /* as after kill -9 */
+    env_close(&e);
+    e = after;
+    env_open(&e);
+    pm_queue_pause(e.c, true);
+    assert_true(pm_era_needs_sync(e.c->store));
+    assert_int_equal(pm_era_sync(e.c->store), 0);
+    cut_power(100);
+    power_up(NULL);
+    assert_string_equal(state_of("new"), "queued");
+}
+
+static void a_backup_is_durable_before_its_object_changes(void **state)
+{
+    pm_node f = serve("old content");
+
+    (void)state;
+    assert_int_equal(pm_change_rename(e.c, e.root, "f", e.root, "f~", 0, NULL), 0);
+    env_write(&e, e.root, "f", "new");
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_FINISH, 1);
+    pm_queue_pause(e.c, true);
+    assert_true(env_until(nothing_is_sent, NULL));
+    pm_store_tick(e.c->store);
+    cut_power(100);
+    power_up(NULL);
+    assert_int_equal(env_find(&e, "f~"), f);
+    assert_string_equal(env_text(&e, f), "old content");
+}
+
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(int argc, char **argv)
@@ -248,6 +347,11 @@ int main(int argc, char **argv)
         TEST(of_what_was_written_to_in_part_only_that_part_is_believed),
         TEST(a_synced_content_that_is_written_to_needs_its_base_no_more),
         TEST(the_daemons_own_death_puts_nothing_in_doubt),
+        TEST(what_fsync_answered_is_kept_when_the_last_upload_ends_after_it),
+        TEST(what_fsync_answered_after_an_upload_is_kept),
+        TEST(what_was_refused_and_not_synced_is_not_sent_by_a_retry),
+        TEST(what_an_earlier_run_did_not_sync_is_synced_by_the_next),
+        TEST(a_backup_is_durable_before_its_object_changes),
     };
 
     if (argc > 1)
