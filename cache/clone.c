@@ -50,8 +50,8 @@ static int check(struct pm_cache *c, const struct source *from, pm_node to, stru
     struct pm_account *a;
     struct pm_row      row;
 
-    if (pm_journal_of(c->db, to, PM_OP_PUT, put) || put->state != PM_J_OPEN || *put->rid ||
-        put->replaces || pm_journal_begun(c->db, put->id))
+    if (pm_journal_of(c->db, to, PM_OP_PUT, put) || put->state != PM_J_OPEN || put->sending ||
+        *put->rid || put->replaces || pm_journal_begun(c->db, put->id))
         return -EOPNOTSUPP;
     if (pm_node_get(c->db, from->node, &row) || !*row.rid || row.rsize != from->size ||
         strcmp(row.version, from->version) != 0 || row.account != put->account ||

@@ -22,6 +22,7 @@ struct pm_transfer {
     bool                keep; /* into the file; else through the bounce memory */
     uint64_t            held; /* of the store's room, not landed yet */
     bool                must_keep; /* immutable; never bounce */
+    unsigned            base; /* its own; the content's when it was located */
     bool                judged; /* the loop's, then the pool's; what came was of another size */
     enum pm_prio        prio;
     atomic_bool         cancel;
@@ -193,6 +194,8 @@ static int transfer_begin(void *arg, const struct pm_answer *a)
     if (a->off == 0 && t->off != 0)
         reserve_whole(t);
     PM_GUARD(&t->content->lock);
+    if (t->base != t->content->base)
+        return -ECANCELED; /* of the same bytes, but of what they were copied from: to be begun anew */
     err = check_version_locked(t->content, a);
     if (!err && a->off != t->off)
         err = a->off == 0 ? take_whole_locked(t) : -EIO;
@@ -301,7 +304,8 @@ static pm_node origin_of(struct pm_cache *c, const struct pm_content *k)
                               k->id);
 }
 
-/* 0; -ESTALE: the service has another version than what is kept here. */
+/* 0; -ESTALE: the service has another version than what is kept here; -ECANCELED: the base became
+ * another object meanwhile. */
 static int same_version(struct pm_cache *c, struct pm_content *k)
 {
     PM_AUTO(free) struct pm_entry *known = NULL;
@@ -312,8 +316,13 @@ static int same_version(struct pm_cache *c, struct pm_content *k)
     struct pm_account             *a;
     char                           version[sizeof(k->version)];
     pm_node                        origin;
+    unsigned                       base;
     int                            err;
 
+    pthread_mutex_lock(&k->lock);
+    memcpy(version, k->version, sizeof(version));
+    base = k->base;
+    pthread_mutex_unlock(&k->lock);
     pm_db_begin(c->db);
     origin = origin_of(c, k);
     err = origin == GONE ? -ESTALE : pm_node_get(c->db, origin, &row);
@@ -323,16 +332,14 @@ static int same_version(struct pm_cache *c, struct pm_content *k)
     a = err ? NULL : pm_account_by_id(c, row.account);
     if (!a || !known)
         return err ? err : -ENOENT;
-    pthread_mutex_lock(&k->lock);
-    memcpy(version, k->version, sizeof(version));
-    pthread_mutex_unlock(&k->lock);
     err = pm_backend_stat(a->backend, &ctx, known, &now);
     if (err)
         return err;
     if (pm_backend_same_version(a->backend, now->version, version) ||
         (row.settling && now->size == known->size))
         return 0;
-    return -ESTALE;
+    PM_GUARD(&k->lock);
+    return k->base == base ? -ESTALE : -ECANCELED; /* another object was asked about */
 }
 
 static void recheck_run(struct pm_job *job)
@@ -535,8 +542,12 @@ static void transfer_run(struct pm_job *job)
     struct pm_transfer *t = container_of(job, struct pm_transfer, job);
     struct pm_source   *source;
     uint64_t            len = t->end - t->off;
-    int                 err = t->cancel ? -ECANCELED : source_of(t->cache, t->content, &source);
+    int                 err;
 
+    pthread_mutex_lock(&t->content->lock);
+    t->base = t->content->base;
+    pthread_mutex_unlock(&t->content->lock);
+    err = t->cancel ? -ECANCELED : source_of(t->cache, t->content, &source);
     if (err) {
         transfer_done(t, err, NULL);
         return;

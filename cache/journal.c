@@ -490,9 +490,14 @@ int pm_journal_restart(struct pm_db *db)
               (int64_t)PM_J_ACTIVE);
     pm_db_run(db, "UPDATE j.entry SET not_before=0 WHERE not_before=?1 AND state=?2", "ii",
               PM_J_HELD, (int64_t)PM_J_READY);
-    return pm_db_run(db, "UPDATE j.entry SET state=?1, error='the drive ended before the file was"
-                         " closed' WHERE state=?2",
-                     "ii", (int64_t)PM_J_INTERRUPTED, (int64_t)PM_J_OPEN);
+    pm_db_run(db, "UPDATE j.entry SET state=?1, error='the drive ended before the file was"
+                  " closed' WHERE state=?2",
+              "ii", (int64_t)PM_J_INTERRUPTED, (int64_t)PM_J_OPEN);
+    /* Nobody may ever come for it: what it was copied from must not wait. */
+    pm_db_run(db, "DELETE FROM j.dep WHERE source AND needs IN (SELECT id FROM j.entry WHERE state=?1)",
+              "i", (int64_t)PM_J_INTERRUPTED);
+    return pm_db_run(db, "UPDATE j.entry SET source=NULL WHERE state=?1", "i",
+                     (int64_t)PM_J_INTERRUPTED);
 }
 
 int pm_journal_check(struct pm_db *db)

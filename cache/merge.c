@@ -10,7 +10,7 @@
 #define RAW_MAX   1024 /* a longer raw name is refused */
 #define NEWS_MAX  512 /* more changes than this are told as one: the folder */
 
-enum news_kind { ENTRY, CONTENT, ATTRS, SUPERSEDED, ADOPTED, GONE };
+enum news_kind { ENTRY, CONTENT, ATTRS, SUPERSEDED, BASE_LOST, ADOPTED, GONE };
 
 /* What to do and tell when the transaction is over. */
 struct news {
@@ -155,6 +155,7 @@ static void tell_one(struct pm_merge *m, const struct news *n)
         pm_store_superseded(c->store, n->node);
         pm_tell_node(c, n->node, true);
         break;
+    case BASE_LOST: pm_store_lose_copies(c->store, n->node); break;
     case ADOPTED: pm_store_adopt(c->store, n->node, n->text); break;
     case GONE: pm_store_drop(c->store, n->node); break;
     case CONTENT: pm_tell_node(c, n->node, true); break;
@@ -260,6 +261,8 @@ static int merge_version(struct pm_merge *m, const struct pm_row *row, struct st
         pm_db_run(db, "UPDATE node SET lmtime=NULL, latime=NULL WHERE id=?1", "i",
                   (int64_t)row->id);
         note(m, SUPERSEDED, row->id, "");
+    } else if (!row->settling || s->e.size != row->rsize) {
+        note(m, BASE_LOST, row->id, ""); /* of a copy, or of its backup */
     }
     return err;
 }

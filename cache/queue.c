@@ -81,6 +81,8 @@ static void put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
         } else if (err == -ECANCELED && e.not_before < pm_wall_ms() + PAUSE_MIN_MS) {
             e.not_before = pm_wall_ms() + PAUSE_MIN_MS; /* the service may still work on it */
         }
+        if (e.state == PM_J_FAILED && e.source)
+            pm_journal_set_source(c->db, e.id, 0); /* what it is a copy of must not wait for it */
         if (err != -ECANCELED) {
             e.tries++;
             pm_journal_error(c->db, e.id, why);

@@ -15,6 +15,8 @@ static int find_source(struct pm_send *s, const char *version, struct pm_entry *
 
     if (!err)
         err = pm_send_check_version(s, known, version, &now);
+    if (err == -ESTALE && !(s->row.settling && now->size == s->row.rsize))
+        pm_store_lose_copies(s->cache->store, s->e->source);
     if (err == -ENOENT || err == -ESTALE || pm_send_refused(err))
         return -EOPNOTSUPP;
     if (err)

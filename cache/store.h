@@ -30,6 +30,7 @@ struct pm_content {
 
     /* Held across local file I/O while the content is not whole, never across the network. */
     pthread_mutex_t     lock;
+    unsigned            base; /* lock; grows when it is fetched from another object than before */
     uint64_t            base_end; /* lock; size of the base it is fetched from; 0: none. Set while no
                                      transfer runs */
     struct pm_ranges    present; /* lock */
@@ -89,6 +90,8 @@ void pm_content_unlink(struct pm_store *s, int64_t id);
  * open it serves until closed; else it is dropped, and whoever reads it gets -ESTALE. What another
  * node's content still lacks of the object cannot be had any more. */
 void pm_store_superseded(struct pm_store *s, pm_node node);
+/* The same for other nodes' contents alone. */
+void pm_store_lose_copies(struct pm_store *s, pm_node node);
 /* This content is incomplete, and the service has another version: it is dropped unless unsent. A
  * content that was made for the node since is not touched. */
 void pm_store_stale(struct pm_content *c);

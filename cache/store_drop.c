@@ -118,14 +118,19 @@ static struct pm_content *supersede(struct pm_store *s, pm_node node)
     return c;
 }
 
-void pm_store_superseded(struct pm_store *s, pm_node node)
+void pm_store_lose_copies(struct pm_store *s, pm_node node)
 {
-    struct pm_content *c;
-
     for_copies(s, node, lose_base, NULL);
     pm_db_begin(s->db);
     pm_db_run(s->db, "UPDATE content SET origin=-1 WHERE origin=?1", "i", (int64_t)node);
     pm_db_end(s->db, 0);
+}
+
+void pm_store_superseded(struct pm_store *s, pm_node node)
+{
+    struct pm_content *c;
+
+    pm_store_lose_copies(s, node);
     c = supersede(s, node);
     if (!c)
         return;

@@ -378,6 +378,170 @@ static void without_its_index_a_copy_is_not_sent_as_zeros(void **state)
     assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.entry WHERE error LIKE 'base gone%'"), 1);
 }
 
+static void a_copy_in_the_place_of_its_removed_source_is_an_update(void **state)
+{
+    PM_AUTO(free) struct pm_entry *was = env_object(&e, "f");
+    PM_AUTO(free) struct pm_entry *now = NULL;
+
+    (void)state;
+    env_copy(&e, f, e.root, "g");
+    assert_int_equal(pm_change_unlink(e.c, e.root, "f"), 0);
+    assert_int_equal(pm_change_rename(e.c, e.root, "g", e.root, "f", 0, NULL), 0);
+    env_sync(&e);
+    assert_int_equal(calls(PM_MEM_REMOVE), 0);
+    assert_string_equal(env_served(&e, "f"), TEXT);
+    now = env_object(&e, "f");
+    assert_string_equal(now->id, was->id);
+}
+
+static bool nothing_is_sent(void *arg)
+{
+    (void)arg;
+    return env_sql(&e, "SELECT count(*) FROM j.entry WHERE sending") == 0;
+}
+
+static void a_copy_over_what_is_being_sent_is_sent_whole(void **state)
+{
+    pm_node         g = env_write(&e, e.root, "g", "");
+    struct pm_file *in = open_file(f, O_RDONLY);
+    struct pm_file *out;
+
+    (void)state;
+    pm_memory_block(e.b, PM_MEM_BEGIN, true);
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_BEGIN, 1);
+    out = open_file(g, O_WRONLY);
+    assert_int_equal(env_copy_range(in, out, 0, 100), strlen(TEXT));
+    pm_memory_block(e.b, PM_MEM_BEGIN, false);
+    assert_true(env_until(nothing_is_sent, NULL));
+    pm_file_release(in);
+    pm_file_release(out);
+    env_sync(&e);
+    assert_string_equal(env_served(&e, "g"), TEXT);
+}
+
+static void a_copy_that_failed_holds_nothing_up(void **state)
+{
+    (void)state;
+    env_copy(&e, f, e.root, "g");
+    env_write(&e, e.root, "f", "new");
+    pm_memory_fault(e.b, PM_MEM_COPY, 1, -ENAMETOOLONG, false);
+    pm_queue_pause(e.c, false);
+    pm_queue_sync(e.c, 0, 10000, NULL, NULL, NULL);
+    assert_string_equal(env_served(&e, "f"), "new");
+    assert_null(env_served(&e, "g"));
+    assert_string_equal(env_text(&e, env_find(&e, "g")), TEXT);
+}
+
+static void a_copy_that_a_crash_broke_off_holds_nothing_up(void **state)
+{
+    struct pm_file *in = open_file(f, O_RDONLY);
+    struct pm_file *out = open_file(create("g"), O_WRONLY);
+    struct env      after;
+
+    (void)state;
+    assert_int_equal(env_copy_range(in, out, 0, 4), 4);
+    env_copy_folder(&e, &after);
+    pm_file_release(in);
+    pm_file_release(out);
+    env_close(&e);
+    e = after;
+    env_open(&e);
+    env_serve(&e, "f", TEXT);
+    assert_int_equal(env_list(&e, e.root), 0);
+    env_write(&e, e.root, "f", "new");
+    pm_queue_pause(e.c, false);
+    pm_queue_sync(e.c, 0, 10000, NULL, NULL, NULL);
+    assert_string_equal(env_served(&e, "f"), "new");
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.entry WHERE state=6"), 1);
+}
+
+/* Another machine gave "f" other content of the same size. */
+#define OTHER "OLD CONTENT"
+
+static void assert_nothing_is_read(pm_node node)
+{
+    struct pm_file *file = open_file(node, O_RDONLY);
+    char            buf[32];
+
+    assert_true(env_read(file, buf, sizeof(buf), 0) < 0);
+    pm_file_release(file);
+}
+
+static void a_copy_never_has_what_its_source_became(void **state)
+{
+    pm_node g = env_copy(&e, f, e.root, "g");
+
+    (void)state;
+    env_serve(&e, "f", OTHER);
+    pm_queue_pause(e.c, false);
+    pm_queue_sync(e.c, 0, 10000, NULL, NULL, NULL);
+    assert_null(env_served(&e, "g"));
+    assert_nothing_is_read(g);
+}
+
+static void a_copy_of_what_both_changed_never_has_the_others(void **state)
+{
+    pm_node g = env_copy(&e, f, e.root, "g");
+
+    (void)state;
+    env_write(&e, e.root, "f", "mine");
+    env_serve(&e, "f", OTHER);
+    assert_int_equal(env_list(&e, e.root), 0);
+    assert_nothing_is_read(g);
+}
+
+static void a_backup_of_what_both_changed_never_has_the_others(void **state)
+{
+    (void)state;
+    assert_int_equal(pm_change_rename(e.c, e.root, "f", e.root, "f~", 0, NULL), 0);
+    env_write(&e, e.root, "f", "mine");
+    env_serve(&e, "f", OTHER);
+    assert_int_equal(env_list(&e, e.root), 0);
+    assert_nothing_is_read(f);
+}
+
+static bool the_copy_is_known(void *arg)
+{
+    (void)arg;
+    return env_sql(&e, "SELECT count(*) FROM j.entry WHERE rid IS NOT NULL") == 1;
+}
+
+/* What is still fetched from the source when the copy was made there is no other version of it. */
+static void a_copy_that_is_fetched_while_it_is_made_stays_one_content(void **state)
+{
+    size_t          size = (size_t)9 << 20; /* several requests, one after the other */
+    char           *big = calloc(1, size);
+    struct pm_file *reader, *writer;
+    pm_node         g;
+
+    (void)state;
+    assert_non_null(big);
+    assert_int_equal(pm_memory_set(e.b, "f", PM_FILE, big, size), 0);
+    assert_int_equal(env_list(&e, e.root), 0);
+    e.conf.connections = 1;
+    g = env_copy(&e, f, e.root, "g");
+    pm_memory_fault(e.b, PM_MEM_COPY, 1, -EIO, true);
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_COPY, 1);
+    pm_queue_pause(e.c, true);
+    assert_true(env_until(nothing_is_sent, NULL));
+    reader = open_file(g, O_RDONLY);
+    writer = open_file(g, O_WRONLY);
+    pm_memory_block(e.b, PM_MEM_FETCH, true);
+    write_text(writer, "OLD", 0);
+    env_until_calls(&e, PM_MEM_FETCH, 1);
+    pm_file_release(writer);
+    pm_queue_pause(e.c, false);
+    assert_true(env_until(the_copy_is_known, NULL));
+    pm_memory_block(e.b, PM_MEM_FETCH, false);
+    env_sync(&e);
+    assert_string_equal(env_served_names(&e, ""), "f g");
+    assert_string_equal(env_served(&e, "g"), "OLD");
+    pm_file_release(reader);
+    free(big);
+}
+
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(int argc, char **argv)
@@ -404,6 +568,14 @@ int main(int argc, char **argv)
         TEST(a_write_after_a_copy_whose_answer_was_lost_makes_one_object),
         TEST(a_copy_to_a_name_that_another_took_is_kept_beside_it),
         TEST(without_its_index_a_copy_is_not_sent_as_zeros),
+        TEST(a_copy_that_is_fetched_while_it_is_made_stays_one_content),
+        TEST(a_copy_in_the_place_of_its_removed_source_is_an_update),
+        TEST(a_copy_over_what_is_being_sent_is_sent_whole),
+        TEST(a_copy_that_failed_holds_nothing_up),
+        TEST(a_copy_that_a_crash_broke_off_holds_nothing_up),
+        TEST(a_copy_never_has_what_its_source_became),
+        TEST(a_copy_of_what_both_changed_never_has_the_others),
+        TEST(a_backup_of_what_both_changed_never_has_the_others),
     };
 
     if (argc > 1)
