@@ -3,9 +3,11 @@
 
 #include "cache/durable.h"
 #include "cache/journal.h"
+#include "cache/label.h"
 #include "cache/list.h"
 #include "cache/queue.h"
 #include "cache/state.h"
+#include "cache/work.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +22,7 @@
 #define KEEP_BUSY_MS   250 /* while lists are under way: their old ones serve after 1 s */
 #define SYNC_EVERY_MS  3000 /* what was closed is on the disk */
 #define FULL_EVERY_MS  30000 /* what was fetched, too */
+#define EXPIRE_EVERY_MS (3600 * 1000)
 
 /* --- the state folder */
 
@@ -107,6 +110,7 @@ static int open_folder(struct pm_cache *c, const char *mountpoint, char *why, si
 static void *keep(void *arg)
 {
     struct pm_cache *c = arg;
+    int64_t          expired = -EXPIRE_EVERY_MS;
     bool             busy = false;
 
     pthread_mutex_lock(&c->keeper_lock);
@@ -115,6 +119,10 @@ static void *keep(void *arg)
                            pm_now_ms() + (busy ? KEEP_BUSY_MS : KEEP_EVERY_MS));
         pthread_mutex_unlock(&c->keeper_lock);
         busy = pm_lists_tick(c);
+        if (pm_now_ms() - expired >= EXPIRE_EVERY_MS) {
+            pm_work_expire(c, pm_wall_ms());
+            expired = pm_now_ms();
+        }
         pthread_mutex_lock(&c->keeper_lock);
     }
     pthread_mutex_unlock(&c->keeper_lock);
@@ -152,6 +160,7 @@ static void *make_durable(void *arg)
         while (!c->stopping && pm_now_ms() < until)
             pm_cond_wait_until(&c->durer_cond, &c->keeper_lock, until);
         pthread_mutex_unlock(&c->keeper_lock);
+        pm_label_tick(c);
         sync_all(c, fetched);
         if (fetched)
             full = pm_now_ms();
@@ -171,6 +180,7 @@ static int open_state(struct pm_cache *c, char *why, size_t why_len)
     if (err)
         return err;
     pm_db_begin(c->db);
+    pm_work_recover(c->db);
     pm_node_drop_orphans(c->db);
     broken = pm_journal_check(c->db);
     err = pm_db_end(c->db, 0);
@@ -200,6 +210,7 @@ static int open_services(struct pm_cache *c, char *why, size_t why_len)
     if (!err)
         err = pm_queue_open(c);
     if (!err) {
+        pm_label_moved(c); /* what the last run did not come to */
         err = pm_thread_start(&c->keeper, "pm-keeper", keep, c);
         c->has_keeper = !err;
     }

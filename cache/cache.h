@@ -175,6 +175,30 @@ int pm_file_fsync(struct pm_file *f);
 /* The last reference of an open is gone; the upload's quiet time starts. Consumes `f`. */
 void pm_file_release(struct pm_file *f);
 
+/* --- work that could not be sent ----------------------------------------------------------- */
+
+/* Tries what failed, was interrupted or waits after a failure at or below `node` (0: all) again,
+ * now. *found counts. */
+int pm_work_retry(struct pm_cache *c, pm_node node, uint64_t *found);
+/* Gives up what failed or was interrupted at or below `node` (0: all). A content is kept for 7 days
+ * in STATE/discarded; what the service has is shown again, or nothing. A folder goes when it is
+ * empty then; a rename or removal is taken back. `tell` gets a line for each. *found counts.
+ * -EBUSY: one is open for writing (the others are given up). */
+typedef void pm_tell_fn(void *arg, const char *line);
+int pm_work_discard(struct pm_cache *c, pm_node node, pm_tell_fn *tell, void *arg,
+                    uint64_t *found);
+
+struct pm_rescued {
+    uint64_t files, bytes;
+    uint64_t troubles; /* contents that are not there, or could not be written */
+};
+/* Copies what is unsent in a state folder that no daemon serves below `to` (made if absent), by the
+ * tree's paths, overwriting nothing. The state folder is only read. By the journal; where that is
+ * damaged or gone, by what the files say of themselves. `tell` gets a line for each file. -EBUSY: a
+ * daemon serves it; `why` gets one line. */
+int pm_rescue(const char *state_dir, const char *to, pm_tell_fn *tell, void *arg,
+              struct pm_rescued *out, char *why, size_t why_len);
+
 /* --- what is known, for attributes and status ---------------------------------------------- */
 
 struct pm_info {

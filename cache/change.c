@@ -1,5 +1,6 @@
 /* Local changes: each is one transaction that journals it; then it is answered. */
 #include "cache/file.h"
+#include "cache/label.h"
 #include "cache/list.h"
 #include "cache/queue.h"
 #include "cache/removal.h"
@@ -803,6 +804,7 @@ int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_no
         if (r.to.local)
             pm_store_drop(c->store, r.to.row.id);
     }
+    pm_label_moved(c);
     pm_queue_wake(c, r.from.row.id);
     if (r.to.row.id)
         pm_queue_wake(c, r.to.row.id);

@@ -6,13 +6,13 @@
 
 #include "cache/durable.h"
 #include "cache/fetch.h"
+#include "cache/label.h"
 #include "cache/queue.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/xattr.h>
 
 #define WINDOW_MIN     ((uint64_t)256 * 1024) /* read-ahead after the first sequential read */
 #define WINDOW_MAX     ((uint64_t)32 * 1024 * 1024)
@@ -30,15 +30,20 @@ int64_t pm_file_due(const struct pm_cache *c, const char *name)
 /* --- opening and closing */
 
 /* Nothing of the file is sent while somebody may write to it. */
-static int hold_upload(struct pm_cache *c, pm_node node)
+static int hold_upload(struct pm_cache *c, struct pm_content *k)
 {
     struct pm_jentry e;
+    int              err;
 
+    PM_GUARD(&k->lock);
     pm_db_begin(c->db);
-    if (!pm_journal_of(c->db, node, PM_OP_PUT, &e) && e.state == PM_J_READY) {
+    err = pm_journal_of(c->db, k->node, PM_OP_PUT, &e);
+    if (!err && e.state == PM_J_READY) {
         e.not_before = PM_J_HELD;
         pm_journal_update(c->db, &e);
     }
+    if (!err)
+        pm_label_unsent_locked(c, k); /* a new file may stay empty */
     return pm_db_end(c->db, 0);
 }
 
@@ -83,7 +88,7 @@ int pm_file_open(struct pm_cache *c, pm_node node, int flags, struct pm_file **o
     f->content->writers += writer;
     pthread_mutex_unlock(&f->content->lock);
     if (writer)
-        err = hold_upload(c, node);
+        err = hold_upload(c, f->content);
     if (!err && (flags & O_TRUNC))
         err = pm_file_truncate(f, 0);
     if (err) {
@@ -317,6 +322,8 @@ int pm_file_mark_locked(struct pm_cache *c, struct pm_content *k)
     err = open_entry(c, k);
     if (!err && owns)
         err = own(c->db, k);
+    if (!err)
+        pm_label_unsent_locked(c, k);
     err = pm_db_end(c->db, err);
     if (err)
         return err;
@@ -546,18 +553,6 @@ int pm_file_allocate(struct pm_file *f, int mode, uint64_t off, uint64_t len)
 
 /* --- telling the journal */
 
-/* What a rescue needs when index and journal are gone. Best effort: not every disk has these. */
-static void label_file(struct pm_cache *c, const struct pm_content *k)
-{
-    PM_AUTO(free) char *path = pm_shown_path(c->db, k->node);
-    char                node[24];
-
-    snprintf(node, sizeof(node), "%llu", (unsigned long long)k->node);
-    if (path)
-        fsetxattr(k->fd, "user.polymount.path", path, strlen(path), 0);
-    fsetxattr(k->fd, "user.polymount.node", node, strlen(node), 0);
-}
-
 static int close_entry(struct pm_cache *c, struct pm_content *k)
 {
     struct pm_jentry e;
@@ -566,7 +561,7 @@ static int close_entry(struct pm_cache *c, struct pm_content *k)
               (int64_t)k->node, (int64_t)k->size, k->mtime_ns);
     if (pm_journal_of(c->db, k->node, PM_OP_PUT, &e))
         return 0;
-    label_file(c, k);
+    pm_label_unsent_locked(c, k);
     e.size = k->size;
     e.gen++;
     e.era = pm_era_now(c->store);

@@ -321,6 +321,7 @@ int pm_info_text(struct pm_cache *c, pm_node node, struct pm_buf *b)
     uint64_t           evictable = 0;
     int64_t            after = 0;
     int                n = 0;
+    bool               stuck = false;
 
     if (c->store)
         pm_store_usage(c->store, &used, &evictable);
@@ -337,9 +338,14 @@ int pm_info_text(struct pm_cache *c, pm_node node, struct pm_buf *b)
                       (unsigned long long)entries, bytes_text);
     while (n++ < UPLOADS_LISTED && read_next(c, after, node, &x)) {
         after = x.e.id;
+        stuck = stuck || x.e.state == PM_J_FAILED || x.e.state == PM_J_INTERRUPTED;
         text_entry(b, &x);
         free(x.path);
     }
+    if (stuck)
+        pm_buf_str(b, "what failed or was interrupted stays here: polymount retry PATH tries it"
+                      " again,\npolymount discard PATH gives it up (its content is kept for 7"
+                      " days)\n");
     return b->failed ? -ENOMEM : 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "cache/durable.h"
 #include "cache/fetch.h"
+#include "cache/label.h"
 #include "cache/list.h"
 #include "cache/merge.h"
 #include "cache/queue.h"
@@ -229,6 +230,8 @@ int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
     k->base_end = base_end;
     k->era = era;
     k->changed = true;
+    if (unchanged)
+        pm_label_sent_locked(k);
     return unchanged ? 0 : -ECANCELED;
 }
 
@@ -436,6 +439,9 @@ static int send_content(struct pm_send *s)
         err = -EBADMSG;
     gen = k->gen;
     up.size = k->size;
+    pm_db_begin(s->cache->db);
+    pm_label_unsent_locked(s->cache, k); /* it is whole now */
+    pm_db_end(s->cache->db, 0);
     k->upload_size = k->size;
     k->upload_left = k->size;
     pthread_mutex_unlock(&k->lock);

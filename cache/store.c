@@ -95,6 +95,11 @@ static void file_name(int64_t id, char out[32])
     snprintf(out, 32, "%02x/%lld", (unsigned)(id & 0xff), (long long)id);
 }
 
+void pm_store_file_name(int64_t id, char out[32])
+{
+    file_name(id, out);
+}
+
 /* --- getting a content */
 
 /* What its row says, or a new row for what the node serves. */

@@ -51,6 +51,7 @@ struct pm_content {
     bool                gone; /* lock; row and file are deleted, the descriptor lives on */
     bool                changed; /* lock; `present` is not in the row yet */
     bool                in_order; /* lock; the service ignores ranges */
+    char                labelled; /* lock; enum pm_labelled, as written to the file since it is open */
     int64_t             timed_out_ms; /* lock; pm_now_ms(), when a transfer timed out; 0: bytes came */
     bool                bouncing; /* lock; the store had no room for what came last */
     char                validator[PM_NAME_MAX + 1]; /* lock; of the first answer; "": none yet */
@@ -122,6 +123,8 @@ int  pm_store_room(struct pm_store *s, uint64_t bytes);
 /* Bytes used by contents, and how much of that could be evicted. */
 void pm_store_usage(struct pm_store *s, uint64_t *used, uint64_t *evictable);
 int  pm_store_dirfd(const struct pm_store *s);
+/* A content's file, below that folder. */
+void pm_store_file_name(int64_t id, char out[32]);
 /* Saves what changed; from the housekeeping thread. */
 void pm_store_tick(struct pm_store *s);
 #endif

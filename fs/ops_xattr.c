@@ -24,13 +24,27 @@ static int check(fuse_ino_t ino, const char *name)
     return pm_special_is(ino) || !has_prefix(name, user) ? -EOPNOTSUPP : 0;
 }
 
+/* Attributes that do something when they are set, whatever the value. */
+static int command(struct pm_cache *cache, pm_node node, const char *name)
+{
+    uint64_t found = 0;
+    int      err;
+
+    if (strcmp(name, "retry") != 0)
+        return -EPERM;
+    err = pm_work_retry(cache, node, &found);
+    return err || found ? err : -ENODATA;
+}
+
 void pm_ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
                      size_t size, int flags)
 {
     int err = check(ino, name);
 
-    if (!err && has_prefix(name, own))
-        err = -EPERM;
+    if (!err && has_prefix(name, own)) {
+        pm_ops_reply(req, command(pm_ops_mount(req)->cache, ino, name + strlen(own)));
+        return;
+    }
     if (!err)
         err = pm_xattr_set(pm_ops_mount(req)->cache, ino, name, value, size, flags);
     pm_ops_reply(req, err);

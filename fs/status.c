@@ -257,6 +257,61 @@ static int undelete(struct pm_mount *m, int argc, char **argv, struct pm_reply *
     return result;
 }
 
+static int retry(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply)
+{
+    int result = 0;
+
+    for (int i = 1; i < argc; i++) {
+        uint64_t found = 0;
+        pm_node  node = 0;
+        int      err;
+
+        if (find_path(m, argv[0], argv[i], &node, reply)) {
+            result = 1;
+            continue;
+        }
+        err = pm_work_retry(m->cache, node, &found);
+        if (found)
+            pm_reply_out(reply, "%s: %" PRIu64 " tried again", argv[i], found);
+        if (err)
+            result = fail(reply, argv[0], argv[i], err);
+        else if (!found)
+            pm_reply_err(reply, "polymount retry: %s: nothing failed or was interrupted there",
+                         argv[i]);
+        result |= found == 0;
+    }
+    return result;
+}
+
+static void tell_line(void *arg, const char *line)
+{
+    pm_reply_out(arg, "%s", line);
+}
+
+static int discard(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply)
+{
+    int result = 0;
+
+    for (int i = 1; i < argc; i++) {
+        uint64_t found = 0;
+        pm_node  node = 0;
+        int      err;
+
+        if (find_path(m, argv[0], argv[i], &node, reply)) {
+            result = 1;
+            continue;
+        }
+        err = pm_work_discard(m->cache, node, tell_line, reply, &found);
+        if (err)
+            result = fail(reply, argv[0], argv[i], err);
+        else if (!found)
+            pm_reply_err(reply, "polymount discard: %s: nothing failed or was interrupted there",
+                         argv[i]);
+        result |= found == 0;
+    }
+    return result;
+}
+
 static int set_paused(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply)
 {
     int err;
@@ -294,6 +349,7 @@ int pm_status_control(void *arg, int argc, char **argv, struct pm_reply *reply)
         { "status", status },     { "sync", do_sync },
         { "pause", set_paused },  { "resume", set_paused },
         { "allow-deletes", allow_deletes }, { "undelete", undelete },
+        { "retry", retry },       { "discard", discard },
         { "umount-info", umount_info },
     };
 

@@ -11,8 +11,8 @@ int pm_status_json(struct pm_mount *m, struct pm_buf *out);
 /* Adds the metrics in Prometheus' text format. */
 int pm_status_metrics(struct pm_mount *m, struct pm_buf *out);
 
-/* The handler for pm_control_open; `arg` is the struct pm_mount. Knows status, sync, pause, resume
- * and umount-info; 2 for others and for wrong arguments. */
+/* The handler for pm_control_open; `arg` is the struct pm_mount. Answers 2
+ * for verbs that it does not know and for wrong arguments. */
 int pm_status_control(void *arg, int argc, char **argv, struct pm_reply *reply);
 
 /* `polymount status` without a daemon: what the state folder's journal says. 0 or 1. */

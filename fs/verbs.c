@@ -59,6 +59,15 @@ static const struct pm_verb verbs[] = {
       "What was removed comes back under its name, a folder with what was removed in it. Removals\n"
       "are sent after upload.delete_delay, or by `polymount sync`.\n",
       { { NULL, false } }, 1, INT_MAX, run_forward },
+    { "retry", "PATH...", "try again what failed or was interrupted",
+      "What failed, was interrupted or waits after a failure, at or below the PATHs, is sent again\n"
+      "now. `polymount status` lists it with the reasons.\n",
+      { { NULL, false } }, 1, INT_MAX, run_forward },
+    { "discard", "PATH...", "give up what failed or was interrupted",
+      "Gives up uploads that failed or were interrupted, at or below the PATHs. Their content is\n"
+      "kept for 7 days in the folder `discarded` of the state folder; the file is again what the\n"
+      "service has, or gone if it never was there.\n",
+      { { NULL, false } }, 1, INT_MAX, run_forward },
     { "allow-deletes", "[PATH...]", "send removals that are held",
       "A great many removals at once (upload.delete_guard) are held until this allows them.\n",
       { { NULL, false } }, 0, INT_MAX, run_forward },
