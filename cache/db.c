@@ -461,6 +461,23 @@ static bool exists(const char *dir, const char *file)
     return path && !access(path, F_OK);
 }
 
+bool pm_db_is_sound(const char *dir, const char *file)
+{
+    PM_AUTO(free) char *path = pm_asprintf("%s/%s", dir, file);
+    sqlite3            *sql = NULL;
+    sqlite3_stmt       *st = NULL;
+    bool                ok = path && access(path, F_OK);
+
+    if (!ok && path && sqlite3_open_v2(path, &sql, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
+        sqlite3_prepare_v2(sql, "PRAGMA quick_check(1)", -1, &st, NULL) == SQLITE_OK &&
+        sqlite3_step(st) == SQLITE_ROW)
+        ok = !strcmp((const char *)sqlite3_column_text(st, 0), "ok") &&
+             version_of(sql, "PRAGMA user_version") > 0;
+    sqlite3_finalize(st);
+    sqlite3_close(sql);
+    return ok;
+}
+
 static bool is_readable(const char *dir, const char *file)
 {
     PM_AUTO(free) char *path = pm_asprintf("%s/%s", dir, file);
@@ -551,7 +568,7 @@ static bool set_damaged_aside(const char *dir)
         return false;
     }
     if (is_readable(dir, "index.db"))
-        return false;
+        return exists(dir, "journal.db") && !exists(dir, "index.db");
     pm_log(PM_WARN, "%s/index.db is damaged: set aside as index.db.damaged-* and made anew", dir);
     set_aside(dir, index, PM_COUNT(index));
     return true;

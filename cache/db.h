@@ -28,6 +28,9 @@ int  pm_db_open(const char *dir, struct pm_db **out, char *why, size_t why_len);
 /* The same for reading only, beside a daemon or without one. -ENOENT: there is none yet. */
 int  pm_db_open_readonly(const char *dir, struct pm_db **out, char *why, size_t why_len);
 void pm_db_close(struct pm_db *db);
+/* Is one of the files ("index.db", "journal.db") whole and made by polymount? True if there is none.
+ * Reads all of it, and may write beside it: for copies. */
+bool pm_db_is_sound(const char *dir, const char *file);
 
 /* Takes the lock and starts a transaction. Always pair with pm_db_end. */
 void pm_db_begin(struct pm_db *db);

@@ -71,6 +71,14 @@ static const struct pm_verb verbs[] = {
     { "allow-deletes", "[PATH...]", "send removals that are held",
       "A great many removals at once (upload.delete_guard) are held until this allows them.\n",
       { { NULL, false } }, 0, INT_MAX, run_forward },
+    { "rescue", "[--from FOLDER] DIR", "get unsent content out of a state folder",
+      "Copies what is not uploaded out of the state folder into DIR (made if absent), under the\n"
+      "paths of the drive, and overwrites nothing. For when the drive cannot be mounted: works with\n"
+      "index and journal damaged or gone, also on what was set aside as *.damaged-*. What lacks\n"
+      "parts that were never fetched is named NAME.incomplete, and the parts are told. The state\n"
+      "folder is only read, and must not be in use.\n\n"
+      "  --from FOLDER  the state folder (else cache.dir of the configuration)\n",
+      { { "--from", true }, { NULL, false } }, 1, 1, pm_verb_rescue },
     { "demo", "[MOUNTPOINT]", "try it without an account",
       "Starts a simulated service on this machine with sample models and mounts it (at\n"
       "~/polymount-demo, made if need be), with a configuration and a state of its own.\n"

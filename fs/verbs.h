@@ -33,5 +33,6 @@ int pm_verb_run(const struct pm_verb *verb, const char *conf, int argc, char **a
 /* Verbs with a file of their own; the exit status. */
 int pm_verb_umount(const struct pm_call *call);
 int pm_verb_demo(const struct pm_call *call);
+int pm_verb_rescue(const struct pm_call *call);
 
 #endif

@@ -367,6 +367,27 @@ static void two_of_one_name_are_both_kept(void **state)
     }
 }
 
+static void what_lacks_parts_says_so(void **state)
+{
+    struct pm_file *f;
+    uint64_t        found;
+    char            text[256];
+
+    (void)state;
+    pm_memory_block(e.b, PM_MEM_FETCH, true);
+    assert_int_equal(pm_file_open(e.c, serve("a", "0123456789"), O_RDWR, &f), 0);
+    assert_int_equal(pm_file_write(f, "mine", 4, 3), 4);
+    pm_queue_pause(e.c, true);
+    pm_file_release(f);
+    env_sql(&e, "UPDATE j.entry SET state=4, error='base gone'");
+    assert_int_equal(discard(0, &found), 0);
+    pm_memory_block(e.b, PM_MEM_FETCH, false);
+    assert_int_equal(kept(" a.incomplete", text), 1);
+    assert_memory_equal(text + 3, "mine", 4);
+    assert_non_null(strstr(last_line, "; bytes 0-2, 7-9 were never fetched"));
+    assert_string_equal(env_text(&e, env_find(&e, "a")), "0123456789");
+}
+
 static void a_long_name_is_cut_but_kept(void **state)
 {
     char name[PM_NAME_MAX + 1];
@@ -576,6 +597,7 @@ int main(int argc, char **argv)
         TEST(only_what_failed_or_was_interrupted_is_given_up),
         TEST(an_interrupted_file_can_be_given_up),
         TEST(two_of_one_name_are_both_kept),
+        TEST(what_lacks_parts_says_so),
         TEST(a_long_name_is_cut_but_kept),
         TEST(a_rename_of_what_is_given_up_goes_too),
         TEST(what_waited_for_it_goes_on),
