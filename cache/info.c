@@ -186,6 +186,27 @@ void pm_info_pending(struct pm_cache *c, uint64_t *entries, uint64_t *bytes)
     pending(c->db, entries, bytes);
 }
 
+bool pm_info_sendable(struct pm_cache *c, uint64_t *uploads, uint64_t *changes)
+{
+    bool any = !pm_queue_paused(c);
+
+    pm_db_begin(c->db);
+    any = any && pm_db_int(c->db, 0,
+                           "SELECT 1 FROM j.entry e WHERE state IN (2, 3) AND not_before<?1 AND NOT"
+                           " EXISTS (SELECT 1 FROM j.dep d WHERE d.entry=e.id) LIMIT 1",
+                           "i", PM_J_HELD);
+    if (uploads)
+        *uploads = (uint64_t)pm_db_int(c->db, 0, "SELECT count(*) FROM j.entry WHERE state IN (2, 3)"
+                                                 " AND op=1",
+                                       "");
+    if (changes)
+        *changes = (uint64_t)pm_db_int(c->db, 0, "SELECT count(*) FROM j.entry WHERE state IN"
+                                                 " (2, 3)",
+                                       "");
+    pm_db_end(c->db, 0);
+    return any;
+}
+
 /* --- as JSON */
 
 static void json_entry(struct pm_buf *b, const struct shown_entry *x, const char *comma)

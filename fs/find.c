@@ -255,3 +255,17 @@ void pm_found_free(struct pm_found *found)
     free(found->state_dir);
     *found = (struct pm_found){ 0 };
 }
+
+bool pm_program_exists(const char *program)
+{
+    const char *path = getenv("PATH");
+    PM_AUTO(free) char *dirs = pm_asprintf("%s:/usr/bin:/bin", path ? path : "");
+    char               *save = NULL;
+
+    for (char *d = dirs ? strtok_r(dirs, ":", &save) : NULL; d; d = strtok_r(NULL, ":", &save)) {
+        PM_AUTO(free) char *file = pm_asprintf("%s/%s", d, program);
+        if (file && access(file, X_OK) == 0)
+            return true;
+    }
+    return false;
+}

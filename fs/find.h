@@ -31,6 +31,9 @@ char *pm_path_absolute(const char *path);
 /* Whether a mount of ours is mounted exactly at this absolute path, alive or dead. */
 bool pm_path_is_mount(const char *path);
 
+/* Whether a program of this name can be run: in PATH, /usr/bin or /bin. */
+bool pm_program_exists(const char *program);
+
 /* Finds a member of the JSON object `text` (not of objects within it). The text must be well
  * formed up to that member; else they answer as if it were not there: NULL, -ENOENT. The string is
  * owned. The number is one without fraction that fits. */

@@ -11,6 +11,7 @@
 #include "fs/control.h"
 #include "fs/daemon.h"
 #include "fs/find.h"
+#include "fs/inhibit.h"
 #include "fs/ops.h"
 #include "fs/status.h"
 
@@ -37,6 +38,7 @@ struct server {
     struct pm_mount      m; /* first: the session's userdata */
     struct fuse_session *se;
     struct pm_control   *control;
+    struct pm_inhibit   *inhibit; /* NULL: none */
     pthread_t            loop; /* immutable */
     pthread_t            attendant;
     sigset_t             signals; /* immutable */
@@ -46,20 +48,6 @@ struct server {
 };
 
 /* --- before ---------------------------------------------------------------------------------- */
-
-static bool in_path(const char *program)
-{
-    const char *path = getenv("PATH");
-    PM_AUTO(free) char *dirs = pm_asprintf("%s:/usr/bin:/bin", path ? path : "");
-    char               *save = NULL;
-
-    for (char *d = dirs ? strtok_r(dirs, ":", &save) : NULL; d; d = strtok_r(NULL, ":", &save)) {
-        PM_AUTO(free) char *file = pm_asprintf("%s/%s", d, program);
-        if (file && access(file, X_OK) == 0)
-            return true;
-    }
-    return false;
-}
 
 /* What is missing on this machine; NULL if nothing. */
 static const char *check_fuse(void)
@@ -71,7 +59,7 @@ static const char *check_fuse(void)
                "--device /dev/fuse --cap-add SYS_ADMIN)";
     if (fd < 0)
         return "/dev/fuse may not be opened: this user needs read and write access to it";
-    if (geteuid() != 0 && !in_path("fusermount3"))
+    if (geteuid() != 0 && !pm_program_exists("fusermount3"))
         return "fusermount3 is missing: install the package fuse3";
     return NULL;
 }
@@ -290,6 +278,8 @@ static int serve(struct server *s)
         fuse_session_unmount(s->se);
         return 1;
     }
+    if (pm_inhibit_start(s->m.cache, s->m.conf, &s->inhibit))
+        pm_log(PM_DEBUG, "no thread for the shutdown lock");
     err = loop(s);
     pm_pendings_stop(s->m.pendings);
     pm_notify_stop(s->m.notify);
@@ -305,6 +295,7 @@ static void take_down(struct server *s)
 {
     struct pm_mount *m = &s->m;
 
+    pm_inhibit_stop(s->inhibit);
     pm_handles_clear(&m->handles);
     if (m->cache)
         pm_cache_stop(m->cache);

@@ -248,3 +248,133 @@ rescue_is() {
     equal "a.txt" "$(cat "$T/out/s/d/a.txt")" "mine"
     equal "later.txt" "$(cat "$T/out/s/d/later.txt")" "since then"
 }
+
+# --- the end of the session
+
+# A logind that says yes: each lock is a line in $T/locks, its process the command that it runs.
+fake_logind() {
+    mkdir -p "$T/bin"
+    cat >"$T/bin/systemd-inhibit" <<EOF
+#!/bin/sh
+echo "\$\$ \$*" >>"$T/locks"
+while [ "\${1#--}" != "\$1" ]; do shift; done
+exec "\$@"
+EOF
+    chmod +x "$T/bin/systemd-inhibit"
+    PATH=$T/bin:$PATH
+}
+
+locks() {
+    cat "$T/locks" 2>/dev/null | wc -l
+}
+
+held() {
+    local pid
+    pid=$(tail -n 1 "$T/locks" 2>/dev/null | cut -d' ' -f1)
+    [ -n "$pid" ] && ! gone "$pid"
+}
+
+not_held() {
+    ! held
+}
+
+# bats test_tags=quick
+@test "while something is queued a shutdown is inhibited, and not for long after" {
+    fake_logind
+    again upload.delay=1h
+    sleep 2
+    equal "locks of an idle drive" "$(locks)" 0
+    write "$S/a.txt" "mine"
+    write "$S/b.txt" "mine"
+    wait_until 10 held
+    grep -q -E -- "--what=shutdown --who=polymount --why=[12] files are not uploaded yet --mode=block" "$T/locks"
+    sleep 2
+    held
+    sync_drive
+    wait_until 15 not_held
+    equal "locks" "$(locks)" 1
+    write "$S/c.txt" "mine"
+    wait_until 10 held
+    umount_drive
+    not_held
+}
+
+# bats test_tags=quick
+@test "after kill -9 no shutdown stays inhibited" {
+    fake_logind
+    again upload.delay=1h
+    write "$S/a.txt" "mine"
+    wait_until 10 held
+    crash_drive
+    wait_until 5 not_held
+}
+
+@test "what failed or is paused inhibits no shutdown" {
+    local before
+    fake_logind
+    again
+    on "$PM" pause "$MNT"
+    write "$S/a.txt" "mine"
+    sleep 2
+    equal "locks" "$(locks)" 0
+    refuse
+    on "$PM" resume "$MNT"
+    wait_until 20 failed_is 1
+    wait_until 15 not_held
+    before=$(locks)
+    sleep 2
+    equal "locks since" "$(locks)" "$before"
+}
+
+@test "a logind that cannot be asked is asked once" {
+    fake_logind
+    printf '#!/bin/sh\necho no >>"%s/locks"\nexit 1\n' "$T" >"$T/bin/systemd-inhibit"
+    again upload.delay=1h
+    write "$S/a.txt" "mine"
+    wait_until 10 test -s "$T/locks"
+    write "$S/b.txt" "mine"
+    sleep 3
+    equal "asked" "$(locks)" 1
+    sync_drive
+}
+
+ends_and_keeps() {
+    reap
+    start_daemon
+    equal "content" "$(on cat "$S/d/a.txt")" "$1"
+    sync_drive
+    equal "on the service" "$(remote_text /d/a.txt)" "$1"
+}
+
+# bats test_tags=quick
+@test "SIGTERM, a hang-up as at logout, and fusermount3 -u end the daemon well and lose nothing" {
+    local signal
+    again upload.delay=1h
+    for signal in TERM HUP INT; do
+        write "$S/d/a.txt" "before SIG$signal"
+        kill "-$signal" "$DRIVE_PID"
+        ends_and_keeps "before SIG$signal"
+    done
+    write "$S/d/a.txt" "before fusermount3"
+    on fusermount3 -u "$MNT"
+    ends_and_keeps "before fusermount3"
+}
+
+# bats test_tags=quick
+@test "SIGTERM with files open, also for writing, keeps what was closed and what was not" {
+    again upload.delay=1h
+    hold_open "$S/open.txt" "half"
+    write "$S/d/a.txt" "mine"
+    exec 7<"$S/d/b.txt"
+    kill -TERM "$DRIVE_PID"
+    reap
+    exec 7<&-
+    kill "$WRITER"
+    start_daemon
+    equal "closed" "$(on cat "$S/d/a.txt")" "mine"
+    equal "open" "$(on cat "$S/open.txt")" "half"
+    on "$PM" retry "$S/open.txt" || true
+    sync_drive
+    equal "closed" "$(remote_text /d/a.txt)" "mine"
+    equal "open" "$(remote_text /open.txt)" "half"
+}
