@@ -9,24 +9,69 @@
  *   - every unfinished PUT that is a copy of what its node, or something in it, has.
  * Everything else runs side by side.
  *
- * States:  (add) -> OPEN | READY | LOCAL
- *          OPEN -> READY (flush);  READY -> OPEN (the first write after it)
- *          READY -> ACTIVE -> finished | READY (again later) | FAILED | OPEN (a write came)
- *          FAILED, INTERRUPTED -> READY (retry, or the next close)
- *          READY -> GUARDED (a removal among too many) -> READY (allowed) | dropped (taken back)
- *          at a start: ACTIVE -> READY, OPEN -> INTERRUPTED
+ * States:
+ *   OPEN         a content that was written to since its last flush, or was made open
+ *   READY        may be sent, once not_before has come and nothing it needs is left
+ *   ACTIVE       a thread of this process sends it (so does one while `sending`, whatever the state
+ *                has become: the thread finds out when it ends)
+ *   FAILED       cannot heal by itself; `error` is the reason. Kept until the user does something
+ *   INTERRUPTED  written to, never flushed, and the process ended: the file may be half of something
+ *   LOCAL        litter: never sent
+ *   GUARDED      a removal among too many: waits to be allowed
+ *
+ * Moves (who makes them):
+ *   (add)   -> OPEN | READY | LOCAL
+ *   OPEN    -> READY                   flush
+ *   READY   -> OPEN                    the first write after a flush, before that write is answered
+ *   READY   -> ACTIVE                  pm_journal_next, when nothing it needs is left
+ *   ACTIVE  -> finished                the service's own answer, folded into the index
+ *   ACTIVE  -> READY                   again later (what can heal), for ever; a start
+ *   ACTIVE  -> FAILED                  what cannot heal
+ *   ACTIVE  -> OPEN                    a write came: the try ends, its outcome is found out by the next
+ *   FAILED, INTERRUPTED -> OPEN        a write
+ *   FAILED, INTERRUPTED -> READY       retry
+ *   FAILED, INTERRUPTED -> dropped     discard (work.c): the content is kept elsewhere
+ *   OPEN    -> INTERRUPTED             a start, and nothing else
+ *   READY   -> GUARDED -> READY        too many removals at once; allowed
+ *   READY, GUARDED, FAILED -> dropped  taken back, or cancelled by a later change
+ *   READY  <-> LOCAL                   renamed to a litter's name, and from it
+ * "dropped": what waited for it waits for what it waited for; nothing of it is carried out.
  *
  * Places: each entry's rows in `place` say what is shown where while it is unfinished: a node, or
  * nothing (NULL). Of several rows for one (parent, name) the highest entry counts.
  *
- * Invariants (pm_journal_check):
- *   1 a dependency joins two entries that exist
- *   2 dependencies have no cycle
- *   3 a place belongs to an entry that exists, and to a node that exists
- *   4 no name is shown for a node in two places by two entries of equal id
- *   5 only PUT has content; PUT has one
- *   6 at most one PUT a node
- *   7 only PUT has a source, a node that exists */
+ * What holds on the disk at any moment. After kill -9 at once; after a power cut, of all that is older
+ * than 5 s or was fsynced:
+ *   C1 A write is answered only when its content's entry is OPEN (or LOCAL, or its name is gone):
+ *      what is half written is never taken for closed.
+ *   C2 A flush is answered only when the entry says READY, with the size that was flushed: what was
+ *      closed is sent, without anybody's help.
+ *   C3 Of a content with a base, `dirty` or its row covers every written byte before the write is
+ *      answered: nothing that is fetched goes over it.
+ *   C4 An entry goes only together with the index's knowing the result, which is committed first. In
+ *      between it is carried out again: every step finds what an earlier try did.
+ *   C5 A step of an upload is stored, with the generation and the size of the content that it is of,
+ *      before the next is begun; one of another generation is never gone on with.
+ *   C6 A content's file is unlinked only after its entry is gone, and an unsent content is known by
+ *      its entry and by the labels on its file (label.c).
+ *   C7 What is discarded has its second name, durably, before its entry goes (work.c).
+ *   C8 Contents are made durable before the journal that speaks of them (cache.c, pm_file_fsync).
+ *   C9 The id of an entry, a node and a content is never given again.
+ *
+ * Invariants of the tables (pm_journal_check, at each start and in tests):
+ *   1  a dependency joins two entries that exist
+ *   2  dependencies have no cycle
+ *   3  a place belongs to an entry that exists, and to a node that exists
+ *   4  no name is shown for a node in two places by two entries of equal id
+ *   5  only PUT has content; PUT has one
+ *   6  at most one PUT a node
+ *   7  only PUT has a source, a node that exists
+ *   8  an entry shows its node at its own place, a removal nothing
+ *   9  an entry's node exists, and is of its account
+ *   10 only a PUT is OPEN or INTERRUPTED, only a removal GUARDED; no state is unknown
+ *   11 only a RENAME has an old place
+ *   12 the content of a PUT is its node's
+ *   13 no entry has an id that is still to be given */
 #include "cache/journal.h"
 
 #include <assert.h>
@@ -515,6 +560,18 @@ int pm_journal_check(struct pm_db *db)
         "SELECT 1 FROM j.entry WHERE op=1 GROUP BY node HAVING count(*)>1 LIMIT 1",
         "SELECT 1 FROM j.entry WHERE source IS NOT NULL AND (op<>1 OR source NOT IN"
         " (SELECT id FROM node)) LIMIT 1",
+        "SELECT 1 FROM j.entry e WHERE NOT EXISTS (SELECT 1 FROM j.place p WHERE p.entry=e.id AND"
+        " p.parent=e.parent AND p.name=e.name AND ifnull(p.node, 0)=CASE WHEN e.op=3 THEN 0 ELSE"
+        " e.node END) LIMIT 1",
+        "SELECT 1 FROM j.entry e WHERE NOT EXISTS (SELECT 1 FROM node n WHERE n.id=e.node AND"
+        " n.account=e.account) LIMIT 1",
+        "SELECT 1 FROM j.entry WHERE (state IN (1, 6) AND op<>1) OR (state=7 AND op<>3) OR state NOT"
+        " BETWEEN 1 AND 7 LIMIT 1",
+        "SELECT 1 FROM j.entry WHERE (op=4) <> (oparent IS NOT NULL) LIMIT 1",
+        "SELECT 1 FROM j.entry e WHERE op=1 AND NOT EXISTS (SELECT 1 FROM content c WHERE"
+        " c.id=e.content AND c.node=e.node) LIMIT 1",
+        "SELECT 1 FROM j.entry WHERE id > 1 + (SELECT value FROM j.meta WHERE key='last_entry')"
+        " LIMIT 1",
     };
 
     for (size_t i = 0; i < PM_COUNT(broken); i++)

@@ -9,6 +9,7 @@
 #include "cache/label.h"
 #include "cache/work.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -406,9 +407,12 @@ static int copy_part(struct rescue *r, int work, const char *part)
 
 static int copy_databases(struct rescue *r)
 {
-    PM_AUTO(close) int work = open(r->work, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    int                err = work < 0 ? -errno : 0;
+    PM_AUTO(close) int work = -1;
+    int                err;
 
+    assert(r->work);
+    work = open(r->work, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    err = work < 0 ? -errno : 0;
     for (size_t i = 0; i < PM_COUNT(parts) && !err; i++) {
         err = copy_part(r, work, parts[i]);
         if (err == -ENOENT)

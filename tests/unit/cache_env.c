@@ -76,13 +76,28 @@ void env_start(struct env *e)
     assert_int_equal(pm_queue_pause(e->c, true), 0);
 }
 
+/* Whatever a test did, the journal keeps its promises. */
+static void check_journal(struct env *e)
+{
+    int broken;
+
+    pm_db_begin(e->c->db);
+    broken = pm_journal_check(e->c->db);
+    pm_db_end(e->c->db, 0);
+    if (broken)
+        fail_msg("the journal breaks its invariant %d", broken);
+}
+
 void env_stop(struct env *e)
 {
-    if (e->c) {
-        pm_cache_stop(e->c);
-        pm_cache_free(e->c);
-    }
+    struct pm_cache *c = e->c;
+
+    if (!c)
+        return;
+    pm_cache_stop(c);
+    check_journal(e);
     e->c = NULL;
+    pm_cache_free(c);
 }
 
 void env_close(struct env *e)

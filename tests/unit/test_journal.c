@@ -59,6 +59,9 @@ static int64_t add(enum pm_op op, pm_node node, enum pm_kind kind, pm_node paren
 
     snprintf(j.name, sizeof(j.name), "%s", name);
     snprintf(j.oname, sizeof(j.oname), "%s", oname ? oname : "");
+    if (op == PM_OP_PUT)
+        pm_db_run(e.c->db, "INSERT OR IGNORE INTO content(id, node, version, size, used)"
+                           " VALUES(?1, ?1, '', 0, 0)", "i", (int64_t)node);
     assert_int_equal(pm_journal_add(e.c->db, &j), 0);
     return j.id;
 }
@@ -253,6 +256,54 @@ static void a_restart_makes_active_ready_and_open_interrupted(void **state)
     assert_int_equal(pm_journal_get(e.c->db, b, &j), 0);
     assert_int_equal(j.state, PM_J_INTERRUPTED);
     end();
+}
+
+/* Each breach of an invariant is seen, and by its number. */
+static void a_broken_journal_is_told_by_its_invariant(void **state)
+{
+    static const struct {
+        int         number;
+        const char *sql;
+    } breach[] = {
+        {1, "INSERT INTO j.dep(entry, needs) SELECT max(id), 999999 FROM j.entry"},
+        {2, "INSERT INTO j.dep(entry, needs) SELECT min(id), max(id) FROM j.entry UNION"
+            " SELECT max(id), min(id) FROM j.entry"},
+        {3, "INSERT INTO j.place(parent, name, entry, node) VALUES(1, 'x', 999999, NULL)"},
+        {3, "UPDATE j.place SET node=999999 WHERE node IS NOT NULL"},
+        {4, "INSERT INTO j.place(parent, name, entry, node) SELECT parent, 'other', entry, node FROM"
+            " j.place WHERE node IS NOT NULL"},
+        {5, "UPDATE j.entry SET content=NULL WHERE op=1"},
+        {5, "UPDATE j.entry SET content=1 WHERE op<>1"},
+        {6, "INSERT INTO j.entry SELECT id+1, op, node, account, kind, parent, name, oparent, oname,"
+            " rid, base, content, size, state, step, not_before, tries, error, created, gen, replaces,"
+            " sending, source FROM j.entry WHERE op=1"},
+        {7, "UPDATE j.entry SET source=999999 WHERE op=1"},
+        {8, "UPDATE j.entry SET name='elsewhere' WHERE op=1"},
+        {8, "UPDATE j.place SET node=NULL"},
+        {9, "UPDATE j.entry SET account=61"},
+        {10, "UPDATE j.entry SET state=7"},
+        {10, "UPDATE j.entry SET state=6 WHERE op=2"},
+        {10, "UPDATE j.entry SET state=9"},
+        {11, "UPDATE j.entry SET oparent=1, oname='x' WHERE op=1"},
+        {12, "UPDATE j.entry SET content=999999 WHERE op=1"},
+        {12, "UPDATE content SET node=999999"},
+        {13, "UPDATE j.meta SET value=0 WHERE key='last_entry'"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PM_COUNT(breach); i++) {
+        int found;
+
+        begin();
+        add(PM_OP_PUT, make_node(PM_FILE), PM_FILE, e.root, "f", 0, NULL);
+        add(PM_OP_MKDIR, make_node(PM_FOLDER), PM_FOLDER, e.root, "d", 0, NULL);
+        assert_int_equal(pm_journal_check(e.c->db), 0);
+        assert_int_equal(pm_db_run(e.c->db, breach[i].sql, ""), 0);
+        found = pm_journal_check(e.c->db);
+        pm_db_end(e.c->db, -ECANCELED);
+        if (found != breach[i].number)
+            fail_msg("%s: %d, not %d", breach[i].sql, found, breach[i].number);
+    }
 }
 
 static void what_waits_is_not_chosen(void **state)
@@ -1086,6 +1137,7 @@ int main(int argc, char **argv)
         TEST(a_deadlocking_move_is_refused_and_changes_nothing),
         TEST(ids_of_ended_entries_are_not_used_again),
         TEST(a_restart_makes_active_ready_and_open_interrupted),
+        TEST(a_broken_journal_is_told_by_its_invariant),
         TEST(what_waits_is_not_chosen),
         TEST(entries_in_any_allowed_order_are_legal_and_end_as_seen),
         cmocka_unit_test_setup_teardown(what_a_user_does_ends_on_the_service_as_seen, setup,
