@@ -53,7 +53,7 @@
  *   C5 A step of an upload is stored, with the generation and the size of the content that it is of,
  *      before the next is begun; one of another generation is never gone on with.
  *   C6 A content's file is unlinked only after its entry is gone, and an unsent content is known by
- *      its entry and by the labels on its file (label.c).
+ *      its entry and by the label on its file (label.c).
  *   C7 What is discarded has its second name, durably, before its entry goes (work.c).
  *   C8 Contents are made durable before the journal that speaks of them (cache.c, pm_file_fsync).
  *   C9 The id of an entry, a node and a content is never given again.

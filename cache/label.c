@@ -7,62 +7,47 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-#define PATH    "user.polymount.path"
-#define ACCOUNT "user.polymount.account"
-#define NODE    "user.polymount.node"
-#define UNSENT  "user.polymount.unsent"
+static const char attribute[] = "user.polymount.unsent";
 
-static void set(int fd, const char *name, const char *value)
+static bool set(int fd, const char *value)
 {
-    if (fsetxattr(fd, name, value, strlen(value), 0))
-        pm_log(PM_DEBUG, "label %s: %s", name, strerror(errno));
+    return !fsetxattr(fd, attribute, value, strlen(value), 0);
 }
 
 /* --- writing */
 
-static void set_account(struct pm_cache *c, const struct pm_content *k)
+static const char *type_of(struct pm_cache *c, pm_node node)
 {
-    uint32_t id = (uint32_t)pm_db_int(c->db, 0, "SELECT account FROM node WHERE id=?1", "i",
-                                      (int64_t)k->node);
+    uint32_t id =
+        (uint32_t)pm_db_int(c->db, 0, "SELECT account FROM node WHERE id=?1", "i", (int64_t)node);
     const struct pm_account *a = pm_account_by_id(c, id);
-    PM_AUTO(free) char      *text =
-        a ? pm_asprintf("%s %s %s", a->conf->name, a->conf->type, a->conf->endpoint) : NULL;
 
-    if (text)
-        set(k->fd, ACCOUNT, text);
-}
-
-static void set_place(struct pm_cache *c, const struct pm_content *k)
-{
-    PM_AUTO(free) char *path = pm_shown_path(c->db, k->node);
-    char                node[24];
-
-    snprintf(node, sizeof(node), "%llu", (unsigned long long)k->node);
-    if (path)
-        set(k->fd, PATH, path);
-    set(k->fd, NODE, node);
-    set_account(c, k);
+    return a ? a->conf->type : "?";
 }
 
 void pm_label_unsent_locked(struct pm_cache *c, struct pm_content *k)
 {
-    enum pm_labelled was = (enum pm_labelled)k->labelled;
-    enum pm_labelled now = pm_content_whole_locked(k) ? PM_LABEL_WHOLE : PM_LABEL_PARTIAL;
-    char             text[40] = "whole";
+    enum pm_labelled    was = (enum pm_labelled)k->labelled;
+    enum pm_labelled    now = pm_content_whole_locked(k) ? PM_LABEL_WHOLE : PM_LABEL_PARTIAL;
+    PM_AUTO(free) char *path = NULL;
+    PM_AUTO(free) char *text = NULL;
+    char                state[32] = "whole";
 
     if (was == now)
         return;
-    if (was != PM_LABEL_WHOLE && was != PM_LABEL_PARTIAL)
-        set_place(c, k);
     if (now == PM_LABEL_PARTIAL)
-        snprintf(text, sizeof(text), "partial %llu", (unsigned long long)k->base_end);
-    set(k->fd, UNSENT, text);
+        snprintf(state, sizeof(state), "partial:%llu", (unsigned long long)k->base_end);
+    path = pm_told_path(c->db, k->node);
+    text = pm_asprintf("%s %llu %s %s", state, (unsigned long long)k->node, type_of(c, k->node),
+                       path ? path : "");
+    if ((!text || !set(k->fd, text)) && !set(k->fd, state)) /* many disks take 4 KiB, no longer path */
+        pm_log(PM_DEBUG, "label: %s", strerror(errno));
     k->labelled = (char)now;
 }
 
 void pm_label_sent_locked(struct pm_content *k)
 {
-    set(k->fd, UNSENT, "no");
+    set(k->fd, "no");
     k->labelled = PM_LABEL_SENT;
 }
 
@@ -115,40 +100,37 @@ void pm_label_tick(struct pm_cache *c)
 
 /* --- reading */
 
-/* An attribute's text, owned; NULL: there is none. */
-static char *get(int fd, const char *name)
+/* What stands after the third space; owned. */
+static char *path_in(const char *text)
 {
-    ssize_t len = fgetxattr(fd, name, NULL, 0);
-    char   *text = len < 0 ? NULL : malloc((size_t)len + 1);
-
-    if (!text)
-        return NULL;
-    len = fgetxattr(fd, name, text, (size_t)len);
-    if (len < 0) {
-        free(text);
-        return NULL;
+    for (int i = 0; i < 3 && text; i++) {
+        text = strchr(text, ' ');
+        text = text ? text + 1 : NULL;
     }
-    text[len] = 0;
-    return text;
+    return text && *text ? strdup(text) : NULL;
 }
 
 int pm_label_read(int fd, struct pm_label *out)
 {
-    PM_AUTO(free) char *unsent = NULL;
+    ssize_t             len = fgetxattr(fd, attribute, NULL, 0);
+    PM_AUTO(free) char *text = NULL;
     unsigned long long  base = 0;
 
     *out = (struct pm_label){.state = PM_LABEL_NONE};
-    if (fgetxattr(fd, UNSENT, NULL, 0) < 0 && errno == EOPNOTSUPP)
-        return -EOPNOTSUPP;
-    unsent = get(fd, UNSENT);
-    out->path = get(fd, PATH);
-    if (unsent && !strcmp(unsent, "no"))
+    if (len < 0)
+        return errno == EOPNOTSUPP ? -EOPNOTSUPP : 0;
+    text = calloc(1, (size_t)len + 1);
+    if (!text)
+        return -ENOMEM;
+    if (fgetxattr(fd, attribute, text, (size_t)len) < 0)
+        return -errno;
+    out->state = PM_LABEL_WHOLE;
+    if (!strcmp(text, "no"))
         out->state = PM_LABEL_SENT;
-    else if (unsent && sscanf(unsent, "partial %llu", &base) == 1)
+    else if (sscanf(text, "partial:%llu", &base) == 1)
         out->state = PM_LABEL_PARTIAL;
-    else if (unsent || out->path)
-        out->state = PM_LABEL_WHOLE;
     out->base_end = base;
+    out->path = path_in(text);
     return 0;
 }
 

@@ -1,11 +1,9 @@
-/* label.h: what each data file says of itself in extended attributes, for a rescue when index and
- * journal are gone.
+/* label.h: what each data file says of itself, for a rescue when index and journal are gone.
  *
- *   user.polymount.path     where the drive shows it, from the mount point, with leading '/'
- *   user.polymount.account  NAME TYPE ENDPOINT
- *   user.polymount.node     the node's number
- *   user.polymount.unsent   "whole"; "partial N": of its first N bytes some are not fetched yet;
- *                           "no": a service has it
+ * One extended attribute (several cost ten times as much where they do not fit into the inode),
+ * user.polymount.unsent: "whole NODE TYPE PATH", where TYPE is the account's and PATH, with leading
+ * '/', is where the drive shows it, the account's name first; "partial:N NODE TYPE PATH": of its
+ * first N bytes some are not fetched yet; "no": a service has it.
  *
  * Unsent content is labelled before the first write to it is answered, and "no" is written only
  * after the service's own answer. Content that was only fetched has no label. Best effort: not
@@ -37,8 +35,8 @@ void pm_label_moved(struct pm_cache *c);
 /* Does that; from the housekeeping thread. */
 void pm_label_tick(struct pm_cache *c);
 
-/* Reads a data file's label. Without an attribute that says whether it was sent, but with others, it
- * is of an older polymount: WHOLE. 0; -EOPNOTSUPP: this disk has no attributes; -ENOMEM. */
+/* Reads a data file's label. One that is not understood is WHOLE: in doubt it is unsent. 0;
+ * -EOPNOTSUPP: this disk has no attributes; or why it cannot be read. */
 int  pm_label_read(int fd, struct pm_label *out);
 void pm_label_free(struct pm_label *l);
 

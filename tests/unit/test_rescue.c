@@ -378,13 +378,25 @@ static void two_of_one_path_both_come(void **state)
     came("m/a (2)", "first");
 }
 
+static void a_label_that_is_not_understood_is_of_unsent_content(void **state)
+{
+    (void)state;
+    need_labels();
+    env_write(&e, e.root, "a", "text");
+    env_stop(&e);
+    run("setfattr -n user.polymount.unsent -v whole \"$D\"/data/01/1", e.dir);
+    run("rm \"$D\"/*.db*", e.dir);
+    rescue(1);
+    came("unknown/1", "text");
+}
+
 static void a_label_cannot_lead_out_of_the_destination(void **state)
 {
     (void)state;
     need_labels();
     env_write(&e, e.root, "a", "text");
     env_stop(&e);
-    run("setfattr -n user.polymount.path -v '/../../../m/../x' \"$D\"/data/01/1", e.dir);
+    run("setfattr -n user.polymount.unsent -v 'whole 9 memory /../../../m/../x' \"$D\"/data/01/1", e.dir);
     run("rm \"$D\"/*.db*", e.dir);
     rescue(1);
     came("m/x", "text");
@@ -477,6 +489,7 @@ int main(int argc, char **argv)
         TEST(nothing_there_is_written_over),
         TEST(a_file_where_a_folder_is_needed_stays),
         TEST(two_of_one_path_both_come),
+        TEST(a_label_that_is_not_understood_is_of_unsent_content),
         TEST(a_label_cannot_lead_out_of_the_destination),
         TEST(what_the_folder_of_the_state_is_stays_as_it_was),
         TEST(a_folder_in_the_state_folder_is_refused),

@@ -496,7 +496,6 @@ static void a_crash_between_the_two_commits_leaves_the_entry_its_content(void **
 
 /* --- labels */
 
-/* The label of the only data file. */
 static struct pm_label label_of(pm_node node)
 {
     struct pm_label    label;
@@ -532,11 +531,11 @@ static void a_content_is_labelled_unsent_until_it_is_sent(void **state)
     check_label(attr.node, PM_LABEL_WHOLE, "/m/a");
     pm_file_release(f);
     env_sync(&e);
-    check_label(attr.node, PM_LABEL_SENT, "/m/a");
+    check_label(attr.node, PM_LABEL_SENT, "");
     env_write(&e, e.root, "a", "again");
     check_label(attr.node, PM_LABEL_WHOLE, "/m/a");
     env_sync(&e);
-    check_label(attr.node, PM_LABEL_SENT, "/m/a");
+    check_label(attr.node, PM_LABEL_SENT, "");
 }
 
 static void a_content_that_was_only_read_has_no_label(void **state)
@@ -585,6 +584,22 @@ static void labels_follow_renames(void **state)
     check_label(node, PM_LABEL_WHOLE, "/m/new/a");
 }
 
+static void a_path_that_is_too_long_for_a_label_leaves_the_rest_of_it(void **state)
+{
+    char            name[PM_NAME_MAX + 1] = "";
+    struct pm_label label;
+    pm_node         d = e.root;
+
+    (void)state;
+    pm_queue_pause(e.c, true);
+    memset(name, 'n', PM_NAME_MAX);
+    for (int i = 0; i < 250; i++)
+        d = env_mkdir(&e, d, name);
+    label = label_of(env_write(&e, d, "a", "text"));
+    assert_int_equal(label.state, PM_LABEL_WHOLE);
+    pm_label_free(&label);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(int argc, char **argv)
@@ -615,6 +630,7 @@ int main(int argc, char **argv)
         TEST(a_content_that_was_only_read_has_no_label),
         TEST(a_partial_content_says_so_until_it_is_whole),
         TEST(labels_follow_renames),
+        TEST(a_path_that_is_too_long_for_a_label_leaves_the_rest_of_it),
     };
 
     if (argc > 1)
