@@ -500,11 +500,15 @@ static struct pm_label label_of(pm_node node)
 {
     struct pm_label    label;
     struct pm_content *k;
+    int                err;
 
     assert_int_equal(pm_content_get(e.c->store, node, &k), 0);
-    if (pm_label_read(k->fd, &label) == -EOPNOTSUPP)
-        skip();
+    pthread_mutex_lock(&k->lock); /* who confirms it holds it until the label is written */
+    err = pm_label_read(k->fd, &label);
+    pthread_mutex_unlock(&k->lock);
     pm_content_put(k);
+    if (err == -EOPNOTSUPP)
+        skip();
     return label;
 }
 
