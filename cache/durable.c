@@ -97,7 +97,7 @@ int pm_era_settle(struct pm_content *k)
 
 /* Says which run of the machine and which mount of the disk this is: while both are the same, nothing
  * that was written can be lost. */
-static void name_machine(const struct pm_store *s, char *out, size_t size)
+static void name_machine(int dirfd, char *out, size_t size)
 {
     PM_AUTO(close) int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
     char               boot[40] = "";
@@ -105,7 +105,7 @@ static void name_machine(const struct pm_store *s, char *out, size_t size)
     ssize_t            n = fd >= 0 ? read(fd, boot, sizeof(boot) - 1) : 0;
 
     boot[n > 0 ? strcspn(boot, "\n") : 0] = 0;
-    statx(s->dirfd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID | STATX_MNT_ID_UNIQUE, &st);
+    statx(dirfd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID | STATX_MNT_ID_UNIQUE, &st);
     snprintf(out, size, "%s %u:%u %llu", boot, st.stx_dev_major, st.stx_dev_minor,
              (unsigned long long)st.stx_mnt_id);
 }
@@ -137,24 +137,36 @@ static int doubt(struct pm_store *s)
     return pm_db_end(s->db, 0);
 }
 
-int pm_era_open(struct pm_store *s)
+bool pm_era_in_doubt(struct pm_db *db, int dirfd, int64_t *durable)
 {
-    struct sqlite3_stmt *st;
     char                 machine[128];
     char                 before[128] = "";
-    int                  err;
+    struct sqlite3_stmt *st =
+        pm_db_query(db, "SELECT value FROM main.meta WHERE key='machine'", "");
 
-    name_machine(s, machine, sizeof(machine));
-    pm_db_begin(s->db);
-    s->durable = pm_db_int(s->db, 0, "SELECT value FROM main.meta WHERE key='durable'", "");
-    s->era = pm_db_int(s->db, 0, "SELECT value FROM main.meta WHERE key='era'", "") + 1;
-    st = pm_db_query(s->db, "SELECT value FROM main.meta WHERE key='machine'", "");
-    if (pm_db_row(s->db, st)) {
+    if (pm_db_row(db, st)) {
         pm_col_copy(st, 0, before, sizeof(before));
         pm_db_reset(st);
     }
+    *durable = pm_db_int(db, 0, "SELECT value FROM main.meta WHERE key='durable'", "");
+    name_machine(dirfd, machine, sizeof(machine));
+    return *before && strcmp(before, machine) != 0;
+}
+
+int pm_era_open(struct pm_store *s)
+{
+    char    machine[128];
+    int64_t durable;
+    bool    in_doubt;
+    int     err;
+
+    pm_db_begin(s->db);
+    in_doubt = pm_era_in_doubt(s->db, s->dirfd, &durable);
+    s->durable = durable;
+    s->era = pm_db_int(s->db, 0, "SELECT value FROM main.meta WHERE key='era'", "") + 1;
     pm_db_end(s->db, 0);
-    err = *before && strcmp(before, machine) != 0 ? doubt(s) : 0;
+    name_machine(s->dirfd, machine, sizeof(machine));
+    err = in_doubt ? doubt(s) : 0;
     if (err)
         return err;
     pm_db_begin(s->db);

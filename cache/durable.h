@@ -22,6 +22,9 @@ int pm_era_sync(struct pm_store *s);
 int pm_era_settle(struct pm_content *k);
 /* Is there anything that a sync would make durable? */
 bool pm_era_needs_sync(const struct pm_store *s);
+/* May what carries an era above *durable be lost, in a state folder whose contents are in `dirfd`?
+ * Inside a transaction. */
+bool pm_era_in_doubt(struct pm_db *db, int dirfd, int64_t *durable);
 /* At a start, before any content is opened: if the power may have failed since the last one, what is
  * in doubt goes. 0 or -errno. */
 int pm_era_open(struct pm_store *s);

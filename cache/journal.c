@@ -32,6 +32,7 @@
  *   FAILED, INTERRUPTED -> READY       retry
  *   FAILED, INTERRUPTED -> dropped     discard (work.c): the content is kept elsewhere
  *   OPEN    -> INTERRUPTED             a start, and nothing else
+ *   READY   -> INTERRUPTED             a start after a power cut, if its content is in doubt (durable.h)
  *   READY   -> GUARDED -> READY        too many removals at once; allowed
  *   READY, GUARDED, FAILED -> dropped  taken back, or cancelled by a later change
  *   READY  <-> LOCAL                   renamed to a litter's name, and from it

@@ -5,6 +5,7 @@
  * what is unsent, where it is shown and which bytes are there. Contents without journal (it is
  * damaged or gone, or they were set aside with it as data.damaged-TIME) speak for themselves, by
  * their labels (label.h): all that is not known to be sent is taken out. */
+#include "cache/durable.h"
 #include "cache/journal.h"
 #include "cache/label.h"
 #include "cache/work.h"
@@ -27,6 +28,8 @@ struct rescue {
     int                to; /* the destination */
     char              *work; /* in it: copies of the databases */
     struct pm_db      *db; /* of these; NULL while there are none */
+    bool               in_doubt; /* the power may have failed: what is of an era above `durable` */
+    int64_t            durable;
     pm_tell_fn        *tell;
     void              *arg;
     struct pm_rescued *sum;
@@ -194,10 +197,11 @@ static void take(struct rescue *r, int in, const char *path, const char *missing
 /* --- with a journal */
 
 /* The ranges that are there, as index and journal know them. */
-static int load_present(struct pm_db *db, int64_t content, struct pm_ranges *present)
+static int load_present(struct rescue *r, int64_t content, struct pm_ranges *present)
 {
+    struct pm_db        *db = r->db;
     struct sqlite3_stmt *st =
-        pm_db_query(db, "SELECT present, size FROM content WHERE id=?1", "i", content);
+        pm_db_query(db, "SELECT present, size, era FROM content WHERE id=?1", "i", content);
     uint64_t base = 0;
     int      err = 0;
 
@@ -206,7 +210,8 @@ static int load_present(struct pm_db *db, int64_t content, struct pm_ranges *pre
         const void *blob = pm_col_blob(st, 0, &len);
 
         base = (uint64_t)pm_col_int(st, 1);
-        if (pm_ranges_load(present, blob, len))
+        if (pm_ranges_load(present, blob, len) ||
+            (r->in_doubt && pm_col_int(st, 2) > r->durable))
             present->n = 0;
         pm_db_reset(st);
     }
@@ -240,13 +245,13 @@ static void take_entry(struct rescue *r, const struct pm_jentry *e)
     struct pm_ranges              present = {0};
     struct stat                   st;
     char                          name[40] = "data/";
-    char                          doubt[128] = "";
+    const char                   *doubt = "";
 
     if (!path)
         return;
     pm_store_file_name(e->content, name + 5);
     PM_AUTO(close) int fd = openat(r->fromfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (load_present(r->db, e->content, &present) || (fd >= 0 && fstat(fd, &st))) {
+    if (load_present(r, e->content, &present) || (fd >= 0 && fstat(fd, &st))) {
         say_trouble(r, path, "cannot be read");
     } else if (e->source && !pm_db_int(r->db, 0, "SELECT 1 FROM j.dirty WHERE content=?1", "i",
                                        e->content)) {
@@ -260,9 +265,9 @@ static void take_entry(struct rescue *r, const struct pm_jentry *e)
                                              : strerror(errno));
     } else {
         pm_work_missing(&present, (uint64_t)st.st_size, &missing);
-        if (e->state == PM_J_READY && (uint64_t)st.st_size != e->size)
-            snprintf(doubt, sizeof(doubt), "; %llu bytes were closed: the machine went down before"
-                     " they were on the disk", (unsigned long long)e->size);
+        if ((e->state == PM_J_READY && (uint64_t)st.st_size != e->size) ||
+            (r->in_doubt && e->era > r->durable))
+            doubt = "; the machine went down before all of it was on the disk";
         take(r, fd, path, missing.ptr ? missing.ptr : "", doubt);
     }
     pm_ranges_free(&present);
@@ -271,9 +276,15 @@ static void take_entry(struct rescue *r, const struct pm_jentry *e)
 /* All that the journal will send but litter; of two for one name the later has it. */
 static int take_journal(struct rescue *r)
 {
-    struct pm_jentry e = {.id = INT64_MAX};
-    int              err = 0;
+    PM_AUTO(close) int data = openat(r->fromfd, "data", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    struct pm_jentry   e = {.id = INT64_MAX};
+    int                err;
 
+    pm_db_begin(r->db);
+    r->in_doubt = pm_era_in_doubt(r->db, data, &r->durable);
+    err = pm_db_end(r->db, 0);
+    if (err)
+        return err;
     do {
         pm_db_begin(r->db);
         e.id = pm_db_int(r->db, 0, "SELECT max(id) FROM j.entry WHERE op=1 AND state<>5 AND id<?1",

@@ -7,6 +7,7 @@
  * (pm_work_recover). */
 #include "cache/work.h"
 
+#include "cache/durable.h"
 #include "cache/fetch.h"
 #include "cache/journal.h"
 #include "cache/queue.h"
@@ -119,6 +120,7 @@ static int make_ready(struct pm_cache *c, int64_t id, const struct pm_content *k
     if (e.state == PM_J_INTERRUPTED && k) { /* what there is of it now is what is sent */
         e.size = k->size;
         e.gen++;
+        e.era = pm_era_now(c->store);
     }
     e.state = PM_J_READY;
     e.tries = 0;
@@ -155,6 +157,7 @@ int pm_work_retry(struct pm_cache *c, pm_node node, uint64_t *found)
     int              first = 0;
 
     *found = 0;
+    c->flushed = true; /* an interrupted content counts as closed now */
     while (find_before(c, e.id, node, WAITING, &e)) {
         int err = e.op == PM_OP_PUT ? retry_put(c, &e) : retry_change(c, &e);
 

@@ -276,7 +276,7 @@ static void a_broken_journal_is_told_by_its_invariant(void **state)
         {5, "UPDATE j.entry SET content=1 WHERE op<>1"},
         {6, "INSERT INTO j.entry SELECT id+1, op, node, account, kind, parent, name, oparent, oname,"
             " rid, base, content, size, state, step, not_before, tries, error, created, gen, replaces,"
-            " sending, source FROM j.entry WHERE op=1"},
+            " sending, source, era FROM j.entry WHERE op=1"},
         {7, "UPDATE j.entry SET source=999999 WHERE op=1"},
         {8, "UPDATE j.entry SET name='elsewhere' WHERE op=1"},
         {8, "UPDATE j.place SET node=NULL"},

@@ -337,6 +337,35 @@ static void parts_that_were_not_fetched_are_told_without_journal(void **state)
         fail_msg("%s", said);
 }
 
+/* The disk was not told of everything when the power failed. */
+static void after_a_power_cut_fetched_parts_are_not_trusted(void **state)
+{
+    struct pm_db *db;
+    char          why[256];
+
+    (void)state;
+    change_the_middle();
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    pm_db_begin(db);
+    /* as if all had been fetched, and told of in the index, and then the machine began anew */
+    pm_db_run(db, "UPDATE content SET era=7, present=x'0000000000000000ffffffffffffff7f'", "");
+    pm_db_run(db, "UPDATE j.entry SET era=7", "");
+    pm_db_run(db, "INSERT OR REPLACE INTO main.meta(key, value) VALUES('durable', '6')", "");
+    assert_int_equal(pm_db_end(db, 0), 0);
+    pm_db_close(db);
+    rescue(1);
+    if (strstr(said, "incomplete"))
+        fail_msg("%s", said);
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    pm_db_begin(db);
+    pm_db_run(db, "UPDATE main.meta SET value='another' WHERE key='machine'", "");
+    assert_int_equal(pm_db_end(db, 0), 0);
+    pm_db_close(db);
+    rescue(1);
+    if (!strstr(said, "bytes 0-16383, 24576-65534 ") || !strstr(said, "the machine went down"))
+        fail_msg("%s", said);
+}
+
 /* --- the destination */
 
 static void nothing_there_is_written_over(void **state)
@@ -484,6 +513,7 @@ int main(int argc, char **argv)
         TEST(a_missing_index_is_made_anew_for_the_drive_too),
         TEST(parts_that_were_not_fetched_are_told),
         TEST(parts_that_were_not_fetched_are_told_without_journal),
+        TEST(after_a_power_cut_fetched_parts_are_not_trusted),
         TEST(nothing_there_is_written_over),
         TEST(a_file_where_a_folder_is_needed_stays),
         TEST(two_of_one_path_both_come),
