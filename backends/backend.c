@@ -1,5 +1,6 @@
 /* The one place that calls through `ops`: checks what goes in and what comes out. */
 #include "backends/backend.h"
+#include "backends/credential.h"
 #include "backends/memory.h"
 #include "backends/smartshape.h"
 #include "backends/util.h"
@@ -72,14 +73,20 @@ int pm_backend_open(const struct pm_account_conf *conf, struct pm_net *net, cons
                     struct pm_backend **out)
 {
     const struct pm_backend_ops *ops = find_service(conf->type);
+    struct pm_credential        *credential = NULL;
     struct pm_backend           *b = NULL;
     int                          err;
 
     if (!ops)
         return -EINVAL;
+    if (ops->secret && pm_credential_open(conf, ops->secret, &credential))
+        return -ENOMEM;
     err = ops->open(conf, &b);
-    if (err)
+    if (err) {
+        pm_credential_close(credential);
         return err;
+    }
+    b->credential = credential;
     b->ops = ops;
     b->conf = conf;
     b->net = net;
@@ -91,8 +98,11 @@ int pm_backend_open(const struct pm_account_conf *conf, struct pm_net *net, cons
 
 void pm_backend_close(struct pm_backend *b)
 {
+    struct pm_credential *credential = b ? b->credential : NULL;
+
     if (b)
         b->ops->close(b);
+    pm_credential_close(credential);
 }
 
 char *pm_backend_recall(const struct pm_backend *b, const char *key)

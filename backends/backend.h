@@ -31,6 +31,7 @@ struct pm_ctx {
                                        limit, only 30 s without a byte */
     const atomic_bool *cancel; /* NULL, or when true: give up with -ECANCELED within 0.5 s */
     enum pm_prio       prio;
+    bool               probe; /* only credential.c's: this call finds out whose a credential is */
     int64_t            retry_ms; /* out: the service said not to come back sooner (0: it did not) */
     char               why[256]; /* out, on failure: the service's own word or ours; no secrets */
 };
@@ -119,6 +120,7 @@ struct pm_backend_ops {
     const char *type; /* as in the configuration */
     const char *endpoint; /* the default */
     uint32_t    caps; /* enum pm_cap */
+    const char *secret; /* the key of its credential, such as "token"; NULL: it needs none */
 
     /* Makes the backend; the struct embeds `struct pm_backend base` and sets nothing in it.
      * Required; makes no request. */
@@ -190,7 +192,38 @@ struct pm_kv {
     void *arg;
 };
 
+/* --- whose credential is it? --------------------------------------------------------------- */
+
+/* What may be kept of a credential. */
+struct pm_fingerprint {
+    char hash[65]; /* of the salt and it, as hexadecimal digits */
+    char claim[256]; /* the e-mail address that it, a JWT, says it is for; "": it does not say */
+};
+
+/* How the account is told from another one of the same service (design.md section 1). Called with no
+ * lock held, from any thread. */
+struct pm_gate {
+    char salt[65];
+    /* Is it the same account's, as far as is known here? 0: yes. -EAGAIN: if the account's list has
+     * an id that is known here. Or another errno. */
+    int (*same)(void *arg, const struct pm_fingerprint *f);
+    bool (*knows)(void *arg, const char *id);
+    /* It is: to be remembered, before anything is sent with it. 0 or -errno. */
+    int (*accept)(void *arg, const struct pm_fingerprint *f);
+    /* pm_backend_doubt() may answer differently now. */
+    void (*turned)(void *arg);
+    void *arg;
+};
+
+enum pm_doubt {
+    PM_NO_DOUBT, /* calls may be made, or nobody has tried yet */
+    PM_REFUSED, /* the service does not take it */
+    PM_STRANGE, /* it is not known to be the same account's */
+    PM_MISSING, /* it cannot be got */
+};
+
 struct pm_net;
+struct pm_credential;
 
 /* What every service's struct embeds. Set by pm_backend_open, immutable after. */
 struct pm_backend {
@@ -198,6 +231,7 @@ struct pm_backend {
     const struct pm_account_conf *conf; /* borrowed from the configuration */
     struct pm_net                *net; /* borrowed */
     struct pm_kv                  kv;
+    struct pm_credential         *credential; /* owned; NULL: it needs none */
 };
 
 /* --- the loop that runs all HTTP ----------------------------------------------------------- */
@@ -216,6 +250,19 @@ const char *pm_backend_default_endpoint(const char *type);
 int  pm_backend_open(const struct pm_account_conf *conf, struct pm_net *net,
                      const struct pm_kv *kv, struct pm_backend **out);
 void pm_backend_close(struct pm_backend *b);
+
+/* Who says whose credential it is; before the first call. Without, every credential will do. */
+void pm_backend_set_gate(struct pm_backend *b, const struct pm_gate *gate);
+/* Can calls succeed, as far as is known of the account's credential? If not, they are answered
+ * -EACCES without a request, `why` (may be NULL) says what is wrong with it, and *again_ms (may be
+ * NULL) when it is looked at again, by pm_now_ms(), if somebody calls then. Never blocks. */
+enum pm_doubt pm_backend_doubt(const struct pm_backend *b, char *why, size_t why_len,
+                               int64_t *again_ms);
+/* Looks at a credential in doubt again if it is time for that, or with `now` in any case; one that
+ * was refused is tried by a harmless call. 0: no doubt; -EACCES and others as calls. Blocks. */
+int pm_backend_check(struct pm_backend *b, struct pm_ctx *ctx, bool now);
+/* The user says that the strange credential is the same account's. -ENOENT: none is strange. */
+int pm_backend_accept(struct pm_backend *b);
 
 bool pm_backend_can(const struct pm_backend *b, enum pm_cap cap);
 bool pm_backend_same_version(const struct pm_backend *b, const char *x, const char *y);

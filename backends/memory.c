@@ -2,6 +2,8 @@
  * piece. Invariants: paths are unique; a node's parent is in the list; `serial` never repeats, so
  * that a version is never used for two contents. */
 #include "backends/memory.h"
+
+#include "backends/credential.h"
 #include "backends/util.h"
 
 #include <assert.h>
@@ -56,6 +58,8 @@ struct memory {
     LIST_HEAD(node_list, node) nodes;
     LIST_HEAD(session_list, session) sessions;
     uint64_t last_id;
+    char     token[64]; /* the one it takes; "": any */
+    unsigned refusals;
 };
 
 static struct memory *mem(struct pm_backend *b)
@@ -216,13 +220,43 @@ static char *child_path(const struct pm_entry *parent, const char *name)
 
 /* --- scripted faults */
 
+/* Has the call a token that is taken? As a service that is asked with one, and once with another. */
+static int authorize(struct memory *m, struct pm_ctx *ctx)
+{
+    unsigned generation = 0;
+
+    if (!m->base.conf->nsecrets)
+        return 0;
+    for (int try = 0; try < 2; try++) {
+        char *token = NULL;
+        bool  good;
+        int   err = pm_credential_use(&m->base, ctx, generation, &token, &generation);
+
+        if (err)
+            return err;
+        pthread_mutex_lock(&m->lock);
+        good = !*m->token || !strcmp(m->token, token);
+        m->refusals += !good;
+        pthread_mutex_unlock(&m->lock);
+        pm_secret_free(token);
+        if (good)
+            return 0;
+        snprintf(ctx->why, sizeof(ctx->why), "nobody knows this token");
+    }
+    return pm_credential_refuse(&m->base, ctx, generation);
+}
+
 /* Begins a call: counts, waits, perhaps fails. *after gets an errno to return once all is done. */
 static int enter(struct memory *m, struct pm_ctx *ctx, enum pm_memory_op op, int *after)
 {
     struct fault *f = &m->faults[op];
     int64_t       until;
+    int           err;
 
     *after = 0;
+    err = authorize(m, ctx);
+    if (err)
+        return err;
     PM_GUARD(&m->lock);
     m->calls[op]++;
     until = pm_now_ms() + m->delays[op];
@@ -270,6 +304,18 @@ unsigned pm_memory_calls(struct pm_backend *b, enum pm_memory_op op)
 {
     PM_GUARD(&mem(b)->lock);
     return mem(b)->calls[op];
+}
+
+void pm_memory_set_token(struct pm_backend *b, const char *token)
+{
+    PM_GUARD(&mem(b)->lock);
+    snprintf(mem(b)->token, sizeof(mem(b)->token), "%s", token);
+}
+
+unsigned pm_memory_refusals(struct pm_backend *b)
+{
+    PM_GUARD(&mem(b)->lock);
+    return mem(b)->refusals;
 }
 
 int pm_memory_set(struct pm_backend *b, const char *path, enum pm_kind kind, const void *data,
@@ -744,6 +790,7 @@ static int mem_shared(struct pm_backend *b, int (*each)(void *arg, const char *i
 
 const struct pm_backend_ops pm_memory_ops = {
     .type = "memory",
+    .secret = "token",
     .endpoint = "memory:",
     .caps = PM_CAP_RANGE | PM_CAP_CREATE | PM_CAP_REPLACE,
     .open = mem_open,

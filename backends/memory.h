@@ -50,6 +50,11 @@ void pm_memory_block(struct pm_backend *b, enum pm_memory_op op, bool block);
 /* How often `op` was called. */
 unsigned pm_memory_calls(struct pm_backend *b, enum pm_memory_op op);
 
+/* From now on only this token is taken ("": any), where the account has one configured. */
+void pm_memory_set_token(struct pm_backend *b, const char *token);
+/* How many calls came with another. */
+unsigned pm_memory_refusals(struct pm_backend *b);
+
 /* Puts something into the tree, as if another machine had: `path` as in struct pm_entry, its
  * parents exist. A file or document that exists gets the new content and a new version, its id
  * stays. For links `data` is the target. 0 or -errno. */

@@ -22,7 +22,6 @@ static int ss_open(const struct pm_account_conf *conf, struct pm_backend **out)
         return -ENOMEM;
     ss->conf = conf;
     pthread_mutex_init(&ss->lock, NULL);
-    pm_cond_init(&ss->got);
     *out = &ss->base;
     return 0;
 }
@@ -31,9 +30,7 @@ static void ss_close(struct pm_backend *b)
 {
     struct pm_smartshape *ss = pm_ss(b);
 
-    pm_secret_free(ss->auth);
     free(ss->shared);
-    pthread_cond_destroy(&ss->got);
     pthread_mutex_destroy(&ss->lock);
     free(ss);
 }
@@ -262,7 +259,7 @@ static int ss_list(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_ent
         return err;
     url = pm_asprintf("/file/dir/private/%s", dir->path);
     err = url ? pm_ss_elements(pm_ss(b), ctx, url, on_element, &l) : -ENOMEM;
-    if (!err && !*dir->path)
+    if (!err && !*dir->path && !ctx->probe)
         pm_ss_shares_with_list(pm_ss(b), ctx);
     return err;
 }
@@ -519,6 +516,7 @@ static int ss_copy(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_ent
 const struct pm_backend_ops pm_smartshape_ops = {
     .same_version = same_version,
     .type = "smartshape",
+    .secret = "token",
     .endpoint = "https://smartshape.io",
     .caps = PM_CAP_RANGE | PM_CAP_CREATE | PM_CAP_REPLACE | PM_CAP_BY_PATH,
     .open = ss_open,

@@ -1,4 +1,5 @@
 /* Calls to SmartShape: the token, and what its errors mean. */
+#include "backends/credential.h"
 #include "backends/smartshape_impl.h"
 
 #include <ctype.h>
@@ -6,99 +7,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#define REFUSED_MS 10000 /* a refused token is not tried again so soon */
-
 /* --- the token */
-
-/* Gets the secret and makes the header of it. Blocks. */
-static int get_token(struct pm_smartshape *ss, struct pm_ctx *ctx, char **out)
-{
-    char *secret = NULL, *header;
-    int   err;
-
-    err = pm_conf_secret(ss->conf, "token", &secret, ctx->why, sizeof(ctx->why));
-    if (err) {
-        if (!ctx->why[0])
-            snprintf(ctx->why, sizeof(ctx->why), "no token is configured");
-        return err == -ENOENT ? -EACCES : err;
-    }
-    header = pm_asprintf("Authorization: Bearer %s", secret);
-    pm_secret_free(secret);
-    if (!header)
-        return -ENOMEM;
-    *out = header;
-    return 0;
-}
-
-static int refuse_token(struct pm_ctx *ctx)
-{
-    char word[sizeof(ctx->why)];
-
-    snprintf(word, sizeof(word), "%s", ctx->why);
-    snprintf(ctx->why, sizeof(ctx->why), "token refused: %.200s", word[0] ? word : "log in again");
-    return -EACCES;
-}
-
-/* Takes the token that was got. If that is the one just refused, it stays so for a while. */
-static int accept_token_locked(struct pm_smartshape *ss, struct pm_ctx *ctx, bool refused,
-                               char *header)
-{
-    bool same = ss->auth && !strcmp(ss->auth, header);
-
-    if (same && refused) {
-        pm_secret_free(header);
-        ss->refused_ms = pm_now_ms();
-        return refuse_token(ctx);
-    }
-    pm_secret_free(ss->auth);
-    ss->auth = header;
-    ss->generation++;
-    ss->refused_ms = 0;
-    return 0;
-}
-
-/* Entered and left with the lock held. */
-static int renew_token_locked(struct pm_smartshape *ss, struct pm_ctx *ctx, bool refused)
-{
-    struct pm_ctx own = {0};
-    char         *header = NULL;
-    int           err;
-
-    ss->getting = true;
-    pthread_mutex_unlock(&ss->lock);
-    err = get_token(ss, &own, &header);
-    pthread_mutex_lock(&ss->lock);
-    ss->getting = false;
-    pthread_cond_broadcast(&ss->got);
-    if (err)
-        memcpy(ctx->why, own.why, sizeof(ctx->why));
-    return err ? err : accept_token_locked(ss, ctx, refused, header);
-}
-
-static bool must_renew_locked(const struct pm_smartshape *ss, unsigned refused)
-{
-    return !ss->auth || (refused && refused == ss->generation) || ss->refused_ms;
-}
 
 int pm_ss_auth(struct pm_smartshape *ss, struct pm_ctx *ctx, unsigned refused, char **auth,
                unsigned *generation)
 {
-    int err = 0;
+    char *token = NULL;
+    int   err = pm_credential_use(&ss->base, ctx, refused, &token, generation);
 
-    PM_GUARD(&ss->lock);
-    while (ss->getting) {
-        pm_cond_wait_until(&ss->got, &ss->lock, pm_now_ms() + 100);
-        if (ctx->cancel && atomic_load(ctx->cancel))
-            return -ECANCELED;
-    }
-    if (ss->refused_ms && pm_now_ms() - ss->refused_ms < REFUSED_MS)
-        return refuse_token(ctx);
-    if (must_renew_locked(ss, refused))
-        err = renew_token_locked(ss, ctx, refused != 0);
     if (err)
         return err;
-    *auth = strdup(ss->auth);
-    *generation = ss->generation;
+    *auth = pm_asprintf("Authorization: Bearer %s", token);
+    pm_secret_free(token);
     return *auth ? 0 : -ENOMEM;
 }
 
@@ -151,19 +71,6 @@ static int refine(int err, long http, long status, const char *word, const char 
     return err;
 }
 
-/* A service that repeats our token in its answer must not get it into logs and status. */
-static void hide_token(struct pm_smartshape *ss, char *why)
-{
-    char start[17] = "";
-
-    pthread_mutex_lock(&ss->lock);
-    if (ss->auth)
-        snprintf(start, sizeof(start), "%s", strrchr(ss->auth, ' ') + 1);
-    pthread_mutex_unlock(&ss->lock);
-    if (strlen(start) >= 8 && strstr(why, start))
-        snprintf(why, sizeof("refused"), "refused");
-}
-
 /* Reads what the body of a failed call says: ctx->why, and the errno. */
 static int judge(struct pm_smartshape *ss, struct pm_ctx *ctx, int err, long http,
                  const struct cJSON *body)
@@ -175,7 +82,7 @@ static int judge(struct pm_smartshape *ss, struct pm_ctx *ctx, int err, long htt
     pm_json_u64(error, "status", &status);
     if (word)
         snprintf(ctx->why, sizeof(ctx->why), "%s", word);
-    hide_token(ss, ctx->why);
+    pm_credential_hide(&ss->base, ctx->why);
     return refine(err, http, (long)status, word, pm_json_text(error, "code"));
 }
 
@@ -225,7 +132,7 @@ int pm_ss_call(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_requ
         pm_http_answer_free(answer);
         err = call_once(ss, ctx, req, answer, &generation);
         if (err == -EACCES && answer->status == 401)
-            refuse_token(ctx);
+            err = pm_credential_refuse(&ss->base, ctx, generation);
     } else if (err && answer->status && answer->status / 100 != 2) {
         body = pm_json_parse(answer->body.ptr ? answer->body.ptr : "", answer->body.len);
         err = judge(ss, ctx, err, answer->status, body);

@@ -14,12 +14,7 @@ struct pm_ss_id {
 struct pm_smartshape {
     struct pm_backend             base;
     const struct pm_account_conf *conf; /* immutable */
-    pthread_mutex_t               lock; /* leaf; never held while a secret is got */
-    pthread_cond_t                got; /* lock; when `getting` ends */
-    bool                          getting; /* lock; somebody runs the token command */
-    char                         *auth; /* lock; "Authorization: Bearer …", NULL: none yet */
-    unsigned                      generation; /* lock; of auth */
-    int64_t                       refused_ms; /* lock; when auth was refused for good; 0: not */
+    pthread_mutex_t               lock; /* leaf */
     struct pm_ss_id              *shared; /* lock; objects that are shared, as last told */
     size_t                        nshared; /* lock */
     int64_t                       shared_ms; /* lock; when that was told; 0: never */
@@ -30,9 +25,7 @@ static inline struct pm_smartshape *pm_ss(struct pm_backend *b)
     return container_of(b, struct pm_smartshape, base);
 }
 
-/* The token's header line, owned: pm_secret_free. Gets the token where there is none, or a new one
- * if the one of generation `refused` (0: none) was refused. -EACCES: no other is to be had. Blocks
- * while a command runs. */
+/* The token's header line, owned: pm_secret_free. Else as pm_credential_use. */
 int pm_ss_auth(struct pm_smartshape *ss, struct pm_ctx *ctx, unsigned refused, char **auth,
                unsigned *generation);
 
