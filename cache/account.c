@@ -1,4 +1,5 @@
 /* The accounts of the configuration, their backends, their rows and roots in the index. */
+#include "cache/identity.h"
 #include "cache/state.h"
 
 #include <errno.h>
@@ -28,6 +29,51 @@ void pm_account_report(struct pm_account *a, int err, const char *why)
     if (err == -ECANCELED || err == -ENOENT || err == -EEXIST)
         err = 0;
     snprintf(a->error, sizeof(a->error), "%s", !err ? "" : *why ? why : strerror(-err));
+}
+
+/* --- credentials in doubt */
+
+/* Whether it still is; then `out` gets what to do. */
+static bool check(struct pm_cache *c, struct pm_account *a, struct pm_buf *out)
+{
+    struct pm_ctx ctx = {.prio = PM_INTERACTIVE, .cancel = &c->stopping};
+    char          advice[900];
+
+    pm_backend_check(a->backend, &ctx, true);
+    pm_identity_advice(c, a, advice, sizeof(advice));
+    if (*advice && out)
+        pm_buf_printf(out, "account %s: %s\n", a->conf->name, advice);
+    return *advice != '\0';
+}
+
+int pm_account_retry(struct pm_cache *c, struct pm_buf *out)
+{
+    int err = 0;
+
+    for (size_t i = 0; i < c->naccounts; i++)
+        if (pm_backend_doubt(c->accounts[i].backend, NULL, 0, NULL) &&
+            check(c, &c->accounts[i], out))
+            err = -EACCES;
+    return err;
+}
+
+int pm_account_accept(struct pm_cache *c, const char *name, struct pm_buf *out)
+{
+    struct pm_account *a = NULL;
+    int                err;
+
+    for (size_t i = 0; i < c->naccounts && !a; i++)
+        if (!strcmp(c->accounts[i].conf->name, name))
+            a = &c->accounts[i];
+    if (!a)
+        return -ENOENT;
+    check(c, a, NULL); /* it may not have been looked at yet */
+    err = pm_backend_accept(a->backend);
+    if (err == -ENOENT && !pm_backend_doubt(a->backend, NULL, 0, NULL))
+        return -EEXIST;
+    if (err && err != -ENOENT)
+        return err;
+    return check(c, a, out) ? -EACCES : 0;
 }
 
 /* --- a backend's small store: rows of the index */
@@ -76,13 +122,16 @@ static int kv_set(void *arg, const char *key, const char *value)
 
 /* --- rows */
 
-/* The row of this (type, endpoint), the same name preferred; not one that is taken already. */
-static uint32_t find_row(struct pm_cache *c, const struct pm_account_conf *conf, uint64_t taken)
+/* A row of this (type, endpoint) that is not taken: the one of this name, or any, since names change.
+ * 0: none. */
+static uint32_t find_row(struct pm_cache *c, const struct pm_account_conf *conf, uint64_t taken,
+                         bool any)
 {
     return (uint32_t)pm_db_int(c->db, 0,
                                "SELECT id FROM j.account WHERE type=?1 AND endpoint=?2 AND"
-                               " NOT ((?4 >> id) & 1) ORDER BY name<>?3, id LIMIT 1",
-                               "sssi", conf->type, conf->endpoint, conf->name, (int64_t)taken);
+                               " NOT ((?4 >> id) & 1) AND (?5 OR name=?3) ORDER BY id LIMIT 1",
+                               "sssii", conf->type, conf->endpoint, conf->name, (int64_t)taken,
+                               (int64_t)any);
 }
 
 static int make_row(struct pm_cache *c, const struct pm_account_conf *conf, uint32_t *id)
@@ -128,21 +177,35 @@ static int add_root(void *arg, const struct pm_entry *e)
     return err ? err : pm_node_place(db, node, PM_NODE_ROOT, name, name);
 }
 
-static int open_rows(struct pm_cache *c, struct pm_account *a, uint64_t *taken)
+static int open_row(struct pm_cache *c, struct pm_account *a)
 {
     struct root_arg arg = {c, a};
-    int             err = 0;
 
-    a->id = find_row(c, a->conf, *taken);
-    if (!a->id)
-        err = make_row(c, a->conf, &a->id);
-    if (err)
-        return err;
     if (a->id > 62)
         return -ENOSPC;
-    *taken |= (uint64_t)1 << a->id;
     pm_db_run(c->db, "UPDATE j.account SET name=?2 WHERE id=?1", "is", (int64_t)a->id, a->conf->name);
     return pm_backend_roots(a->backend, add_root, &arg);
+}
+
+/* Those that keep their names come first: a new one must not take what belongs to one of them. */
+static int find_rows(struct pm_cache *c)
+{
+    uint64_t taken = 0;
+    int      err = 0;
+
+    for (int pass = 0; pass < 3 && !err; pass++) {
+        for (size_t i = 0; i < c->naccounts && !err; i++) {
+            struct pm_account *a = &c->accounts[i];
+
+            if (!a->id && pass < 2)
+                a->id = find_row(c, a->conf, taken, pass == 1);
+            else if (!a->id)
+                err = make_row(c, a->conf, &a->id);
+            if (a->id && a->id < 64)
+                taken |= (uint64_t)1 << a->id;
+        }
+    }
+    return err;
 }
 
 /* The mount point's own row; roots of accounts that are not configured now are not shown. */
@@ -170,10 +233,20 @@ static int open_backend(struct pm_cache *c, struct pm_account *a)
     return err;
 }
 
+static int open_account(struct pm_cache *c, struct pm_account *a)
+{
+    int err = open_row(c, a);
+
+    if (!err)
+        err = pm_identity_open(c, a, &a->identity);
+    if (!err)
+        ((struct kv_arg *)a->backend->kv.arg)->account = a->id;
+    return err;
+}
+
 int pm_accounts_open(struct pm_cache *c, char *why, size_t why_len)
 {
-    uint64_t taken = 0;
-    int      err = 0;
+    int err = 0;
 
     c->accounts = calloc(c->conf->naccounts, sizeof(*c->accounts));
     if (!c->accounts)
@@ -187,12 +260,15 @@ int pm_accounts_open(struct pm_cache *c, char *why, size_t why_len)
         pthread_mutex_init(&a->lock, NULL);
         c->naccounts++;
         err = open_backend(c, a);
-        if (!err)
-            err = open_rows(c, a, &taken);
-        if (!err)
-            ((struct kv_arg *)a->backend->kv.arg)->account = a->id;
-        else
+        if (err)
             snprintf(why, why_len, "account %s: %s", a->conf->name, strerror(-err));
+    }
+    if (!err)
+        err = find_rows(c);
+    for (size_t i = 0; i < c->naccounts && !err; i++) {
+        err = open_account(c, &c->accounts[i]);
+        if (err)
+            snprintf(why, why_len, "account %s: %s", c->accounts[i].conf->name, strerror(-err));
     }
     return pm_db_end(c->db, err);
 }
@@ -204,6 +280,7 @@ void pm_accounts_close(struct pm_cache *c)
         void              *kv = a->backend ? a->backend->kv.arg : NULL;
 
         pm_backend_close(a->backend);
+        pm_identity_close(a->identity);
         free(kv);
         pthread_mutex_destroy(&a->lock);
     }

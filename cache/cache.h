@@ -240,4 +240,15 @@ int pm_queue_sync(struct pm_cache *c, pm_node node, int64_t timeout_ms,
 int  pm_queue_pause(struct pm_cache *c, bool paused);
 bool pm_queue_paused(struct pm_cache *c);
 
+/* --- accounts that pause ------------------------------------------------------------------- */
+
+/* An account whose credential is refused, or not known to be the same account's, pauses: nothing of
+ * it is sent, and what is known here is all that is answered. This looks at the credentials again
+ * that are in doubt. `out` (may be NULL) gets a line for each that stays so. 0, or -EACCES if one
+ * does. Blocks. */
+int pm_account_retry(struct pm_cache *c, struct pm_buf *out);
+/* The user says that the credential of account `name`, other than it is, is the same account's. 0;
+ * -ENOENT: no such account; -EEXIST: nobody doubts it; -EACCES: it is of no use, `out` says why. */
+int pm_account_accept(struct pm_cache *c, const char *name, struct pm_buf *out);
+
 #endif

@@ -1,4 +1,5 @@
 /* What is known, for attributes, status and people. */
+#include "cache/identity.h"
 #include "cache/journal.h"
 #include "cache/queue.h"
 #include "cache/state.h"
@@ -20,6 +21,15 @@ struct shown_entry {
     uint64_t         sent;
     int64_t          started_ms;
 };
+
+/* What waits because its account pauses says so. */
+static void explain_pause(struct pm_cache *c, struct shown_entry *x)
+{
+    const struct pm_account *a = pm_account_by_id(c, x->e.account);
+
+    if (a && x->e.state == PM_J_READY)
+        pm_backend_doubt(a->backend, *x->error ? NULL : x->error, sizeof(x->error), NULL);
+}
 
 static void describe(const struct shown_entry *x, char *out, size_t size)
 {
@@ -79,6 +89,8 @@ static bool read_next(struct pm_cache *c, int64_t after, pm_node node, struct sh
     pm_db_begin(c->db);
     more = next_entry(c->db, after, node, x);
     pm_db_end(c->db, 0);
+    if (more)
+        explain_pause(c, x);
     if (more && c->queue)
         x->active = pm_queue_sent(c, x->e.id, &x->sent, &x->started_ms);
     return more;
@@ -104,6 +116,7 @@ static void node_state(struct pm_cache *c, const struct pm_row *row, bool whole,
     }
     pm_db_end(c->db, 0);
     if (!err) {
+        explain_pause(c, &x);
         pm_queue_sent(c, x.e.id, &x.sent, &x.started_ms);
         describe(&x, out->state, sizeof(out->state));
         snprintf(out->error, sizeof(out->error), "%s", x.error);
@@ -248,7 +261,9 @@ static void json_accounts(struct pm_cache *c, struct pm_buf *b)
 {
     for (size_t i = 0; i < c->naccounts; i++) {
         struct pm_account *a = &c->accounts[i];
+        char               advice[900];
 
+        pm_identity_advice(c, a, advice, sizeof(advice));
         PM_GUARD(&a->lock);
         pm_buf_str(b, i ? ",{\"name\":" : "{\"name\":");
         pm_buf_json(b, a->conf->name);
@@ -256,8 +271,8 @@ static void json_accounts(struct pm_cache *c, struct pm_buf *b)
         pm_buf_json(b, a->conf->type);
         pm_buf_str(b, ",\"endpoint\":");
         pm_buf_json(b, a->conf->endpoint);
-        pm_buf_str(b, ",\"error\":");
-        pm_buf_json(b, a->error);
+        pm_buf_printf(b, ",\"paused\":%s,\"error\":", *advice ? "true" : "false");
+        pm_buf_json(b, *advice ? advice : a->error);
         pm_buf_str(b, "}");
     }
 }
@@ -324,10 +339,12 @@ static void text_accounts(struct pm_cache *c, struct pm_buf *b)
 {
     for (size_t i = 0; i < c->naccounts; i++) {
         struct pm_account *a = &c->accounts[i];
+        char               advice[900];
 
+        pm_identity_advice(c, a, advice, sizeof(advice));
         PM_GUARD(&a->lock);
         pm_buf_printf(b, "account %s (%s, %s): %s\n", a->conf->name, a->conf->type,
-                      a->conf->endpoint, *a->error ? a->error : "no trouble");
+                      a->conf->endpoint, *advice ? advice : *a->error ? a->error : "no trouble");
     }
 }
 

@@ -109,6 +109,12 @@ static int recent_failure_locked(const struct pm_lists *l, pm_node folder)
     return f->folder == folder && f->until_ms > pm_now_ms() ? f->err : 0;
 }
 
+void pm_lists_forgive(struct pm_cache *c)
+{
+    PM_GUARD(&c->lists->lock);
+    memset(c->lists->failed, 0, sizeof(c->lists->failed));
+}
+
 struct touched {
     struct touched *next;
     char            rid[];

@@ -65,17 +65,29 @@ static int64_t pause_ms(int tries, const struct pm_ctx *ctx)
     return pause;
 }
 
+/* Is the account's credential at fault, and not the entry? */
+static bool is_paused(struct pm_cache *c, uint32_t account)
+{
+    const struct pm_account *a = pm_account_by_id(c, account);
+
+    return a && pm_backend_doubt(a->backend, NULL, 0, NULL);
+}
+
 /* The entry stays in the journal; unless it was written to meanwhile, it is tried again. */
 static void put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
                      const struct pm_ctx *ctx)
 {
     const char      *why = *ctx->why ? ctx->why : strerror(-err);
     struct pm_jentry e = {.tries = 0};
+    bool             waits = err == -EACCES && is_paused(c, sent->account);
 
     pm_db_begin(c->db);
     if (!pm_journal_get(c->db, sent->id, &e)) {
         e.sending = false;
-        if (e.state == PM_J_ACTIVE) {
+        if (waits) {
+            if (e.state == PM_J_ACTIVE)
+                e.state = PM_J_READY;
+        } else if (e.state == PM_J_ACTIVE) {
             e.state = is_final(err) ? PM_J_FAILED : PM_J_READY;
             e.not_before = pm_wall_ms() + (err == -ECANCELED ? PAUSE_MIN_MS : pause_ms(e.tries, ctx));
         } else if (err == -ECANCELED && e.not_before < pm_wall_ms() + PAUSE_MIN_MS) {
@@ -83,14 +95,14 @@ static void put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
         }
         if (e.state == PM_J_FAILED && e.source)
             pm_journal_set_source(c->db, e.id, 0); /* what it is a copy of must not wait for it */
-        if (err != -ECANCELED) {
+        if (err != -ECANCELED && !waits) {
             e.tries++;
             pm_journal_error(c->db, e.id, why);
         }
         pm_journal_update(c->db, &e);
     }
     pm_db_end(c->db, 0);
-    if (err != -ECANCELED)
+    if (err != -ECANCELED && !waits)
         pm_log(is_final(err) ? PM_ERROR : err == -EAGAIN ? PM_INFO : PM_WARN, "entry %lld (%s) try=%d: %s",
                (long long)sent->id, sent->name, e.tries, why);
 }
@@ -165,18 +177,73 @@ static struct active *free_slot_locked(struct pm_queue *q)
     return NULL;
 }
 
+/* The accounts that nothing is sent of: a bit each. */
+static uint64_t paused_accounts(struct pm_cache *c)
+{
+    uint64_t paused = 0;
+
+    for (size_t i = 0; i < c->naccounts; i++)
+        if (pm_backend_doubt(c->accounts[i].backend, NULL, 0, NULL))
+            paused |= (uint64_t)1 << c->accounts[i].id;
+    return paused;
+}
+
+static bool has_work(struct pm_cache *c, uint32_t account)
+{
+    bool has;
+
+    pm_db_begin(c->db);
+    has = pm_db_int(c->db, 0,
+                    "SELECT 1 FROM j.entry WHERE state=2 AND account=?1 AND not_before<>?2 LIMIT 1",
+                    "ii", (int64_t)account, PM_J_HELD);
+    pm_db_end(c->db, 0);
+    return has;
+}
+
+/* An account whose credential is to be looked at again, since something waits for it; NULL: none now.
+ * *wake_ms becomes earlier if there is one later. */
+static struct pm_account *doubtful_locked(struct pm_cache *c, int64_t *wake_ms)
+{
+    for (size_t i = 0; i < c->naccounts && !c->queue->paused; i++) {
+        struct pm_account *a = &c->accounts[i];
+        int64_t            again_ms;
+
+        if (a->checking || !pm_backend_doubt(a->backend, NULL, 0, &again_ms) || !has_work(c, a->id))
+            continue;
+        if (again_ms <= pm_now_ms())
+            return a;
+        again_ms += pm_wall_ms() - pm_now_ms();
+        *wake_ms = again_ms < *wake_ms ? again_ms : *wake_ms;
+    }
+    return NULL;
+}
+
+/* Entered and left with the lock held. */
+static void check_locked(struct pm_cache *c, struct pm_account *a)
+{
+    struct pm_ctx ctx = {.prio = PM_INTERACTIVE, .cancel = &c->stopping};
+
+    a->checking = true;
+    pthread_mutex_unlock(&c->queue->lock);
+    pm_backend_check(a->backend, &ctx, false);
+    pthread_mutex_lock(&c->queue->lock);
+    a->checking = false;
+    pthread_cond_broadcast(&c->queue->work);
+}
+
 /* Chooses an entry and marks it as being sent. NULL: nothing now; *wake_ms says until when. */
 static struct active *choose_locked(struct pm_cache *c, struct pm_jentry *e, int64_t *wake_ms)
 {
     struct pm_queue *q = c->queue;
     struct active   *a = free_slot_locked(q);
+    uint64_t         paused = paused_accounts(c);
     int              err;
 
     *wake_ms = PM_J_HELD;
     if (q->paused || !a)
         return NULL;
     pm_db_begin(c->db);
-    err = pm_journal_next(c->db, 0, q->uploads < c->conf->parallel, e, wake_ms);
+    err = pm_journal_next(c->db, paused, q->uploads < c->conf->parallel, e, wake_ms);
     err = pm_db_end(c->db, err);
     if (err)
         return NULL;
@@ -226,7 +293,12 @@ static void *worker(void *arg)
         struct active *a = choose_locked(c, &e, &wake_ms);
 
         if (!a) {
-            wait_locked(q, wake_ms);
+            struct pm_account *doubtful = doubtful_locked(c, &wake_ms);
+
+            if (doubtful)
+                check_locked(c, doubtful);
+            else
+                wait_locked(q, wake_ms);
             continue;
         }
         pthread_mutex_unlock(&q->lock);
@@ -359,23 +431,37 @@ struct left {
     uint64_t stuck; /* of these: only the user can mend it, or it waits for such */
 };
 
+/* Why nothing of this entry happens, for whoever waits. */
+static const char *why_left(struct pm_cache *c, struct sqlite3_stmt *st, char *buf, size_t size)
+{
+    const struct pm_account *a = pm_account_by_id(c, (uint32_t)pm_col_int(st, 8));
+
+    if ((enum pm_jstate)pm_col_int(st, 3) == PM_J_OPEN)
+        return "open for writing";
+    if (a && pm_backend_doubt(a->backend, buf, size, NULL))
+        return buf;
+    if (pm_col_null(st, 4))
+        return pm_col_int(st, 7) ? "waiting: held removals" : "waiting";
+    return pm_col_text(st, 4);
+}
+
 static struct left count_left(struct pm_cache *c, pm_node node, struct pm_buf *list)
 {
     struct left          left = {0};
     struct sqlite3_stmt *st;
+    char                 why[256];
 
     pm_db_begin(c->db);
     st = pm_db_query(c->db,
                      "WITH RECURSIVE stuck(id) AS (SELECT id FROM j.entry WHERE state IN (4, 6)"
+                     " OR ((?1 >> account) & 1)"
                      " UNION SELECT d.entry FROM j.dep d JOIN stuck ON d.needs=stuck.id)"
                      ", held(id) AS (SELECT id FROM j.entry WHERE state=7 UNION"
                      " SELECT d.entry FROM j.dep d JOIN held ON d.needs=held.id)"
-                     " SELECT node, parent, size, state, error, name, id IN stuck, id IN held"
-                     " FROM j.entry WHERE state<>5 ORDER BY id",
-                     "");
+                     " SELECT node, parent, size, state, error, name, id IN stuck, id IN held,"
+                     " account FROM j.entry WHERE state<>5 ORDER BY id",
+                     "i", (int64_t)paused_accounts(c));
     while (pm_db_row(c->db, st)) {
-        enum pm_jstate state = (enum pm_jstate)pm_col_int(st, 3);
-
         if (node > PM_NODE_ROOT && !pm_shown_below(c->db, (pm_node)pm_col_int(st, 0), node) &&
             !pm_shown_below(c->db, (pm_node)pm_col_int(st, 1), node))
             continue;
@@ -388,9 +474,7 @@ static struct left count_left(struct pm_cache *c, pm_node node, struct pm_buf *l
             PM_AUTO(free) char *folder = pm_told_path(c->db, (pm_node)pm_col_int(st, 1));
 
             pm_buf_printf(list, "%s/%s: %s\n", folder ? folder : "?", pm_col_text(st, 5),
-                          state == PM_J_OPEN ? "open for writing"
-                          : pm_col_null(st, 4) ? (pm_col_int(st, 7) ? "waiting: held removals" : "waiting")
-                                               : pm_col_text(st, 4));
+                          why_left(c, st, why, sizeof(why)));
         }
     }
     pm_db_end(c->db, 0);
@@ -406,6 +490,7 @@ int pm_queue_sync(struct pm_cache *c, pm_node node, int64_t timeout_ms,
     struct left left;
     char        line[128];
 
+    pm_account_retry(c, NULL);
     for (;;) {
         make_due(c, node, first);
         first = false;

@@ -8,6 +8,7 @@
 #include "cache/pool.h"
 #include "cache/store.h"
 
+struct pm_identity;
 struct pm_lists;
 struct pm_queue;
 
@@ -17,6 +18,8 @@ struct pm_account {
     uint32_t                      id; /* immutable */
     const struct pm_account_conf *conf; /* immutable; borrowed */
     struct pm_backend            *backend; /* immutable */
+    struct pm_identity           *identity; /* immutable; owned */
+    bool                          checking; /* the queue's lock; a thread looks at its credential */
     pthread_mutex_t               lock; /* leaf */
     char                          error[256]; /* lock; why the last call failed; "" */
 };

@@ -312,7 +312,7 @@ static int discard(struct pm_mount *m, int argc, char **argv, struct pm_reply *r
     return result;
 }
 
-static int set_paused(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply)
+static int pause_all(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply)
 {
     int err;
 
@@ -320,8 +320,49 @@ static int set_paused(struct pm_mount *m, int argc, char **argv, struct pm_reply
     for (int i = 1; i < argc; i++)
         if (argv[i][0] == '-')
             return misuse(reply, argv[0], argv[i]);
-    err = pm_queue_pause(m->cache, strcmp(argv[0], "pause") == 0);
+    err = pm_queue_pause(m->cache, true);
     return err ? fail(reply, argv[0], m->mountpoint, err) : 0;
+}
+
+/* The account's credential is the same account's, says the user. */
+static int same_account(struct pm_mount *m, const char *name, struct pm_reply *reply)
+{
+    PM_AUTO(pm_buf) struct pm_buf b = { 0 };
+    int                           err = pm_account_accept(m->cache, name, &b);
+
+    if (err == -ENOENT)
+        pm_reply_err(reply, "polymount resume: no account %s is mounted here", name);
+    else if (err == -EEXIST)
+        pm_reply_err(reply, "polymount resume: nobody doubts the credential of account %s", name);
+    else if (err == -EACCES)
+        pm_reply_err(reply, "polymount resume: %.*s", (int)strcspn(b.ptr, "\n"), b.ptr);
+    else if (err)
+        return fail(reply, "resume", name, err);
+    return err ? 1 : 0;
+}
+
+static int resume(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply)
+{
+    PM_AUTO(pm_buf) struct pm_buf b = { 0 };
+    const char                   *name = NULL;
+    int                           err;
+
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--same-account") == 0 && i + 1 < argc)
+            name = argv[++i];
+        else if (argv[i][0] == '-')
+            return misuse(reply, argv[0], argv[i]);
+    }
+    if (name && same_account(m, name, reply))
+        return 1;
+    err = pm_queue_pause(m->cache, false);
+    if (err)
+        return fail(reply, argv[0], m->mountpoint, err);
+    if (!name)
+        err = pm_account_retry(m->cache, &b);
+    for (char *line = b.ptr; line && *line; line += strcspn(line, "\n") + 1)
+        pm_reply_err(reply, "polymount resume: %.*s", (int)strcspn(line, "\n"), line);
+    return err ? 1 : 0;
 }
 
 static int umount_info(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply)
@@ -347,7 +388,7 @@ int pm_status_control(void *arg, int argc, char **argv, struct pm_reply *reply)
         int (*run)(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply);
     } verbs[] = {
         { "status", status },     { "sync", do_sync },
-        { "pause", set_paused },  { "resume", set_paused },
+        { "pause", pause_all },   { "resume", resume },
         { "allow-deletes", allow_deletes }, { "undelete", undelete },
         { "retry", retry },       { "discard", discard },
         { "umount-info", umount_info },

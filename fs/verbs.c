@@ -52,9 +52,12 @@ static const struct pm_verb verbs[] = {
     { "pause", "[PATH]", "hold all transfers",
       "Holds uploads and downloads until `polymount resume`. Changes are accepted and kept.\n",
       { { NULL, false } }, 0, 1, run_forward },
-    { "resume", "[PATH]", "let held transfers go on",
-      "Ends `polymount pause`.\n",
-      { { NULL, false } }, 0, 1, run_forward },
+    { "resume", "[--same-account NAME] [PATH]", "let held transfers go on",
+      "Ends `polymount pause`, and looks at once at the credentials of accounts that pause because\n"
+      "the service refuses them. Status 1, and why, if one still does.\n\n"
+      "  --same-account NAME  the credential of this account was replaced by one that may be another\n"
+      "                       account's: it is the same account's. What was changed here goes there.\n",
+      { { "--same-account", true }, { NULL, false } }, 0, 1, run_forward },
     { "undelete", "PATH...", "take back a removal that was not sent yet",
       "What was removed comes back under its name, a folder with what was removed in it. Removals\n"
       "are sent after upload.delete_delay, or by `polymount sync`.\n",
