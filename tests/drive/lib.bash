@@ -128,11 +128,13 @@ expect_reports() {
 
 # --- the emulator -------------------------------------------------------------------------------
 
-# Starts it; again on the same data and ports if it ran before.
+# start_emulator [DIR]: starts it; again on the same data and ports if it ran before. With another DIR
+# it is another account of the same service.
 start_emulator() {
-    local ready=$T/emu.json
+    local ready=$T/emu.json data=${1:-$T/emu}
     rm -f "$ready"
-    "$EMU" --data "$T/emu" ${EMU_PORTS[@]+"${EMU_PORTS[@]}"} >"$ready" 2>>"$T/emu.log" 3>&- &
+    mkdir -p "$data"
+    "$EMU" --data "$data" ${EMU_PORTS[@]+"${EMU_PORTS[@]}"} >"$ready" 2>>"$T/emu.log" 3>&- &
     EMU_PID=$!
     wait_until 10 said_or_gone "$ready" "$EMU_PID"
     if [ ! -s "$ready" ]; then

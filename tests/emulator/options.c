@@ -35,6 +35,7 @@ static const struct row rows[] = {
     ROW(KIND_INT, signed_ttl_s, NULL),
     ROW(KIND_BOOL, range, NULL),
     ROW(KIND_BOOL, etag, NULL),
+    ROW(KIND_TEXT, token, NULL),
     ROW(KIND_TEXT, download, " direct redirect "),
     ROW(KIND_TEXT, upload_param, " path p both "),
     ROW(KIND_TEXT, quoting, " backslash percent "),

@@ -11,6 +11,7 @@ struct option_values {
     int  signed_ttl_s;                  /* life of signed URLs */
     bool range;                         /* downloads honour Range */
     bool etag;                          /* downloads carry an ETag */
+    char token[1024];                   /* the account's; "": the one it was made with */
     char download[12];                  /* "direct" or "redirect" to the storage port */
     char upload_param[8];               /* "path", "p" or "both" */
     char quoting[12];                   /* of file names in multipart: "backslash" or "percent" */

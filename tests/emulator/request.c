@@ -122,6 +122,11 @@ void request_reset(struct request *rq)
     rq->dead = true;
 }
 
+const char *request_token(const struct request *rq)
+{
+    return *rq->opt.token != '\0' ? rq->opt.token : rq->emu->secrets.token;
+}
+
 static void check_url(struct request *rq)
 {
     struct buf scratch = {0};
@@ -136,7 +141,7 @@ static void check_url(struct request *rq)
         request_breach(rq, "the request target does not begin with '/'");
     if (!url_decode(rq->raw_query, strlen(rq->raw_query), true, &scratch))
         request_breach(rq, "broken percent escape in the query");
-    if (strstr(rq->target, rq->emu->secrets.token) != NULL)
+    if (strstr(rq->target, request_token(rq)) != NULL)
         request_breach(rq, "the token stands in the URL");
     buf_free(&scratch);
 }
@@ -172,7 +177,7 @@ static enum MHD_Result count_authorization(void *cls, enum MHD_ValueKind kind, c
 /* The log keeps no secrets. */
 static void visible_query(struct request *rq, struct buf *out)
 {
-    const char *token = rq->emu->secrets.token;
+    const char *token = request_token(rq);
     for (const char *p = rq->raw_query; *p != '\0';) {
         if (strncmp(p, token, strlen(token)) == 0) {
             buf_puts(out, "TOKEN");

@@ -114,4 +114,7 @@ void reply_error_json(struct request *rq, int status, const char *detail);
 /* Drops the connection at once with a TCP reset. */
 void request_reset(struct request *rq);
 
+/* The token that the account has now. */
+const char *request_token(const struct request *rq);
+
 #endif

@@ -381,7 +381,7 @@ static bool authorize(struct request *rq)
     if (rq->authorizations != 1)
         request_breach(rq, rq->authorizations == 0 ? "no Authorization" : "two Authorizations");
     rq->authorized = rq->authorizations == 1 && strncmp(rq->authorization, "Bearer ", 7) == 0 &&
-                     strcmp(rq->authorization + 7, rq->emu->secrets.token) == 0;
+                     strcmp(rq->authorization + 7, request_token(rq)) == 0;
     if (!rq->authorized)
         smartshape_error(rq, 401, "the token is missing or wrong");
     return rq->authorized;
