@@ -111,6 +111,10 @@ static int refuse_locked(struct pm_credential *c, struct pm_ctx *ctx, const char
 
 static int miss_locked(struct pm_credential *c, struct pm_ctx *ctx, int err, const char *why)
 {
+    const char *begin = strstr(why, ": "); /* of what the account's name does not say */
+
+    if (begin && !strncmp(why, "account ", 8))
+        why = begin + 2;
     if (err == -ENOMEM)
         return err;
     return *why ? doubt_locked(c, ctx, PM_MISSING, "", why)
