@@ -65,7 +65,7 @@ static void open_backend(const char *type, const char *endpoint)
                                          .type = (char *)type,
                                          .endpoint = strdup(endpoint),
                                          .secrets = &w.secret,
-                                         .nsecrets = 1};
+                                         .nsecrets = w.secret.key ? 1 : 0};
     assert_int_equal(pm_net_open(&w.conf, &w.net), 0);
     assert_int_equal(pm_backend_open(&w.account, w.net, &kv, &w.b), 0);
 }
