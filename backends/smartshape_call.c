@@ -86,6 +86,16 @@ static int judge(struct pm_smartshape *ss, struct pm_ctx *ctx, int err, long htt
     return refine(err, http, (long)status, word, pm_json_text(error, "code"));
 }
 
+static int judge_answer(struct pm_smartshape *ss, struct pm_ctx *ctx, int err,
+                        const struct pm_http_answer *answer)
+{
+    struct cJSON *body = pm_json_parse(answer->body.ptr ? answer->body.ptr : "", answer->body.len);
+
+    err = judge(ss, ctx, err, answer->status, body);
+    pm_json_free(body);
+    return err;
+}
+
 /* --- calls */
 
 static int call_once(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_request *req,
@@ -117,7 +127,6 @@ int pm_ss_call(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_requ
 {
     PM_AUTO(free) char *url = pm_asprintf("%s%s", ss->conf->endpoint, req->url);
     const char         *path = req->url;
-    struct cJSON       *body;
     unsigned            generation = 0;
     int                 err;
 
@@ -126,17 +135,15 @@ int pm_ss_call(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_requ
     req->url = url;
     err = call_once(ss, ctx, req, answer, &generation);
     if (err == -EACCES && answer->status == 401) {
-        body = pm_json_parse(answer->body.ptr ? answer->body.ptr : "", answer->body.len);
-        judge(ss, ctx, err, 401, body);
-        pm_json_free(body);
+        judge_answer(ss, ctx, err, answer);
         pm_http_answer_free(answer);
         err = call_once(ss, ctx, req, answer, &generation);
-        if (err == -EACCES && answer->status == 401)
+        if (err == -EACCES && answer->status == 401) {
+            judge_answer(ss, ctx, err, answer);
             err = pm_credential_refuse(&ss->base, ctx, generation);
+        }
     } else if (err && answer->status && answer->status / 100 != 2) {
-        body = pm_json_parse(answer->body.ptr ? answer->body.ptr : "", answer->body.len);
-        err = judge(ss, ctx, err, answer->status, body);
-        pm_json_free(body);
+        err = judge_answer(ss, ctx, err, answer);
     }
     req->url = path;
     return of_method(req, err);
