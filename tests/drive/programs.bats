@@ -449,24 +449,26 @@ cut_and_grow() {
     mount_drive
     write "$S/locked.txt" "content"
     # shellcheck disable=SC2016 # perl's
-    local fcntl='use Fcntl qw(:DEFAULT); sysopen(F, $ARGV[0], O_RDWR) or die;
+    local pid fcntl='use Fcntl qw(:DEFAULT); sysopen(F, $ARGV[0], O_RDWR) or die;
         fcntl(F, F_SETLK, pack("s! s! x4 q q l x4", F_WRLCK, 0, $ARGV[1], $ARGV[2], 0)) or exit 9;
         $| = 1; print "held\n"; sleep $ARGV[3]'
 
     coproc HOLDER { flock "$S/locked.txt" sh -c 'echo held; read -r x' 3>&-; }
+    pid=$HOLDER_PID # the shell forgets it with the process
     read -r -t 10 -u "${HOLDER[0]}"
     run ! on flock -n "$S/locked.txt" true
     run ! on flock -n -s "$S/locked.txt" true
     echo >&"${HOLDER[1]}"
-    wait "$HOLDER_PID"
+    wait "$pid"
     on flock -n "$S/locked.txt" true
 
     coproc HOLDER { exec perl -e "$fcntl" "$S/locked.txt" 0 100 60 3>&-; }
+    pid=$HOLDER_PID
     read -r -t 10 -u "${HOLDER[0]}"
     run -9 on perl -e "$fcntl" "$S/locked.txt" 50 100 0
     run -0 on perl -e "$fcntl" "$S/locked.txt" 100 100 0
-    kill "$HOLDER_PID"
-    wait "$HOLDER_PID" || true
+    kill "$pid"
+    wait "$pid" || true
     run -0 on perl -e "$fcntl" "$S/locked.txt" 50 100 0
 }
 
