@@ -142,22 +142,34 @@ static bool is_nameless(const char *path)
     return path && *path && path[strlen(path) - 1] == '/';
 }
 
+/* Where the object says that it is; NULL: it does not. */
+static const char *told_path(const struct cJSON *obj)
+{
+    const char *told = pm_json_text(obj, "path");
+
+    return told ? told : pm_json_text(obj, "key");
+}
+
+/* "": it has none. */
+static const char *name_of(const struct cJSON *obj)
+{
+    const char *name = pm_json_text(obj, "name");
+
+    if (!name || !*name)
+        name = last_part(told_path(obj));
+    return name ? name : "";
+}
+
 int pm_ss_entry(const struct cJSON *obj, const char *path, struct pm_entry **out)
 {
     PM_AUTO(free) char *own_path = NULL;
     char                id[PM_SS_ID_MAX] = "", version[160] = "", state[64] = "";
     struct pm_entry     e = {.root = "", .target = "", .size = PM_SIZE_UNKNOWN};
-    const char         *type = pm_json_text(obj, "type"), *told = pm_json_text(obj, "path");
+    const char         *type = pm_json_text(obj, "type"), *told = told_path(obj);
 
-    if (!told)
-        told = pm_json_text(obj, "key");
-    e.name = pm_json_text(obj, "name");
-    if (!e.name || !*e.name)
-        e.name = last_part(told);
-    if ((!e.name || !*e.name) && !is_nameless(path))
+    e.name = name_of(obj);
+    if (!*e.name && !is_nameless(path))
         return -EIO;
-    if (!e.name)
-        e.name = "";
     if (!path && told)
         path = own_path = encode_path(told);
     e.path = path ? path : "";
@@ -190,16 +202,13 @@ static int on_element(void *arg, const char *text, size_t len)
 {
     struct listing *l = arg;
     struct cJSON   *obj = pm_json_parse(text, len);
-    const char     *name = pm_json_text(obj, "name");
+    const char     *name = name_of(obj);
     char           *path = NULL;
     struct pm_entry *e = NULL;
-    int             err;
+    int             err = pm_json_is_object(obj) ? 0 : -EIO;
 
-    if (!name || !*name)
-        name = last_part(pm_json_text(obj, "path"));
-    err = pm_json_is_object(obj) ? 0 : -EIO;
     if (!err) { /* one without a name is shown, but pm_ss_check_path() refuses its path */
-        path = name && *name ? pm_ss_child(l->dir, name) : pm_asprintf("%s/", l->dir->path);
+        path = *name ? pm_ss_child(l->dir, name) : pm_asprintf("%s/", l->dir->path);
         err = path ? pm_ss_entry(obj, path, &e) : -ENOMEM;
     }
     if (e)
