@@ -338,14 +338,28 @@ int pm_file_mark_locked(struct pm_cache *c, struct pm_content *k)
  * cut, the journal must know it before a crash. */
 static int mark_dirty_locked(struct pm_cache *c, struct pm_content *k, uint64_t off, uint64_t end)
 {
+    struct sqlite3_stmt *st;
+    int64_t              from = (int64_t)off;
+    int64_t              upto = -1;
+
     if (!k->base_end || off >= end)
         return 0;
     pm_db_begin(c->db);
-    pm_db_run(c->db, "DELETE FROM j.dirty WHERE content=?1 AND off>=?2 AND end<=?3", "iii", k->id,
-              (int64_t)off, (int64_t)end);
-    pm_db_run(c->db, "INSERT OR REPLACE INTO j.dirty(content, off, end) VALUES(?1, ?2,"
-                     " max(?3, ifnull((SELECT end FROM j.dirty WHERE content=?1 AND off=?2), 0)))",
-              "iii", k->id, (int64_t)off, (int64_t)end);
+    st = pm_db_query(c->db,
+                     "SELECT off, end FROM j.dirty WHERE content=?1 AND off<=?2 ORDER BY off DESC"
+                     " LIMIT 1",
+                     "ii", k->id, (int64_t)off);
+    if (pm_db_row(c->db, st)) {
+        from = pm_col_int(st, 1) < from ? from : pm_col_int(st, 0);
+        upto = pm_col_int(st, 1);
+        pm_db_reset(st);
+    }
+    if (upto < (int64_t)end) { /* one that this continues grows */
+        pm_db_run(c->db, "DELETE FROM j.dirty WHERE content=?1 AND off>?2 AND end<=?3", "iii", k->id,
+                  from, (int64_t)end);
+        pm_db_run(c->db, "INSERT OR REPLACE INTO j.dirty(content, off, end) VALUES(?1, ?2, ?3)",
+                  "iii", k->id, from, (int64_t)end);
+    }
     return pm_db_end(c->db, 0);
 }
 

@@ -458,6 +458,27 @@ static void a_partial_write_keeps_the_rest_of_the_base(void **state)
     read_whole(node, 1024 * K);
 }
 
+/* Of a file of any size that is written from its start to its end. */
+static void what_is_written_in_order_is_noted_as_one(void **state)
+{
+    pm_node         node = serve("a", nbytes);
+    struct pm_file *f = open_file(node, O_RDWR);
+
+    (void)state;
+    pm_memory_block(e.b, PM_MEM_FETCH, true);
+    for (uint64_t off = 4 * K; off < 64 * K; off += K)
+        assert_int_equal(pm_file_write(f, bytes, K, off), K);
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.dirty"), 1);
+    assert_int_equal(env_sql(&e, "SELECT off FROM j.dirty"), 4 * K);
+    assert_int_equal(env_sql(&e, "SELECT end FROM j.dirty"), 64 * K);
+    assert_int_equal(pm_change_size(e.c, node, 0), 0);
+    assert_int_equal(pm_file_write(f, bytes, K, K), K);
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.dirty"), 1);
+    assert_int_equal(env_sql(&e, "SELECT off FROM j.dirty"), 0);
+    pm_memory_block(e.b, PM_MEM_FETCH, false);
+    pm_file_release(f);
+}
+
 static void truncate_then_extend_reads_zeros(void **state)
 {
     pm_node         node = serve("a", 1024 * K);
@@ -694,6 +715,7 @@ int main(int argc, char **argv)
         TEST(what_is_present_survives_close_and_reopen),
         TEST(written_ranges_survive_a_kill_before_the_base_was_whole),
         TEST(a_partial_write_keeps_the_rest_of_the_base),
+        TEST(what_is_written_in_order_is_noted_as_one),
         TEST(truncate_then_extend_reads_zeros),
         TEST(extending_beyond_the_base_reads_zeros_between),
         TEST(room_that_is_asked_for_extends_the_file_or_leaves_it_as_it_is),
