@@ -325,7 +325,8 @@ static int upload(struct pm_send *s, struct pm_upload *up, struct pm_entry **out
     return err ? err : pm_backend_finish(b, s->ctx, up, out);
 }
 
-/* Nothing more is sent of it: it was removed here, or another content takes its place. */
+/* Nothing more is sent of it: it was removed here, or the service refused it and another content takes
+ * its place. */
 static bool is_removed(struct pm_send *s)
 {
     struct pm_jentry later;
@@ -334,9 +335,10 @@ static bool is_removed(struct pm_send *s)
     pm_db_begin(s->cache->db);
     removed = !pm_journal_of(s->cache->db, s->e->node, PM_OP_REMOVE, &later) &&
               later.id > s->e->id;
-    removed = removed || pm_db_int(s->cache->db, 0,
-                                   "SELECT 1 FROM j.entry WHERE replaces=?1 AND op=1 LIMIT 1", "i",
-                                   (int64_t)s->e->node) != 0;
+    if (!removed && s->e->tries)
+        removed = pm_db_int(s->cache->db, 0,
+                            "SELECT 1 FROM j.entry WHERE replaces=?1 AND op=1 LIMIT 1", "i",
+                            (int64_t)s->e->node) != 0;
     pm_db_end(s->cache->db, 0);
     return removed;
 }
