@@ -411,7 +411,7 @@ static int end_begun(struct pm_db *db, const struct removal *r)
     if (!r->begun || put.op != PM_OP_PUT || put.state == PM_J_ACTIVE)
         return 0;
     put.state = PM_J_READY;
-    put.not_before = 0;
+    put.not_before = pm_wall_ms() + PM_BROKEN_OFF_MS;
     return pm_journal_update(db, &put);
 }
 

@@ -18,7 +18,6 @@
 #define WINDOW_MAX     ((uint64_t)32 * 1024 * 1024)
 #define WINDOW_BOUNCE  ((uint64_t)4 * 1024 * 1024) /* while bytes are not kept */
 #define SEQUENTIAL     ((uint64_t)1024 * 1024) /* this far off the last read still counts */
-#define BROKEN_OFF_MS  500
 #define COUNT_EVERY    ((uint64_t)16 * 1024 * 1024)
 #define SIZE_MAX_BYTES ((uint64_t)1 << 46)
 
@@ -104,7 +103,7 @@ int pm_file_open(struct pm_cache *c, pm_node node, int flags, struct pm_file **o
 static int64_t due(struct pm_cache *c, const struct pm_jentry *e)
 {
     int64_t at = c->conf->on_close_wait ? pm_wall_ms() : pm_file_due(c, e->name);
-    int64_t least = pm_journal_begun(c->db, e->id) ? pm_wall_ms() + BROKEN_OFF_MS : 0;
+    int64_t least = pm_journal_begun(c->db, e->id) ? pm_wall_ms() + PM_BROKEN_OFF_MS : 0;
 
     return at > least ? at : least;
 }

@@ -536,6 +536,8 @@ int pm_journal_restart(struct pm_db *db)
               (int64_t)PM_J_ACTIVE);
     pm_db_run(db, "UPDATE j.entry SET not_before=0 WHERE not_before=?1 AND state=?2", "ii",
               PM_J_HELD, (int64_t)PM_J_READY);
+    pm_db_run(db, "UPDATE j.entry SET not_before=max(not_before, ?1) WHERE state=?2 AND step IS NOT NULL",
+              "ii", pm_wall_ms() + PM_BROKEN_OFF_MS, (int64_t)PM_J_READY);
     pm_db_run(db, "UPDATE j.entry SET state=?1, error='the drive ended before the file was"
                   " closed' WHERE state=?2",
               "ii", (int64_t)PM_J_INTERRUPTED, (int64_t)PM_J_OPEN);

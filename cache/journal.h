@@ -24,6 +24,7 @@ enum pm_jstate {
 };
 
 #define PM_J_HELD INT64_MAX /* not_before: while a writer has it open */
+#define PM_BROKEN_OFF_MS 1000 /* so long a service gets to notice that a try was broken off */
 
 struct pm_jentry {
     int64_t        id; /* order: a later change has a higher id */

@@ -134,6 +134,26 @@ static void what_was_refused_can_be_replaced(void **state)
     assert_string_equal(env_served(&e, "f"), "second");
 }
 
+/* The service may not have noticed yet that nobody sends any more. */
+static void what_a_crash_broke_off_is_not_sent_again_at_once(void **state)
+{
+    struct env after;
+
+    (void)state;
+    env_write(&e, e.root, "f", "first");
+    pm_memory_block(e.b, PM_MEM_PUT, true);
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_PUT, 1);
+    pm_queue_pause(e.c, true);
+    env_copy_folder(&e, &after);
+    pm_memory_block(e.b, PM_MEM_PUT, false);
+    env_close(&e);
+    e = after;
+    env_open(&e);
+    assert_true(env_sql(&e, "SELECT not_before FROM j.entry") >
+                env_sql(&e, "SELECT max(created) + 900 FROM j.entry"));
+}
+
 /* --- a rename */
 
 /* "f" is `to` on the service; the answer to the removal of the old name was lost. */
@@ -190,6 +210,7 @@ int main(int argc, char **argv)
         TEST(what_was_refused_can_be_removed),
         TEST(what_was_refused_can_be_made_anew),
         TEST(what_was_refused_can_be_replaced),
+        TEST(what_a_crash_broke_off_is_not_sent_again_at_once),
         TEST(what_was_renamed_goes_on_to_another_name),
         TEST(what_was_renamed_can_be_removed),
         TEST(what_was_renamed_to_a_backup_stays_whole),
