@@ -653,21 +653,22 @@ int pm_change_replace(struct pm_cache *c, struct pm_jentry *e)
 {
     struct rename r = {.parent = e->oparent, .new_parent = e->parent, .name = e->oname,
                        .new_name = e->name};
+    bool          plain;
     int           err;
 
     pm_db_begin(c->db);
     look_at_removed(c->db, e->node, &r.from);
     look_at_removed(c->db, e->replaces, &r.to);
-    if (!*r.from.row.rid || !*r.to.row.rid) {
-        e->replaces = 0; /* what was to be replaced is gone: a plain rename */
+    plain = !*r.from.row.rid || !*r.to.row.rid;
+    if (plain) { /* what was to be replaced is gone */
+        e->replaces = 0;
         err = pm_journal_update(c->db, e);
-        err = err ? err : -ECANCELED;
     } else {
         err = replace_remote(c, &r, e->id);
     }
     err = pm_db_end(c->db, err);
     pm_queue_kick(c);
-    return err;
+    return !err && plain ? -ECANCELED : err;
 }
 
 /* Is anything at or below the renamed node known to be more than a copy of it would be? */
