@@ -334,7 +334,7 @@ static int same_account(struct pm_mount *m, const char *name, struct pm_reply *r
         pm_reply_err(reply, "polymount resume: no account %s is mounted here", name);
     else if (err == -EEXIST)
         pm_reply_err(reply, "polymount resume: nobody doubts the credential of account %s", name);
-    else if (err == -EACCES)
+    else if (err == -EACCES && b.ptr)
         pm_reply_err(reply, "polymount resume: %.*s", (int)strcspn(b.ptr, "\n"), b.ptr);
     else if (err)
         return fail(reply, "resume", name, err);
