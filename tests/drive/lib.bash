@@ -61,9 +61,10 @@ wait_until() {
     done
 }
 
-# The process has ended, whether or not anybody has waited for it.
+# The process has ended with all its threads (the first may be gone while others still hold its
+# files), whether or not anybody has waited for it.
 gone() {
-    ! grep -q -s '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status"
+    ! grep -q -s '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1"/task/*/status
 }
 
 # equal WHAT GOT EXPECTED

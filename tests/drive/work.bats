@@ -174,7 +174,7 @@ rescue_is() {
             wait_until 20 failed_is 1
             on "$PM" discard "$S/d/f$i.txt"
         fi
-        equal "kept" "$(cat "$STATE"/discarded/*" f$i.txt" | sort -u)" "content $i"
+        equal "kept" "$(awk 1 "$STATE"/discarded/*" f$i.txt" | sort -u)" "content $i"
         failed_is 0
     done
 }
