@@ -13,6 +13,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* Two files have no commit in common: SQLite commits the index first, and a death in between would
+ * leave the journal one transaction behind. So a transaction that writes to both leaves in the index
+ * what it does to the journal, and a number in both; at a start what is missing there is done again. */
+
 #define STATEMENTS     256 /* a power of two, well above how many literals there are */
 
 struct cached {
@@ -30,6 +34,7 @@ struct pm_db {
     char           *wal[2]; /* immutable: the two logs' paths */
     pthread_mutex_t sync_lock; /* held while the logs are made durable */
     atomic_bool     unsynced; /* something was committed since */
+    struct pm_buf   redo; /* lock; what this transaction did to the journal, as SQL */
     struct cached   cache[STATEMENTS]; /* lock */
 };
 
@@ -216,6 +221,43 @@ void pm_db_reset(struct sqlite3_stmt *st)
     sqlite3_clear_bindings(st);
 }
 
+static bool writes_journal(const char *sql)
+{
+    return !strncmp(sql, "UPDATE j.", 9) || !strncmp(sql, "DELETE FROM j.", 14) ||
+           (!strncmp(sql, "INSERT ", 7) && strstr(sql, " INTO j."));
+}
+
+static void note_redo(struct pm_db *db, struct sqlite3_stmt *st)
+{
+    char *text = st && writes_journal(sqlite3_sql(st)) ? sqlite3_expanded_sql(st) : NULL;
+
+    if (!text)
+        return;
+    pm_buf_str(&db->redo, text);
+    pm_buf_str(&db->redo, ";\n");
+    sqlite3_free(text);
+}
+
+/* Before the commit. */
+static void store_redo(struct pm_db *db)
+{
+    int64_t number;
+
+    if (!db->redo.len || sqlite3_txn_state(db->sql, "main") != SQLITE_TXN_WRITE)
+        return;
+    if (db->redo.failed) {
+        failed(db, SQLITE_NOMEM, "what the journal is to be told");
+        return;
+    }
+    number = 1 + pm_db_int(db, 0,
+                           "SELECT max(ifnull((SELECT value FROM main.meta WHERE key='both'), 0) + 0,"
+                           " ifnull((SELECT value FROM j.meta WHERE key='both'), 0) + 0)",
+                           "");
+    pm_db_run(db, "INSERT OR REPLACE INTO main.meta(key, value) VALUES('both', ?1), ('redo', ?2)",
+              "is", number, db->redo.ptr);
+    pm_db_run(db, "INSERT OR REPLACE INTO j.meta(key, value) VALUES('both', ?1)", "i", number);
+}
+
 int pm_db_run(struct pm_db *db, const char *sql, const char *types, ...)
 {
     va_list       ap;
@@ -225,6 +267,7 @@ int pm_db_run(struct pm_db *db, const char *sql, const char *types, ...)
     va_start(ap, types);
     st = query(db, sql, types, ap);
     va_end(ap);
+    note_redo(db, st);
     while (pm_db_row(db, st))
         ;
     return before ? 0 : db->err;
@@ -295,8 +338,12 @@ int pm_db_end(struct pm_db *db, int err)
 {
     if (db->err && err >= 0)
         err = db->err;
-    if (err >= 0 && pm_db_run(db, "COMMIT", ""))
+    if (err >= 0)
+        store_redo(db);
+    if (err >= 0 && (db->err || pm_db_run(db, "COMMIT", "")))
         err = db->err;
+    pm_buf_free(&db->redo);
+    db->redo = (struct pm_buf){0};
     if (sqlite3_total_changes(db->sql) != db->changes) {
         db->changes = sqlite3_total_changes(db->sql);
         db->unsynced = true;
@@ -523,6 +570,36 @@ static int rebuild(struct pm_db *db, int64_t last_content)
     return pm_db_end(db, 0);
 }
 
+/* The daemon died between the two commits of its last transaction: the journal gets its part. */
+static int redo(struct pm_db *db)
+{
+    PM_AUTO(free) char  *text = NULL;
+    struct sqlite3_stmt *st;
+    int                  err;
+
+    pm_db_begin(db);
+    st = pm_db_query(db,
+                     "SELECT r.value FROM main.meta r JOIN main.meta n ON n.key='both' WHERE"
+                     " r.key='redo' AND n.value + 0 = 1 + ifnull((SELECT value FROM j.meta WHERE"
+                     " key='both'), 0)",
+                     "");
+    if (pm_db_row(db, st)) {
+        text = strdup(pm_col_text(st, 0));
+        pm_db_reset(st);
+    }
+    if (text && (err = exec(db->sql, text)) != 0) {
+        pm_log(PM_ERROR, "the journal's part of the last transaction: %s", sqlite3_errmsg(db->sql));
+        return pm_db_end(db, err);
+    }
+    if (text)
+        pm_db_run(db,
+                  "INSERT OR REPLACE INTO j.meta(key, value) SELECT key, value FROM main.meta WHERE"
+                  " key='both'",
+                  "");
+    db->redo.len = 0; /* the journal alone: there is nothing to be told */
+    return pm_db_end(db, 0);
+}
+
 /* The highest number of a file in DIR/data. */
 static int64_t last_data_file(const char *dir)
 {
@@ -585,6 +662,8 @@ int pm_db_open(const char *dir, struct pm_db **out, char *why, size_t why_len)
     snprintf(why, why_len, "%s: cannot open the state databases", dir);
     anew = set_damaged_aside(dir);
     err = open_once(db, dir, why, why_len);
+    if (!err && !anew)
+        err = redo(db);
     if (!err && anew)
         err = rebuild(db, last_data_file(dir));
     if (err) {

@@ -351,6 +351,35 @@ static void unsent_work_outlives_a_damaged_index(void **state)
     assert_string_equal(env_served(&e, "mine.txt"), "my work");
 }
 
+/* As a death between the two files' commits leaves it. */
+static void a_transaction_that_only_the_index_has_is_carried_out_in_the_journal_too(void **state)
+{
+    static const char *const sql[] = {
+        "INSERT INTO j.meta(key, value) VALUES('a', 'it''s')", "UPDATE j.meta SET value='1' WHERE key='a'",
+        "INSERT INTO main.meta(key, value) VALUES('a', '1')",  "DELETE FROM j.meta WHERE key='old'"};
+    PM_AUTO(free) char *before = NULL;
+    struct pm_db       *db;
+    size_t              len;
+    int                 fd;
+
+    (void)state;
+    put_meta("INSERT INTO j.meta(key, value) VALUES('old', '1')");
+    before = contents("journal.db", &len);
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    pm_db_begin(db);
+    for (size_t i = 0; i < PM_COUNT(sql); i++)
+        pm_db_run(db, sql[i], "");
+    assert_int_equal(pm_db_end(db, 0), 0);
+    pm_db_close(db);
+    fd = open(file("journal.db"), O_WRONLY | O_TRUNC);
+    assert_int_equal(write(fd, before, len), len);
+    close(fd);
+    assert_int_equal(ask("SELECT value FROM j.meta WHERE key='a'"), 1);
+    assert_int_equal(ask("SELECT count(*) FROM j.meta WHERE key='old'"), 0);
+    put_meta("UPDATE j.meta SET value='2' WHERE key='a'");
+    assert_int_equal(ask("SELECT value FROM j.meta WHERE key='a'"), 2); /* and only once */
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(int argc, char **argv)
@@ -368,6 +397,7 @@ int main(int argc, char **argv)
         TEST(read_only_leaves_no_new_file_where_there_is_no_state),
         TEST(sync_and_checkpoint_may_come_at_any_time),
         TEST(unsent_work_outlives_a_damaged_index),
+        TEST(a_transaction_that_only_the_index_has_is_carried_out_in_the_journal_too),
     };
 
     if (argc > 1)
