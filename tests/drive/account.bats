@@ -54,9 +54,9 @@ change_account() {
     service_takes "$2"
 }
 
-# What the service was asked for, but lists.
+# What the service answered to a token that it knows, but lists: how often.
 asked() {
-    emu_get log/summary | jq '(.total // 0) - (.list // 0)'
+    emu_get log | jq '[.[]|select(.authorized and .endpoint != "list")]|length'
 }
 
 # A drive that knows its account: /d/a.txt read, /d/unread.txt and /unseen only named.
