@@ -149,9 +149,11 @@ static int check_shares(struct pm_smartshape *ss, struct pm_ctx *ctx, const char
 
 static int stop_at_first(void *arg, const char *text, size_t len)
 {
-    (void)text, (void)len;
-    *(bool *)arg = true;
-    return -ECANCELED;
+    struct cJSON *obj = pm_json_parse(text, len);
+
+    *(bool *)arg = pm_json_is_object(obj);
+    pm_json_free(obj);
+    return *(bool *)arg ? -ECANCELED : -EIO;
 }
 
 /* GET /file/configuration/:file, /file/behavior/:file/, /file/trigger/:file/ */

@@ -244,6 +244,21 @@ shared_out() {
     absent /scan.e57
 }
 
+@test "an answer that makes no sense is no configuration: the rename waits for a better one" {
+    seed '{"path":"/scan.e57","size":1000,"seed":1}'
+    fault '{"endpoint":"configuration","body":"[17]"}'
+    mount_drive
+    on mv "$S/scan.e57" "$S/moved.e57"
+    wait_until 10 eval '[ "$(requests configuration)" -ge 1 ]'
+    sleep 1
+    on test -e "$S/moved.e57"
+    equal "copy calls" "$(requests copy)" 0
+    clear_faults
+    sync_drive
+    remote /moved.e57 id
+    absent /scan.e57
+}
+
 @test "a service that does not answer what is shared lists its root all the same" {
     seed '{"path":"/scan.e57","size":1000,"seed":1}'
     fault '{"endpoint":"shared_out","stall":0}'
