@@ -118,6 +118,8 @@ static enum MHD_Result answer(struct request *rq)
     for (size_t i = 0; i < rq->reply.header_count; i++)
         MHD_add_response_header(response, rq->reply.headers[i].name, rq->reply.headers[i].value);
     rq->status_sent = rq->reply.status;
+    if (rq->service != NULL && rq->service->end != NULL)
+        rq->service->end(rq);           /* before the client can know the answer, and ask again */
     enum MHD_Result r = MHD_queue_response(rq->connection, (unsigned)rq->reply.status, response);
     MHD_destroy_response(response);
     return r;

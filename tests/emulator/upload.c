@@ -1,9 +1,11 @@
 #include "tests/emulator/upload.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tests/emulator/multipart.h"
 
@@ -38,17 +40,39 @@ void uploads_free(struct uploads *all)
     free(all);
 }
 
+static bool hung_up(const struct upload *u)
+{
+    struct pollfd p = {.fd = u->rq->fd, .events = POLLRDHUP};
+    return poll(&p, 1, 0) > 0;
+}
+
+/* Lock held. */
+static bool alone(const struct uploads *all, const struct upload *u)
+{
+    for (const struct upload *other = all->first; other != NULL; other = other->next) {
+        if (strcmp(other->place.data, u->place.data) == 0 && !hung_up(other))
+            return false;
+    }
+    return true;
+}
+
+/* False: another is under way to the same place, and its client has not given it up. One that was
+ * just given up may be news to this thread: hence the wait. */
 static bool enlist(struct uploads *all, struct upload *u)
 {
-    bool alone = true;
+    const struct timespec pause = {.tv_nsec = 10000000};
     pthread_mutex_lock(&all->lock);
-    for (const struct upload *other = all->first; other != NULL; other = other->next)
-        alone = alone && strcmp(other->place.data, u->place.data) != 0;
+    for (int i = 0; i < 100 && !alone(all, u); i++) {
+        pthread_mutex_unlock(&all->lock);
+        nanosleep(&pause, NULL);
+        pthread_mutex_lock(&all->lock);
+    }
+    bool is_alone = alone(all, u);
     u->next = all->first;
     all->first = u;
     u->registered = true;
     pthread_mutex_unlock(&all->lock);
-    return alone;
+    return is_alone;
 }
 
 static void delist(struct uploads *all, struct upload *u)
