@@ -170,6 +170,8 @@ static void describe_end(struct transfer *t, CURLcode code, struct pm_http_end *
     curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os);
     curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &end->status);
+    if (end->status / 100 == 1)
+        end->status = 0; /* "go on" is no answer */
     end->reached = request_bytes > 0;
     if (end->status == 429 || end->status == 503) {
         end->retry_ms = pm_http_retry_after_ms(pm_http_header(&head, "Retry-After"));
