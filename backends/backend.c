@@ -160,6 +160,11 @@ bool pm_backend_same_version(const struct pm_backend *b, const char *x, const ch
     return b->ops->same_version ? b->ops->same_version(x, y) : !strcmp(x, y);
 }
 
+bool pm_backend_gives_back(const struct pm_backend *b, const struct pm_entry *e)
+{
+    return !e->one_way && (b->ops->locate || b->ops->fetch);
+}
+
 bool pm_backend_can_copy(const struct pm_backend *b)
 {
     return b->ops->copy != NULL;

@@ -47,6 +47,7 @@ enum pm_kind { PM_FOLDER, PM_FILE, PM_LINK, PM_DOCUMENT };
 struct pm_entry {
     enum pm_kind kind;
     bool         settling; /* still being processed there: `version` may move, content does not */
+    bool         one_way; /* its content was taken, and is not given back */
     const char  *root; /* which root it is under: "" for X, "@shared" for X@shared, … */
     const char  *id; /* the service's id; "" where it has none (then the path is its identity) */
     const char  *name; /* raw, as the service has it: may be hostile */
@@ -266,6 +267,8 @@ int pm_backend_accept(struct pm_backend *b);
 
 bool pm_backend_can(const struct pm_backend *b, enum pm_cap cap);
 bool pm_backend_same_version(const struct pm_backend *b, const char *x, const char *y);
+/* Can the content of `e` be had from it? */
+bool pm_backend_gives_back(const struct pm_backend *b, const struct pm_entry *e);
 /* Has it a server-side copy, and so a rename? */
 bool pm_backend_can_copy(const struct pm_backend *b);
 int  pm_backend_roots(struct pm_backend *b, pm_entry_fn *each, void *arg);

@@ -177,6 +177,7 @@ static struct pm_entry *entry_locked(const struct memory *m, const struct node *
     char            id[32] = "", version[32] = "";
     struct pm_entry e = {.kind = n->kind,
                          .settling = n->settling,
+                         .one_way = m->options.no_download,
                          .root = "",
                          .id = id,
                          .name = n->name,
@@ -524,6 +525,8 @@ static int mem_fetch(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_e
     ssize_t        n = 1;
     int            after, err = enter(m, ctx, PM_MEM_FETCH, &after);
 
+    if (!err && m->options.no_download)
+        err = -EOPNOTSUPP;
     if (!err)
         err = begin_fetch(m, e, &off, sink, arg, &serial);
     end = off < asked || len > UINT64_MAX - off ? UINT64_MAX : off + len;

@@ -34,6 +34,7 @@ struct pm_memory_options {
     bool no_sizes; /* lists and answers say PM_SIZE_UNKNOWN */
     bool no_ids;
     bool no_validators; /* neither versions nor validators */
+    bool no_download; /* contents are taken, not given back: -EOPNOTSUPP */
 };
 
 void pm_memory_set_options(struct pm_backend *b, const struct pm_memory_options *options);

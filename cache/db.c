@@ -1,5 +1,7 @@
 #include "cache/db.h"
 
+#include "cache/usage.h"
+
 #include "backends/util.h"
 
 #include <assert.h>
@@ -35,6 +37,7 @@ struct pm_db {
     pthread_mutex_t sync_lock; /* held while the logs are made durable */
     atomic_bool     unsynced; /* something was committed since */
     struct pm_buf   redo; /* lock; what this transaction did to the journal, as SQL */
+    struct pm_usage usage; /* what the contents take */
     struct cached   cache[STATEMENTS]; /* lock */
 };
 
@@ -100,7 +103,12 @@ static const char *const journal_schema[] = {
     "ALTER TABLE j.entry ADD COLUMN source INTEGER;"
     "ALTER TABLE j.entry ADD COLUMN era INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE j.dep ADD COLUMN source INTEGER NOT NULL DEFAULT 0;"
-    "CREATE INDEX j.entry_source ON entry(source) WHERE source IS NOT NULL;"};
+    "CREATE INDEX j.entry_source ON entry(source) WHERE source IS NOT NULL;",
+    /* 3: contents that were sent and that the service cannot give back (kept.h) */
+    "CREATE TABLE j.kept(content INTEGER PRIMARY KEY, node INTEGER NOT NULL, account INTEGER NOT"
+    " NULL, kind INTEGER NOT NULL, parent INTEGER NOT NULL, name TEXT NOT NULL, rid TEXT,"
+    " version TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL);"
+    "CREATE INDEX j.kept_node ON kept(node);"};
 
 /* What a list brings is put here first: it replaces the known list only when it came whole. */
 static const char stage_schema[] =
@@ -342,6 +350,7 @@ int pm_db_end(struct pm_db *db, int err)
         store_redo(db);
     if (err >= 0 && (db->err || pm_db_run(db, "COMMIT", "")))
         err = db->err;
+    pm_usage_end(&db->usage, err >= 0);
     pm_buf_free(&db->redo);
     db->redo = (struct pm_buf){0};
     if (sqlite3_total_changes(db->sql) != db->changes) {
@@ -537,7 +546,8 @@ static bool is_readable(const char *dir, const char *file)
     return ok;
 }
 
-/* What a new index must know of the journal's: its folders, nodes and contents; and which ids are
+/* What a new index must know of the journal's: its folders, nodes and contents, also those
+ * that nobody else has; and which ids are
  * not to be given again. The rest comes with the services' lists. */
 static int rebuild(struct pm_db *db, int64_t last_content)
 {
@@ -556,6 +566,15 @@ static int rebuild(struct pm_db *db, int64_t last_content)
               "INSERT INTO content(id, node, version, size, used, origin) SELECT content, node, base,"
               " CASE WHEN source OR EXISTS (SELECT 1 FROM j.dirty d WHERE d.content=e.content) THEN"
               " size ELSE 0 END, created, CASE WHEN source THEN -1 END FROM j.entry e WHERE op=1",
+              "");
+    pm_db_run(db,
+              "INSERT OR IGNORE INTO node(id, account, kind, parent, name, rid, version, size, rsize,"
+              " own, lmtime) SELECT node, account, kind, CASE WHEN parent IN (SELECT id FROM node)"
+              " THEN parent END, name, rid, version, size, size, 1, mtime FROM j.kept",
+              "");
+    pm_db_run(db,
+              "INSERT OR IGNORE INTO content(id, node, version, size, used, bytes) SELECT content,"
+              " node, version, 0, 0, size FROM j.kept",
               "");
     pm_db_run(db, "UPDATE j.entry SET source=NULL WHERE source NOT IN (SELECT id FROM node)", "");
     pm_db_run(db, "DELETE FROM main.sqlite_sequence", "");
@@ -666,12 +685,19 @@ int pm_db_open(const char *dir, struct pm_db **out, char *why, size_t why_len)
         err = redo(db);
     if (!err && anew)
         err = rebuild(db, last_data_file(dir));
+    if (!err)
+        err = pm_usage_open(db->sql, &db->usage);
     if (err) {
         pm_db_close(db);
         return err;
     }
     *out = db;
     return 0;
+}
+
+void pm_db_usage(struct pm_db *db, struct pm_usage_sums *out)
+{
+    pm_usage_get(&db->usage, out);
 }
 
 int pm_db_open_readonly(const char *dir, struct pm_db **out, char *why, size_t why_len)

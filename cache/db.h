@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 struct pm_db;
+struct pm_usage_sums;
 struct sqlite3_stmt;
 
 /* Opens (creates, migrates) both files in `dir`. A newer schema is refused untouched: -EPROTO. A
@@ -62,6 +63,8 @@ void        pm_col_copy(struct sqlite3_stmt *st, int col, char *out, size_t size
 int64_t pm_db_last_id(struct pm_db *db);
 /* Makes all that was committed survive a power cut; nobody else waits for it. 0 or -errno. */
 int     pm_db_sync(struct pm_db *db);
+/* What the contents take, as their rows say (usage.h). Takes no lock. */
+void    pm_db_usage(struct pm_db *db, struct pm_usage_sums *out);
 /* Moves the logs into the files where nobody is in the way; from a background thread. */
 void    pm_db_checkpoint(struct pm_db *db);
 

@@ -110,7 +110,7 @@ static void name_machine(int dirfd, char *out, size_t size)
              (unsigned long long)st.stx_mnt_id);
 }
 
-/* Of unsent contents only what was written here stays; it is known by its own rows. */
+/* Last copies were on the disk before they were called so. Of unsent contents only what was written here stays; it is known by its own rows. */
 static int doubt(struct pm_store *s)
 {
     int64_t id;
@@ -119,7 +119,8 @@ static int doubt(struct pm_store *s)
         pm_db_begin(s->db);
         id = pm_db_int(s->db, 0,
                        "SELECT id FROM content c WHERE era>?1 AND NOT EXISTS (SELECT 1 FROM j.entry e"
-                       " WHERE e.node=c.node AND e.op=1) LIMIT 1",
+                       " WHERE e.node=c.node AND e.op=1) AND NOT EXISTS (SELECT 1 FROM j.kept k"
+                       " WHERE k.content=c.id) LIMIT 1",
                        "i", s->durable);
         if (id)
             pm_content_delete_row(s->db, id);

@@ -169,18 +169,17 @@ int pm_info_node(struct pm_cache *c, pm_node node, struct pm_info *out)
 
 int pm_info_space(struct pm_cache *c, struct pm_space *out)
 {
-    struct statvfs v;
-    uint64_t       used;
-    uint64_t       evictable;
-    uint64_t       avail;
+    struct statvfs        v;
+    struct pm_store_usage usage;
+    uint64_t              avail;
 
     if (fstatvfs(pm_store_dirfd(c->store), &v))
         return -errno;
-    pm_store_usage(c->store, &used, &evictable);
+    pm_store_usage(c->store, &usage);
     avail = (uint64_t)v.f_bavail * v.f_frsize;
     avail = avail > c->conf->min_free ? avail - c->conf->min_free : 0;
     out->total = (uint64_t)v.f_blocks * v.f_frsize;
-    out->free = avail + evictable < out->total ? avail + evictable : out->total;
+    out->free = avail + usage.evictable < out->total ? avail + usage.evictable : out->total;
     return 0;
 }
 
@@ -281,21 +280,21 @@ int pm_info_json(struct pm_cache *c, struct pm_buf *b)
 {
     uint64_t entries;
     uint64_t bytes;
-    uint64_t used = 0;
-    uint64_t evictable = 0;
+    struct pm_store_usage usage = {0};
 
     pending(c->db, &entries, &bytes);
     if (c->store)
-        pm_store_usage(c->store, &used, &evictable);
+        pm_store_usage(c->store, &usage);
     pm_buf_printf(b, "\"pending\":%llu,\"pending_bytes\":%llu,\"failed\":[",
                   (unsigned long long)entries, (unsigned long long)bytes);
     json_entries(c, b, true);
     pm_buf_str(b, "],\"uploads\":[");
     json_entries(c, b, false);
     pm_buf_printf(b,
-                  "],\"cache\":{\"used\":%llu,\"evictable\":%llu,\"max_size\":%llu,"
-                  "\"min_free\":%llu},\"accounts\":[",
-                  (unsigned long long)used, (unsigned long long)evictable,
+                  "],\"cache\":{\"used\":%llu,\"evictable\":%llu,\"last_copy\":%llu,"
+                  "\"max_size\":%llu,\"min_free\":%llu},\"accounts\":[",
+                  (unsigned long long)usage.used, (unsigned long long)usage.evictable,
+                  (unsigned long long)usage.last_copy,
                   (unsigned long long)c->conf->max_size, (unsigned long long)c->conf->min_free);
     json_accounts(c, b);
     pm_buf_str(b, "],");
@@ -352,22 +351,26 @@ int pm_info_text(struct pm_cache *c, pm_node node, struct pm_buf *b)
 {
     struct shown_entry x;
     char               used_text[32];
+    char               last_text[32];
     char               bytes_text[32];
     uint64_t           entries;
     uint64_t           bytes;
-    uint64_t           used = 0;
-    uint64_t           evictable = 0;
+    struct pm_store_usage usage = {0};
     int64_t            after = 0;
     int                n = 0;
     bool               stuck = false;
 
     if (c->store)
-        pm_store_usage(c->store, &used, &evictable);
+        pm_store_usage(c->store, &usage);
     pending(c->db, &entries, &bytes);
-    size_text(used, used_text);
+    size_text(usage.used, used_text);
+    size_text(usage.last_copy, last_text);
     size_text(bytes, bytes_text);
     text_accounts(c, b);
     pm_buf_printf(b, "cache: %s used\n", used_text);
+    if (usage.last_copy)
+        pm_buf_printf(b, "last copies: %s that the services cannot give back are kept here\n",
+                      last_text);
     if (!entries)
         pm_buf_str(b, "everything is on the services: safe to shut down\n");
     else

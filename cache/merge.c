@@ -1,6 +1,7 @@
 #include "cache/merge.h"
 
 #include "cache/journal.h"
+#include "cache/kept.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 
 #define BATCH     256 /* rows a transaction: the database's lock is not held for a whole list */
 #define RAW_MAX   1024 /* a longer raw name is refused */
+#define MISSING_KEPT 2 /* missing for good, but a last copy is here: it stays */
 #define NEWS_MAX  512 /* more changes than this are told as one: the folder */
 
 enum news_kind { ENTRY, CONTENT, ATTRS, SUPERSEDED, BASE_LOST, ADOPTED, GONE };
@@ -278,6 +280,8 @@ static int merge_known(struct pm_merge *m, const struct pm_row *row, struct stag
     struct pm_db *db = m->cache->db;
     int           err = 0;
 
+    if (row->missing == MISSING_KEPT)
+        pm_db_run(db, "UPDATE node SET missing=0, error=NULL WHERE id=?1", "i", (int64_t)row->id);
     make_unique(m, row->id, s);
     if (row->parent != m->folder.id || strcmp(row->name, s->name) != 0) {
         if (row->parent)
@@ -374,6 +378,13 @@ static void merge_absent(struct pm_merge *m, const struct absent *a)
         return;
     if (!a->missing || pm_journal_below(db, a->node)) { /* unsent work in it will make it anew */
         pm_db_run(db, "UPDATE node SET missing=1 WHERE id=?1", "i", (int64_t)a->node);
+        return;
+    }
+    if (pm_kept_has(db, a->node)) {
+        pm_db_run(db,
+                  "UPDATE node SET missing=?2, error='the service does not list it any more; what is"
+                  " here may be the last copy' WHERE id=?1 AND missing<>?2",
+                  "ii", (int64_t)a->node, (int64_t)MISSING_KEPT);
         return;
     }
     note(m, ENTRY, m->folder.id, a->name);

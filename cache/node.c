@@ -105,7 +105,8 @@ int pm_node_describe(struct pm_db *db, pm_node id, const struct pm_entry *e)
     return pm_db_run(db,
                      "UPDATE node SET rid=?2, rsize=?3, mtime=?4, btime=?5, version=?6, state=?7,"
                      " settling=?8, kind=?9, missing=0, size=CASE WHEN EXISTS (SELECT 1 FROM j.entry e WHERE"
-                     " e.node=?1 AND e.op=1) THEN size ELSE ?3 END WHERE id=?1",
+                     " e.node=?1 AND e.op=1) OR EXISTS (SELECT 1 FROM j.kept WHERE node=?1) THEN size"
+                     " ELSE ?3 END WHERE id=?1",
                      "isziissii", (int64_t)id, *e->id ? e->id : NULL, (int64_t)e->size, e->mtime_ms, e->btime_ms, e->version,
                      e->state, (int64_t)e->settling, (int64_t)e->kind);
 }

@@ -6,6 +6,7 @@
 
 #include "cache/durable.h"
 #include "cache/fetch.h"
+#include "cache/kept.h"
 #include "cache/label.h"
 #include "cache/list.h"
 #include "cache/merge.h"
@@ -167,10 +168,12 @@ static void count_sent(void *arg, uint64_t sent)
 /* Where the content's base ends when that is the object `now`. What was written before its base came is
  * all ours until there is nothing more to send: which parts the object has was not noted. */
 static uint64_t base_after_locked(const struct pm_content *k, const struct pm_entry *now,
-                                  bool unchanged)
+                                  bool unchanged, bool last_copy)
 {
     if (!pm_content_whole_locked(k))
         return k->base_end;
+    if (last_copy)
+        return 0;
     if (unchanged)
         return k->size;
     return k->base_end && now->size != PM_SIZE_UNKNOWN ? now->size : k->base_end;
@@ -184,11 +187,14 @@ int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
     char                rid[PM_NAME_MAX + 1];
     struct pm_jentry    e;
     uint64_t            base_end;
+    bool                last_copy = !pm_backend_gives_back(s->account->backend, now);
     bool                unchanged;
     int64_t             era;
     int64_t             len;
     int                 err = pm_merge_rid(now, rid);
 
+    if (!err && last_copy)
+        err = pm_era_settle(k); /* what a power cut takes could not be had again */
     if (err)
         return err;
     pm_list_touch(s->cache, s->e->parent, rid);
@@ -197,7 +203,7 @@ int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
     if (len < 0)
         return (int)len;
     unchanged = k->gen == gen && !k->marked;
-    base_end = base_after_locked(k, now, unchanged);
+    base_end = base_after_locked(k, now, unchanged, last_copy);
     era = k->changed ? pm_era_now(s->cache->store) : k->era;
     pm_db_begin(db);
     err = pm_send_fold(db, s->e, now, rid);
@@ -211,6 +217,10 @@ int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
     else if (k->size < base_end) /* cut off since: what is there is no more of it */
         pm_db_run(db, "INSERT OR REPLACE INTO j.dirty(content, off, end) VALUES(?1, ?2, ?3)", "iii",
                   k->id, (int64_t)k->size, PM_RANGE_MAX);
+    if (unchanged && !last_copy)
+        pm_kept_drop(db, k->id);
+    else if (unchanged)
+        pm_kept_add(db, s->e, k->size, rid, now->version, k->mtime_ns);
     if (unchanged) {
         err = err ? err : pm_journal_finish(db, s->e->id);
     } else if (!pm_journal_get(db, s->e->id, &e)) {

@@ -5,6 +5,7 @@
 #include "cache/durable.h"
 #include "cache/fetch.h"
 #include "cache/journal.h"
+#include "cache/kept.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -53,6 +54,7 @@ int pm_store_open(const struct pm_conf *conf, struct pm_db *db, struct pm_store 
     s->conf = conf;
     s->db = db;
     pthread_mutex_init(&s->lock, NULL);
+    pthread_mutex_init(&s->wait_lock, NULL);
     if ((mkdir(path, 0700) && errno != EEXIST) ||
         (s->dirfd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC)) < 0) {
         err = -errno;
@@ -81,6 +83,7 @@ void pm_store_close(struct pm_store *s)
     if (!s)
         return;
     close(s->dirfd);
+    pthread_mutex_destroy(&s->wait_lock);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -115,6 +118,7 @@ struct found {
     bool             unsent; /* the journal will send it */
     bool             clone; /* as a copy of another object */
     bool             held; /* bytes of it were in its file */
+    bool             last_copy; /* the service cannot give it back */
 };
 
 static int load_ranges(struct pm_db *db, struct found *f)
@@ -169,7 +173,10 @@ static int find_or_make_row(struct pm_db *db, pm_node node, struct found *f, cha
     f->unsent = !pm_journal_of(db, node, PM_OP_PUT, &unsent);
     f->clone = f->unsent && unsent.source;
     f->held = f->present.n || (f->unsent && !f->size && unsent.size);
-    if (!err && strcmp(version, f->row.version) != 0 && !f->unsent) {
+    f->last_copy = !err && pm_kept_has(db, node);
+    if (f->last_copy && !f->unsent) {
+        snprintf(version, PM_NAME_MAX + 1, "%s", f->row.version);
+    } else if (!err && strcmp(version, f->row.version) != 0 && !f->unsent) {
         err = pm_content_delete_row(db, f->id); /* what is left of an older version */
         f->old = f->id;
         if (!err)
@@ -192,9 +199,10 @@ static int find_or_make_row(struct pm_db *db, pm_node node, struct found *f, cha
 /* There is no file for the row: none was made yet, or somebody emptied the cache folder. */
 static int make_missing(struct found *f)
 {
-    if (f->unsent && f->held) {
-        pm_log(PM_ERROR, "unsent content %lld of file %llu is not in the cache folder any more",
-               (long long)f->id, (unsigned long long)f->row.id);
+    if ((f->unsent && f->held) || f->last_copy) {
+        pm_log(PM_ERROR, "%s %lld of file %llu is not in the cache folder any more",
+               f->unsent ? "unsent content" : "the last copy", (long long)f->id,
+               (unsigned long long)f->row.id);
         return -EIO;
     }
     f->fresh = true;
@@ -222,7 +230,7 @@ static int open_file(struct pm_store *s, struct found *f, struct pm_content *c)
     }
     if (fstat(c->fd, &st))
         return -errno;
-    if (!f->unsent && (uint64_t)st.st_size != f->size) { /* a power cut, or somebody's hands */
+    if (!f->unsent && !f->last_copy && (uint64_t)st.st_size != f->size) { /* a power cut, or somebody's hands */
         f->present.n = 0;
         if (ftruncate(c->fd, (off_t)f->size) ||
             pm_ranges_add(&f->present, f->size, PM_RANGE_MAX))
@@ -336,6 +344,7 @@ void pm_content_put(struct pm_content *c)
     pm_content_save(c);
     note_use(c);
     pm_store_unhash_locked(s, c);
+    s->turn++; /* it can be evicted now */
     pthread_mutex_unlock(&s->lock);
     destroy(c);
 }
@@ -406,6 +415,7 @@ void pm_content_save(struct pm_content *c)
 int pm_content_delete_row(struct pm_db *db, int64_t id)
 {
     pm_db_run(db, "DELETE FROM j.dirty WHERE content=?1", "i", id);
+    pm_kept_drop(db, id);
     return pm_db_run(db, "DELETE FROM content WHERE id=?1", "i", id);
 }
 

@@ -18,6 +18,7 @@
 struct pm_store;
 struct pm_transfer;
 struct pm_located;
+struct pm_waiter;
 
 struct pm_content {
     struct pm_store   *store; /* immutable */
@@ -120,8 +121,29 @@ void pm_store_release(struct pm_store *s, uint64_t bytes);
 /* 0 if the disk has room for `bytes` of unsent work above min_free (after eviction), or -ENOSPC.
  * Unsent work may pass max_size. */
 int  pm_store_room(struct pm_store *s, uint64_t bytes);
-/* Bytes used by contents, and how much of that could be evicted. */
-void pm_store_usage(struct pm_store *s, uint64_t *used, uint64_t *evictable);
+/* Would so much fit if everything were sent? */
+bool pm_store_could(struct pm_store *s, uint64_t bytes);
+/* The disk had no room for `bytes`, whatever it said: evicts so much. 0 or -ENOSPC. */
+int  pm_store_refused(struct pm_store *s, uint64_t bytes);
+/* Evicts what passes max_size, as far as it was sent. */
+void pm_store_trim(struct pm_store *s);
+struct pm_store_usage {
+    uint64_t used; /* bytes on the disk of all contents */
+    uint64_t evictable; /* of these, what the services have and can give back */
+    uint64_t last_copy; /* what was sent, and they cannot */
+};
+/* Takes no lock. */
+void pm_store_usage(struct pm_store *s, struct pm_store_usage *out);
+
+/* A number that changes whenever those who wait for room are woken. */
+uint64_t pm_store_tidings(struct pm_store *s);
+/* `w` waits for room. -EINPROGRESS; -EALREADY: they were woken since `tidings` was asked for, so that
+ * there may be room now; -ESHUTDOWN. */
+int  pm_store_wait(struct pm_store *s, uint64_t tidings, struct pm_waiter *w);
+/* There may be room now: wakes those who wait. No lock may be held. */
+void pm_store_try_again(struct pm_store *s);
+/* The same, for good. */
+void pm_store_end_waiting(struct pm_store *s);
 int  pm_store_dirfd(const struct pm_store *s);
 /* A content's file, below that folder. */
 void pm_store_file_name(int64_t id, char out[32]);

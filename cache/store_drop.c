@@ -2,6 +2,7 @@
 #include "cache/store_impl.h"
 
 #include "cache/fetch.h"
+#include "cache/kept.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@ static void delete_open(struct pm_content *c)
     c->gone = true;
 }
 
-void pm_store_delete_closed(struct pm_store *s, pm_node node)
+void pm_store_delete_closed(struct pm_store *s, pm_node node, bool last_copy)
 {
     int64_t id;
     int64_t bytes;
@@ -32,6 +33,8 @@ void pm_store_delete_closed(struct pm_store *s, pm_node node)
     if (id && pm_db_int(s->db, 0, "SELECT 1 FROM j.entry WHERE node=?1 AND op=1", "i",
                         (int64_t)node))
         id = 0; /* became unsent work a moment ago */
+    if (id && !last_copy && pm_kept_has(s->db, node))
+        id = 0;
     if (pm_db_end(s->db, id ? pm_content_delete_row(s->db, id) : 0) || !id)
         return;
     pm_content_unlink(s, id);
@@ -47,6 +50,19 @@ static bool in_journal(struct pm_store *s, pm_node node)
                        (int64_t)node) != 0;
     pm_db_end(s->db, 0);
     return unsent;
+}
+
+/* Only the user may drop it. */
+static bool is_ours(struct pm_store *s, pm_node node)
+{
+    bool ours;
+
+    pm_db_begin(s->db);
+    ours = pm_db_int(s->db, 0, "SELECT 1 FROM j.entry WHERE node=?1 AND op=1", "i",
+                     (int64_t)node) != 0 ||
+           pm_kept_has(s->db, node);
+    pm_db_end(s->db, 0);
+    return ours;
 }
 
 /* Later opens get the new version; whoever reads this one gets -ESTALE. Called with both locks. */
@@ -101,12 +117,11 @@ static struct pm_content *supersede(struct pm_store *s, pm_node node)
     struct pm_content *c = pm_store_find_locked(s, node);
 
     if (!c) {
-        if (!in_journal(s, node))
-            pm_store_delete_closed(s, node);
+        pm_store_delete_closed(s, node, false);
         return NULL;
     }
     PM_GUARD(&c->lock); /* a first write marks the journal under it */
-    if (in_journal(s, node))
+    if (is_ours(s, node))
         return NULL;
     if (pm_content_whole_locked(c) && c->handles) {
         c->superseded = true;
@@ -143,7 +158,7 @@ void pm_store_stale(struct pm_content *c)
     PM_GUARD(&c->store->lock);
     PM_GUARD(&c->lock);
     c->stale = true;
-    if (!c->gone && !in_journal(c->store, c->node))
+    if (!c->gone && !is_ours(c->store, c->node))
         detach_locked(c->store, c);
 }
 
@@ -151,7 +166,7 @@ void pm_store_closed(struct pm_content *c)
 {
     PM_GUARD(&c->store->lock);
     PM_GUARD(&c->lock);
-    if (c->handles || !c->superseded || in_journal(c->store, c->node))
+    if (c->handles || !c->superseded || is_ours(c->store, c->node))
         return;
     delete_open(c);
     pm_store_unhash_locked(c->store, c);
@@ -181,8 +196,7 @@ void pm_store_drop(struct pm_store *s, pm_node node)
     struct pm_content *c = pm_store_find_locked(s, node);
 
     if (!c) {
-        if (!in_journal(s, node))
-            pm_store_delete_closed(s, node);
+        pm_store_delete_closed(s, node, true);
         return;
     }
     PM_GUARD(&c->lock);
