@@ -119,6 +119,7 @@ static void *keep(void *arg)
                            pm_now_ms() + (busy ? KEEP_BUSY_MS : KEEP_EVERY_MS));
         pthread_mutex_unlock(&c->keeper_lock);
         busy = pm_lists_tick(c);
+        pm_store_try_again(c->store); /* others use the disk, too */
         if (pm_now_ms() - expired >= EXPIRE_EVERY_MS) {
             pm_work_expire(c, pm_wall_ms());
             expired = pm_now_ms();
@@ -276,8 +277,10 @@ void pm_cache_stop(struct pm_cache *c)
     c->has_keeper = c->has_durer = false;
     if (c->lists)
         pm_lists_stop(c);
-    if (c->store)
+    if (c->store) {
+        pm_store_end_waiting(c->store);
         pm_store_cancel_all(c->store);
+    }
     pm_queue_stop(c);
     pm_pool_close(c->list_pool);
     pm_pool_close(c->pool);

@@ -126,8 +126,9 @@ int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_no
 enum pm_set { PM_SET_MODE = 1, PM_SET_UID = 2, PM_SET_GID = 4, PM_SET_MTIME = 8, PM_SET_ATIME = 16 };
 /* Kept locally with the node, times with its content. */
 int pm_change_attr(struct pm_cache *c, pm_node node, unsigned set, const struct pm_attr *to);
-/* Truncates or extends by path; for an open file the same. -ENOSPC. */
-int pm_change_size(struct pm_cache *c, pm_node node, uint64_t size);
+/* Truncates or extends by path; for an open file the same. -ENOSPC: no room for the rest of a file that
+ * is not all here. `w` as pm_file_write_wait, or NULL: -EAGAIN. */
+int pm_change_size(struct pm_cache *c, pm_node node, uint64_t size, struct pm_waiter *w);
 
 /* Releases held mass removals at or below `node` (0: all). *released counts them. */
 int pm_change_allow(struct pm_cache *c, pm_node node, uint64_t *released);
@@ -152,8 +153,13 @@ int pm_file_open(struct pm_cache *c, pm_node node, int flags, struct pm_file **o
 /* Reads; the count is short only at the end of the file. -EINPROGRESS: on its way, `w` is woken.
  * -ESTALE: the service has another version now and this one was not whole. */
 ssize_t pm_file_read(struct pm_file *f, void *buf, size_t len, uint64_t off, struct pm_waiter *w);
-/* -ENOSPC, -EFBIG, -EROFS. O_APPEND is the kernel's. */
+/* Never short. -EFBIG, -EROFS, -ENOSPC: nothing of it was written. O_APPEND is the kernel's. -EAGAIN:
+ * there is no room yet, but something that was closed is being sent. */
 ssize_t pm_file_write(struct pm_file *f, const void *buf, size_t len, uint64_t off);
+/* The same, waiting for that room: -EINPROGRESS, and `w` is woken. Its progress_ms moves as long as it
+ * makes sense to wait. */
+ssize_t pm_file_write_wait(struct pm_file *f, const void *buf, size_t len, uint64_t off,
+                           struct pm_waiter *w);
 /* Copies up to `len` bytes between open files; the count is short only at the end of `in` or for
  * now: then the rest is asked for again. A file that the service has, copied whole from its start
  * on to a new one, is not moved: the service copies it when `out` is closed. -EINPROGRESS: not at
@@ -161,8 +167,9 @@ ssize_t pm_file_write(struct pm_file *f, const void *buf, size_t len, uint64_t o
 ssize_t pm_file_copy(struct pm_file *in, uint64_t in_off, struct pm_file *out, uint64_t out_off,
                      uint64_t len, struct pm_waiter *w);
 /* fallocate(2): makes sure of room as a write would (-ENOSPC) and, without KEEP_SIZE, extends; with
- * PUNCH_HOLE or ZERO_RANGE the range reads as zeros, which is a write of them. Others -EOPNOTSUPP. */
-int pm_file_allocate(struct pm_file *f, int mode, uint64_t off, uint64_t len);
+ * PUNCH_HOLE or ZERO_RANGE the range reads as zeros, which is a write of them. Others -EOPNOTSUPP.
+ * `w` as pm_file_write_wait, or NULL: -EAGAIN. */
+int pm_file_allocate(struct pm_file *f, int mode, uint64_t off, uint64_t len, struct pm_waiter *w);
 /* SEEK_DATA or SEEK_HOLE; what is not fetched is data. The offset, or -ENXIO, -EINVAL. */
 int64_t pm_file_seek(struct pm_file *f, uint64_t off, int whence);
 /* close(2) of a descriptor: journals the content's write generation. */

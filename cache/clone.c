@@ -146,7 +146,7 @@ static ssize_t copy_bytes(struct pm_file *in, uint64_t in_off, struct pm_file *o
     PM_AUTO(free) char *buf = malloc(size);
     ssize_t             n = buf ? pm_file_read(in, buf, size, in_off, w) : -ENOMEM;
 
-    return n <= 0 ? n : pm_file_write(out, buf, (size_t)n, out_off);
+    return n <= 0 ? n : pm_file_write_wait(out, buf, (size_t)n, out_off, w);
 }
 
 ssize_t pm_file_copy(struct pm_file *in, uint64_t in_off, struct pm_file *out, uint64_t out_off,

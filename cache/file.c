@@ -19,6 +19,7 @@
 #define WINDOW_BOUNCE  ((uint64_t)4 * 1024 * 1024) /* while bytes are not kept */
 #define SEQUENTIAL     ((uint64_t)1024 * 1024) /* this far off the last read still counts */
 #define COUNT_EVERY    ((uint64_t)16 * 1024 * 1024)
+#define METADATA       ((uint64_t)1024 * 1024) /* what a disk may need beside */
 #define SIZE_MAX_BYTES ((uint64_t)1 << 46)
 
 int64_t pm_file_due(const struct pm_cache *c, const char *name)
@@ -89,7 +90,7 @@ int pm_file_open(struct pm_cache *c, pm_node node, int flags, struct pm_file **o
     if (writer)
         err = hold_upload(c, f->content);
     if (!err && (flags & O_TRUNC))
-        err = pm_file_truncate(f, 0);
+        err = pm_file_truncate(f, 0, NULL);
     if (err) {
         pm_file_release(f);
         return err;
@@ -362,15 +363,55 @@ static int mark_dirty_locked(struct pm_cache *c, struct pm_content *k, uint64_t 
     return pm_db_end(c->db, 0);
 }
 
-/* Room for the bytes, and for the rest of the base that they make necessary. */
-static int room(struct pm_cache *c, struct pm_content *k, uint64_t len)
+/* How much of the base is not here, below `size`. */
+static uint64_t missing_below(struct pm_content *k, uint64_t size)
 {
-    uint64_t missing;
+    PM_GUARD(&k->lock);
+    if (size > k->base_end)
+        size = k->base_end;
+    return size - pm_ranges_count(&k->present, 0, size);
+}
 
-    pthread_mutex_lock(&k->lock);
-    missing = k->base_end - pm_ranges_count(&k->present, 0, k->base_end);
-    pthread_mutex_unlock(&k->lock);
-    return pm_store_room(c->store, len + missing);
+/* Bytes of [off, end) that the disk has no room for yet; of an incomplete content room() counts
+ * what lies below its base's end. */
+static uint64_t lacking(struct pm_content *k, uint64_t off, uint64_t end)
+{
+    uint64_t none = 0;
+
+    PM_GUARD(&k->lock);
+    if (!pm_content_whole_locked(k) && off < k->base_end)
+        off = k->base_end;
+    while (off < end) {
+        off_t    data = lseek(k->fd, (off_t)off, SEEK_DATA);
+        uint64_t upto = data < 0 || (uint64_t)data > end ? end : (uint64_t)data;
+
+        none += upto - off;
+        data = upto < end ? lseek(k->fd, (off_t)upto, SEEK_HOLE) : -1;
+        off = data < 0 ? end : (uint64_t)data;
+    }
+    return none;
+}
+
+/* Room for what is written, and for the rest of the base that it makes necessary: *more bytes. */
+static int room(struct pm_file *f, uint64_t off, size_t len, uint64_t *more)
+{
+    struct pm_store *s = f->cache->store;
+    uint64_t         missing = missing_below(f->content, PM_RANGE_MAX);
+
+    *more = len + missing;
+    if (!pm_store_room(s, *more))
+        return 0;
+    *more = lacking(f->content, off, off + len) + missing;
+    return *more ? pm_store_room(s, *more) : 0;
+}
+
+/* There is none for so much now. -EINPROGRESS: there will be, and `w` is woken; without `w` -EAGAIN;
+ * -EALREADY: there may be by now. No lock is held. */
+static int wait_for_room(struct pm_cache *c, uint64_t more, uint64_t tidings, struct pm_waiter *w)
+{
+    if (!pm_store_could(c->store, more) || !pm_queue_advances(c))
+        return -ENOSPC;
+    return w ? pm_store_wait(c->store, tidings, w) : -EAGAIN;
 }
 
 void pm_file_wrote_locked(struct pm_content *k, uint64_t len)
@@ -412,6 +453,14 @@ static int filled_locked(struct pm_file *f, uint64_t off, uint64_t end)
     return 0;
 }
 
+/* What a write that failed left behind the end is not the file's. */
+static ssize_t take_back_locked(struct pm_content *k, uint64_t end, ssize_t err)
+{
+    if (end > k->size && ftruncate(k->fd, (off_t)k->size))
+        pm_log(PM_ERROR, "cache file of %llu: %s", (unsigned long long)k->node, strerror(errno));
+    return err;
+}
+
 static ssize_t write_locked(struct pm_file *f, const void *buf, size_t len, uint64_t off)
 {
     struct pm_content *k = f->content;
@@ -423,24 +472,45 @@ static ssize_t write_locked(struct pm_file *f, const void *buf, size_t len, uint
     f->wrote = true;
     n = pm_pwrite_all(k->fd, buf, len, off);
     if (n < 0)
-        return n;
+        return take_back_locked(k, off + len, n);
     err = filled_locked(f, off, off + len);
     return err ? err : n;
 }
 
-ssize_t pm_file_write(struct pm_file *f, const void *buf, size_t len, uint64_t off)
+static ssize_t write_some(struct pm_file *f, const void *buf, size_t len, uint64_t off)
 {
-    int err;
+    PM_GUARD(&f->content->lock);
+    return write_locked(f, buf, len, off);
+}
+
+ssize_t pm_file_write_wait(struct pm_file *f, const void *buf, size_t len, uint64_t off,
+                           struct pm_waiter *w)
+{
+    struct pm_store *s = f->cache->store;
+    uint64_t         tidings;
+    uint64_t         more;
+    ssize_t          n;
 
     if (!f->writer)
         return -EBADF;
     if (off > SIZE_MAX_BYTES || len > SIZE_MAX_BYTES - off)
         return -EFBIG;
-    err = room(f->cache, f->content, len);
-    if (err)
-        return err;
-    PM_GUARD(&f->content->lock);
-    return write_locked(f, buf, len, off);
+    do {
+        tidings = pm_store_tidings(s);
+        n = room(f, off, len, &more);
+        if (!n)
+            n = write_some(f, buf, len, off);
+        if (n == -ENOSPC && !pm_store_refused(s, len + METADATA))
+            n = write_some(f, buf, len, off); /* the disk said that there was room */
+        if (n == -ENOSPC)
+            n = wait_for_room(f->cache, more, tidings, w);
+    } while (n == -EALREADY);
+    return n;
+}
+
+ssize_t pm_file_write(struct pm_file *f, const void *buf, size_t len, uint64_t off)
+{
+    return pm_file_write_wait(f, buf, len, off, NULL);
 }
 
 static int truncate_locked(struct pm_file *f, uint64_t size)
@@ -463,14 +533,32 @@ static int truncate_locked(struct pm_file *f, uint64_t size)
     return 0;
 }
 
-int pm_file_truncate(struct pm_file *f, uint64_t size)
+/* What is left of the base is to be fetched. */
+static int room_for_rest(struct pm_file *f, uint64_t size, struct pm_waiter *w)
+{
+    struct pm_store *s = f->cache->store;
+    uint64_t         tidings;
+    uint64_t         more;
+    int              err;
+
+    do {
+        tidings = pm_store_tidings(s);
+        more = missing_below(f->content, size);
+        err = more ? pm_store_room(s, more) : 0;
+        if (err)
+            err = wait_for_room(f->cache, more, tidings, w);
+    } while (err == -EALREADY);
+    return err;
+}
+
+int pm_file_truncate(struct pm_file *f, uint64_t size, struct pm_waiter *w)
 {
     struct pm_content *k = f->content;
     bool               same;
-    int                err = 0;
+    int                err = size > SIZE_MAX_BYTES ? -EFBIG : room_for_rest(f, size, w);
 
-    if (size > SIZE_MAX_BYTES)
-        return -EFBIG;
+    if (err)
+        return err;
     pthread_mutex_lock(&k->lock);
     same = size == k->size;
     if (!same)
@@ -484,26 +572,6 @@ int pm_file_truncate(struct pm_file *f, uint64_t size)
 }
 
 /* --- making room, and zeros */
-
-/* Bytes of [off, end) that the disk has no room for yet; of an incomplete content room() counts
- * what lies below its base's end. */
-static uint64_t lacking(struct pm_content *k, uint64_t off, uint64_t end)
-{
-    uint64_t none = 0;
-
-    PM_GUARD(&k->lock);
-    if (!pm_content_whole_locked(k) && off < k->base_end)
-        off = k->base_end;
-    while (off < end) {
-        off_t    data = lseek(k->fd, (off_t)off, SEEK_DATA);
-        uint64_t upto = data < 0 || (uint64_t)data > end ? end : (uint64_t)data;
-
-        none += upto - off;
-        data = upto < end ? lseek(k->fd, (off_t)upto, SEEK_HOLE) : -1;
-        off = data < 0 ? end : (uint64_t)data;
-    }
-    return none;
-}
 
 /* A hole reads as zeros and takes no room; not every disk has them. */
 static int zero_file(int fd, uint64_t off, uint64_t end)
@@ -539,12 +607,25 @@ static int zero_locked(struct pm_file *f, uint64_t off, uint64_t end)
     return err ? err : filled_locked(f, off, end);
 }
 
-int pm_file_allocate(struct pm_file *f, int mode, uint64_t off, uint64_t len)
+static int allocate_locked(struct pm_file *f, int mode, bool zero, uint64_t off, uint64_t end)
 {
-    bool     punch = mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
-    bool     zero = punch || (mode & ~FALLOC_FL_KEEP_SIZE) == FALLOC_FL_ZERO_RANGE;
-    uint64_t end = off + len;
-    int      err;
+    int err = zero ? zero_locked(f, off, end) : 0;
+
+    if (!err && !(mode & FALLOC_FL_KEEP_SIZE) && end > f->content->size)
+        err = truncate_locked(f, end);
+    f->wrote |= !err && f->content->marked;
+    return err;
+}
+
+int pm_file_allocate(struct pm_file *f, int mode, uint64_t off, uint64_t len, struct pm_waiter *w)
+{
+    struct pm_store *s = f->cache->store;
+    bool             punch = mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+    bool             zero = punch || (mode & ~FALLOC_FL_KEEP_SIZE) == FALLOC_FL_ZERO_RANGE;
+    uint64_t         end = off + len;
+    uint64_t         tidings;
+    uint64_t         more;
+    int              err;
 
     if (!f->writer)
         return -EBADF;
@@ -552,16 +633,18 @@ int pm_file_allocate(struct pm_file *f, int mode, uint64_t off, uint64_t len)
         return -EOPNOTSUPP;
     if (off > SIZE_MAX_BYTES || len > SIZE_MAX_BYTES - off)
         return -EFBIG;
-    err = room(f->cache, f->content, punch ? 0 : lacking(f->content, off, end));
+    do {
+        tidings = pm_store_tidings(s);
+        more = missing_below(f->content, PM_RANGE_MAX) +
+               (punch ? 0 : lacking(f->content, off, end));
+        err = more ? pm_store_room(s, more) : 0;
+        if (err)
+            err = wait_for_room(f->cache, more, tidings, w);
+    } while (err == -EALREADY);
     if (err)
         return err;
     PM_GUARD(&f->content->lock);
-    if (zero)
-        err = zero_locked(f, off, end);
-    if (!err && !(mode & FALLOC_FL_KEEP_SIZE) && end > f->content->size)
-        err = truncate_locked(f, end);
-    f->wrote |= !err && f->content->marked;
-    return err;
+    return allocate_locked(f, mode, zero, off, end);
 }
 
 /* --- telling the journal */
@@ -637,14 +720,14 @@ int pm_file_fsync(struct pm_file *f)
     return err ? err : pm_era_settle(f->content);
 }
 
-int pm_change_size(struct pm_cache *c, pm_node node, uint64_t size)
+int pm_change_size(struct pm_cache *c, pm_node node, uint64_t size, struct pm_waiter *w)
 {
     struct pm_file *f;
     int             err = pm_file_open(c, node, O_WRONLY, &f);
 
     if (err)
         return err;
-    err = pm_file_truncate(f, size);
+    err = pm_file_truncate(f, size, w);
     pm_file_release(f);
     return err;
 }

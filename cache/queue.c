@@ -17,6 +17,7 @@ struct active {
     bool                  upload;
     int64_t               started_ms;
     atomic_uint_least64_t sent;
+    uint64_t              seen; /* of sent, when it was looked whether it advances */
 };
 
 struct waiting {
@@ -31,6 +32,8 @@ struct pm_queue {
     bool            paused; /* lock; kept in the journal's meta */
     struct active   active[ACTIVE_MAX]; /* lock; `sent` atomic */
     unsigned        uploads; /* lock */
+    int64_t         advanced_ms; /* lock; when uploads were last known to advance */
+    int64_t         failed_ms; /* lock; when one failed last */
     struct waiting *waiting; /* lock; closes that wait for their upload */
     pthread_t       threads[ACTIVE_MAX]; /* immutable after open */
     size_t          nthreads;
@@ -251,9 +254,27 @@ static struct active *choose_locked(struct pm_cache *c, struct pm_jentry *e, int
     a->account = e->account;
     a->upload = e->op == PM_OP_PUT;
     a->started_ms = pm_now_ms();
-    a->sent = 0;
+    a->sent = a->seen = 0;
+    if (a->upload && !q->uploads && pm_now_ms() - q->failed_ms >= c->conf->op_timeout_ms)
+        q->advanced_ms = a->started_ms; /* after a rest: it has its time to begin */
     q->uploads += a->upload;
     return a;
+}
+
+/* For whoever waits for room: what was sent can be evicted, and room came. */
+static void note_end(struct pm_cache *c, const struct active *a, int err)
+{
+    struct pm_queue *q = c->queue;
+
+    if (!err)
+        pm_store_trim(c->store);
+    pthread_mutex_lock(&q->lock);
+    if (a->upload && !err)
+        q->advanced_ms = pm_now_ms();
+    else if (a->upload && err != -ECANCELED && err != -EAGAIN)
+        q->failed_ms = pm_now_ms();
+    pthread_mutex_unlock(&q->lock);
+    pm_store_try_again(c->store);
 }
 
 static void send_one(struct pm_cache *c, struct pm_jentry *e, struct active *a)
@@ -270,6 +291,7 @@ static void send_one(struct pm_cache *c, struct pm_jentry *e, struct active *a)
         pm_account_report(account, err, ctx.why);
     if (err)
         put_back(c, e, err, &ctx);
+    note_end(c, a, err);
     wake_waiting(c, e->node, false);
 }
 
@@ -325,6 +347,52 @@ bool pm_queue_sent(struct pm_cache *c, int64_t entry, uint64_t *sent, int64_t *s
     return false;
 }
 
+/* --- does it advance? */
+
+static void look_locked(struct pm_queue *q)
+{
+    for (size_t i = 0; i < ACTIVE_MAX; i++) {
+        struct active *a = &q->active[i];
+        uint64_t       sent = a->sent;
+
+        if (!a->entry || !a->upload || sent == a->seen)
+            continue;
+        a->seen = sent;
+        q->advanced_ms = pm_now_ms();
+    }
+}
+
+/* Closed, not tried in vain yet, and due about now; nor is what it needs any further off. */
+static bool about_to_send(struct pm_cache *c, uint64_t paused)
+{
+    int64_t now = pm_wall_ms();
+    bool    is;
+
+    pm_db_begin(c->db);
+    is = pm_db_int(c->db, 0,
+                   "SELECT 1 FROM j.entry e WHERE op=1 AND state=2 AND tries=0 AND source IS NULL AND"
+                   " NOT ((?1 >> account) & 1) AND not_before BETWEEN ?2 AND ?3 AND NOT EXISTS"
+                   " (SELECT 1 FROM j.dep d JOIN j.entry n ON n.id=d.needs WHERE d.entry=e.id AND"
+                   " (n.state NOT IN (2, 3) OR n.tries OR (n.op=1 AND n.not_before>?3))) LIMIT 1",
+                   "iii", (int64_t)paused, now - c->conf->op_timeout_ms,
+                   now + c->conf->op_timeout_ms) != 0;
+    pm_db_end(c->db, 0);
+    return is;
+}
+
+bool pm_queue_advances(struct pm_cache *c)
+{
+    struct pm_queue *q = c->queue;
+
+    PM_GUARD(&q->lock);
+    look_locked(q);
+    if (q->paused || c->stopping)
+        return false;
+    if (q->uploads)
+        return pm_now_ms() - q->advanced_ms < c->conf->op_timeout_ms;
+    return about_to_send(c, paused_accounts(c));
+}
+
 /* --- pausing */
 
 int pm_queue_pause(struct pm_cache *c, bool paused)
@@ -362,6 +430,7 @@ int pm_queue_open(struct pm_cache *c)
         return -ENOMEM;
     c->queue = q;
     pthread_mutex_init(&q->lock, NULL);
+    q->failed_ms = -c->conf->op_timeout_ms;
     pm_cond_init(&q->work);
     pm_db_begin(c->db);
     q->paused = pm_db_int(c->db, 0, "SELECT value FROM j.meta WHERE key='paused'", "") != 0;

@@ -18,6 +18,10 @@ int  pm_queue_wait(struct pm_cache *c, pm_node node, struct pm_waiter *w);
 /* How much of an entry that is being sent has gone; false: it is not. */
 bool pm_queue_sent(struct pm_cache *c, int64_t entry, uint64_t *sent, int64_t *started_ms);
 
+/* Is something that was closed being uploaded, or about to be, and does it advance? Then there may be
+ * room for more soon. */
+bool pm_queue_advances(struct pm_cache *c);
+
 /* send.c: carries one entry out. 0: finished and folded into the index. -ECANCELED: a write came,
  * or the drive stops. Other errno: as is. `sent` counts bytes for display. */
 int pm_send(struct pm_cache *c, struct pm_jentry *e, struct pm_ctx *ctx,

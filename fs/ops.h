@@ -31,6 +31,7 @@ struct pm_mount {
     gid_t                    gid;
     struct pm_handles        handles; /* own lock */
     struct pm_iobufs         bufs; /* own lock */
+    atomic_size_t            waiting_bytes; /* of writes that wait for room */
 };
 
 /* The table for fuse_session_new, with a struct pm_mount as userdata. */

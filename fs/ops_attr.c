@@ -76,28 +76,73 @@ static unsigned convert(const struct stat *from, int set, bool folder, struct pm
     return what;
 }
 
-static int set_all(struct pm_mount *m, pm_node node, const struct stat *to, int set)
+static int set_all(struct pm_mount *m, pm_node node, const struct stat *to, int set,
+                   struct pm_waiter *w)
 {
     struct pm_attr attr;
     unsigned       what;
     int            err = pm_tree_getattr(m->cache, node, &attr);
 
     if (!err && (set & FUSE_SET_ATTR_SIZE))
-        err = pm_change_size(m->cache, node, (uint64_t)to->st_size);
+        err = pm_change_size(m->cache, node, (uint64_t)to->st_size, w);
     if (err)
         return err;
     what = convert(to, set, attr.kind == PM_FOLDER, &attr);
     return what ? pm_change_attr(m->cache, node, what, &attr) : 0;
 }
 
+/* A truncate that waits for room. */
+struct setting {
+    struct pm_pending p;
+    struct pm_mount  *m;
+    fuse_ino_t        ino;
+    struct stat       to;
+    int               set;
+};
+
+static ssize_t attempt_set(struct pm_pending *p)
+{
+    struct setting *s = container_of(p, struct setting, p);
+
+    return set_all(s->m, s->ino, &s->to, s->set, &p->waiter);
+}
+
+static void answer_set(struct pm_pending *p, ssize_t res)
+{
+    struct setting *s = container_of(p, struct setting, p);
+
+    if (res)
+        pm_ops_reply(p->req, res);
+    else
+        reply_attr(s->m, p->req, s->ino);
+}
+
+static const struct pm_pending_op set_op = { PM_WAIT_EVER, attempt_set, answer_set };
+
+static void wait_to_set(fuse_req_t req, fuse_ino_t ino, const struct stat *to, int set)
+{
+    struct pm_mount *m = pm_ops_mount(req);
+    struct setting  *s = pm_pending_new(m->pendings, req, &set_op, sizeof(*s));
+
+    if (s) {
+        s->m = m;
+        s->ino = ino;
+        s->to = *to;
+        s->set = set;
+    }
+    pm_ops_start(req, s ? &s->p : NULL);
+}
+
 void pm_ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *to, int set,
                     struct fuse_file_info *fi)
 {
     struct pm_mount *m = pm_ops_mount(req);
-    int              err = pm_special_is(ino) ? -EPERM : set_all(m, ino, to, set);
+    int              err = pm_special_is(ino) ? -EPERM : set_all(m, ino, to, set, NULL);
 
     (void)fi;
-    if (err)
+    if (err == -EAGAIN)
+        wait_to_set(req, ino, to, set);
+    else if (err)
         pm_ops_reply(req, err);
     else
         reply_attr(m, req, ino);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 
 static struct pm_handle *handle_of(const struct fuse_file_info *fi)
 {
@@ -181,6 +182,82 @@ void pm_ops_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 
 /* --- write, flush, fsync, lseek --------------------------------------------------------------- */
 
+/* A write that waits for room, with a copy of what it writes: libfuse keeps that only for the call.
+ * The kernel holds the file's lock until it is answered, so that writes keep their order. */
+struct writing {
+    struct pm_pending p;
+    struct pm_mount  *m;
+    struct pm_file   *file; /* open until answered */
+    size_t            size;
+    uint64_t          off;
+    char             *buf; /* owned */
+};
+
+/* All writes that wait keep so much at most; beyond it each keeps a page, and is answered short. */
+enum { WAITING_MAX = 16 * 1024 * 1024, WAITING_PIECE = 4096 };
+
+static ssize_t attempt_write(struct pm_pending *p)
+{
+    struct writing *w = container_of(p, struct writing, p);
+
+    return pm_file_write_wait(w->file, w->buf, w->size, w->off, &p->waiter);
+}
+
+static void answer_write(struct pm_pending *p, ssize_t res)
+{
+    struct writing *w = container_of(p, struct writing, p);
+
+    free(w->buf);
+    w->m->waiting_bytes -= w->size;
+    if (res < 0)
+        pm_ops_reply(p->req, res);
+    else
+        fuse_reply_write(p->req, (size_t)res);
+}
+
+static const struct pm_pending_op write_op = { PM_WAIT_EVER, attempt_write, answer_write };
+
+/* Keeps what can be kept of it. What the kernel writes back by itself is not asked for twice, and must
+ * not be cut: NULL. */
+static struct writing *keep_write(fuse_req_t req, const char *buf, size_t size, bool whole)
+{
+    struct pm_mount *m = pm_ops_mount(req);
+    struct writing  *w;
+
+    if (atomic_fetch_add(&m->waiting_bytes, size) > WAITING_MAX && size > WAITING_PIECE) {
+        m->waiting_bytes -= whole ? size : size - WAITING_PIECE;
+        if (whole)
+            return NULL;
+        size = WAITING_PIECE;
+    }
+    w = pm_pending_new(m->pendings, req, &write_op, sizeof(*w));
+    if (w)
+        w->buf = malloc(size);
+    if (!w || !w->buf) {
+        free(w);
+        m->waiting_bytes -= size;
+        return NULL;
+    }
+    memcpy(w->buf, buf, size);
+    w->m = m;
+    w->size = size;
+    return w;
+}
+
+static void wait_to_write(fuse_req_t req, const char *buf, size_t size, off_t off,
+                          const struct fuse_file_info *fi)
+{
+    struct writing *w = keep_write(req, buf, size, fi->writepage);
+
+    if (!w) {
+        pm_ops_reply(req, -ENOSPC);
+        return;
+    }
+    w->file = handle_of(fi)->file;
+    w->off = (uint64_t)off;
+    pm_ops_start(req, &w->p);
+}
+
 void pm_ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
                   struct fuse_file_info *fi)
 {
@@ -188,7 +265,9 @@ void pm_ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, 
     ssize_t         n = file ? pm_file_write(file, buf, size, (uint64_t)off) : -EBADF;
 
     (void)ino;
-    if (n < 0)
+    if (n == -EAGAIN)
+        wait_to_write(req, buf, size, off, fi);
+    else if (n < 0)
         pm_ops_reply(req, n);
     else
         fuse_reply_write(req, (size_t)n);
@@ -255,16 +334,45 @@ void pm_ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
         fuse_reply_lseek(req, at);
 }
 
+struct allocating {
+    struct pm_pending p;
+    struct pm_file   *file; /* open until answered */
+    int               mode;
+    uint64_t          off, len;
+};
+
+static ssize_t attempt_allocate(struct pm_pending *p)
+{
+    struct allocating *a = container_of(p, struct allocating, p);
+
+    return pm_file_allocate(a->file, a->mode, a->off, a->len, &p->waiter);
+}
+
+static void answer_allocate(struct pm_pending *p, ssize_t res)
+{
+    pm_ops_reply(p->req, res);
+}
+
+static const struct pm_pending_op allocate_op = { PM_WAIT_EVER, attempt_allocate, answer_allocate };
+
 void pm_ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
                       struct fuse_file_info *fi)
 {
-    struct pm_file *file = handle_of(fi)->file;
-    int             err = -EINVAL;
+    struct pm_mount   *m = pm_ops_mount(req);
+    struct pm_file    *file = handle_of(fi)->file;
+    struct allocating *a;
 
     (void)ino;
-    if (!file)
-        err = -EBADF;
-    else if (off >= 0 && len > 0)
-        err = pm_file_allocate(file, mode, (uint64_t)off, (uint64_t)len);
-    pm_ops_reply(req, err);
+    if (!file || off < 0 || len <= 0) {
+        pm_ops_reply(req, file ? -EINVAL : -EBADF);
+        return;
+    }
+    a = pm_pending_new(m->pendings, req, &allocate_op, sizeof(*a));
+    if (a) {
+        a->file = file;
+        a->mode = mode;
+        a->off = (uint64_t)off;
+        a->len = (uint64_t)len;
+    }
+    pm_ops_start(req, a ? &a->p : NULL);
 }

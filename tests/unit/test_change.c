@@ -164,7 +164,7 @@ static void a_read_only_account_changes_nothing(void **state)
     assert_int_equal(rename_to(e.root, "f", d, "f"), -EROFS);
     assert_int_equal(pm_file_open(e.c, f, O_RDWR, &file), -EROFS);
     assert_int_equal(pm_file_open(e.c, f, O_RDONLY | O_TRUNC, &file), -EROFS);
-    assert_int_equal(pm_change_size(e.c, f, 0), -EROFS);
+    assert_int_equal(pm_change_size(e.c, f, 0, NULL), -EROFS);
     assert_int_equal(pm_tree_getattr(e.c, f, &attr), 0);
     assert_true(attr.read_only);
     assert_string_equal(env_text(&e, f), "old");

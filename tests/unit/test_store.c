@@ -1,4 +1,5 @@
 /* Contents held here: what is fetched, kept, evicted, and what a write leaves of the base. */
+#include "cache/usage.h"
 #include "tests/unit/cache_env.h"
 
 #include <errno.h>
@@ -333,16 +334,15 @@ static void unsent_and_open_contents_are_never_evicted(void **state)
 
 static void a_content_bigger_than_the_cache_reads_byte_equal(void **state)
 {
-    pm_node  node;
-    uint64_t used;
-    uint64_t evictable;
+    struct pm_store_usage usage;
+    pm_node               node;
 
     (void)state;
     set_max(1024 * K);
     node = serve("a", nbytes);
     read_whole(node, nbytes);
-    pm_store_usage(e.c->store, &used, &evictable);
-    assert_true(used <= 1024 * K);
+    pm_store_usage(e.c->store, &usage);
+    assert_true(usage.used <= 1024 * K);
     read_whole(node, nbytes);
 }
 
@@ -360,12 +360,42 @@ static void a_cache_of_nothing_still_reads(void **state)
     pm_file_release(f);
 }
 
+/* Whatever comes of it. */
+static void read_some(pm_node node)
+{
+    struct pm_file *f = open_file(node, O_RDONLY);
+    char            buf[4096];
+
+    env_read(f, buf, sizeof(buf), 0);
+    pm_file_release(f);
+}
+
+/* The sums that are kept are what counting gives. */
+static void check_usage(void)
+{
+    struct pm_usage_sums sums;
+    int64_t              all, unsent, last_copy;
+
+    pm_db_begin(e.c->db);
+    all = pm_db_int(e.c->db, 0, "SELECT sum(bytes) FROM content", "");
+    unsent = pm_db_int(e.c->db, 0, "SELECT sum(bytes) FROM content WHERE node IN"
+                                   " (SELECT node FROM j.entry WHERE op=1)", "");
+    last_copy = pm_db_int(e.c->db, 0, "SELECT sum(bytes) FROM content WHERE id IN (SELECT content"
+                                      " FROM j.kept) AND node NOT IN (SELECT node FROM j.entry WHERE"
+                                      " op=1)", "");
+    pm_db_usage(e.c->db, &sums);
+    pm_db_end(e.c->db, 0);
+    assert_int_equal(sums.all, all);
+    assert_int_equal(sums.unsent, unsent);
+    assert_int_equal(sums.last_copy, last_copy);
+}
+
 static void what_is_counted_is_what_is_there(void **state)
 {
-    uint64_t used;
-    uint64_t evictable;
-    char     name[16];
-    pm_node  node[8];
+    struct pm_memory_options one_way = {.no_download = true}, plain = {.no_download = false};
+    struct pm_store_usage    usage;
+    char                     name[16];
+    pm_node                  node[8];
 
     (void)state;
     srandom(5);
@@ -377,18 +407,21 @@ static void what_is_counted_is_what_is_there(void **state)
         if (!node[n])
             node[n] = serve(name, (size_t)(1 + random() % (200 * K)));
         switch (random() % 4) {
-        case 0: env_text(&e, node[n]); break;
+        case 0: read_some(node[n]); break;
         case 1: env_write(&e, e.root, name, "written"); break;
         case 2: pm_change_unlink(e.c, e.root, name); env_sync(&e); break;
         case 3: env_stop(&e); env_open(&e); pm_queue_pause(e.c, false); break;
         }
+        pm_memory_set_options(e.b, i % 3 ? &plain : &one_way);
+        check_usage();
     }
     env_sync(&e);
     env_stop(&e);
     env_open(&e);
-    pm_store_usage(e.c->store, &used, &evictable);
-    assert_true(used < 16 * 1024 * K);
-    assert_int_equal(used, env_sql(&e, "SELECT ifnull(sum(bytes), 0) FROM content"));
+    check_usage();
+    pm_store_usage(e.c->store, &usage);
+    assert_true(usage.used < 16 * 1024 * K);
+    assert_int_equal(usage.used, env_sql(&e, "SELECT ifnull(sum(bytes), 0) FROM content"));
 }
 
 /* --- what survives */
@@ -471,7 +504,7 @@ static void what_is_written_in_order_is_noted_as_one(void **state)
     assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.dirty"), 1);
     assert_int_equal(env_sql(&e, "SELECT off FROM j.dirty"), 4 * K);
     assert_int_equal(env_sql(&e, "SELECT end FROM j.dirty"), 64 * K);
-    assert_int_equal(pm_change_size(e.c, node, 0), 0);
+    assert_int_equal(pm_change_size(e.c, node, 0, NULL), 0);
     assert_int_equal(pm_file_write(f, bytes, K, K), K);
     assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.dirty"), 1);
     assert_int_equal(env_sql(&e, "SELECT off FROM j.dirty"), 0);
@@ -485,8 +518,8 @@ static void truncate_then_extend_reads_zeros(void **state)
     struct pm_file *f;
 
     (void)state;
-    assert_int_equal(pm_change_size(e.c, node, 100), 0);
-    assert_int_equal(pm_change_size(e.c, node, 300 * K), 0);
+    assert_int_equal(pm_change_size(e.c, node, 100, NULL), 0);
+    assert_int_equal(pm_change_size(e.c, node, 300 * K, NULL), 0);
     memset(bytes + 100, 0, 300 * K - 100);
     f = open_file(node, O_RDONLY);
     check_bytes(f, 0, 300 * K);
@@ -517,11 +550,11 @@ static void room_that_is_asked_for_extends_the_file_or_leaves_it_as_it_is(void *
     struct pm_file *f = open_file(node, O_RDWR);
 
     (void)state;
-    assert_int_equal(pm_file_allocate(f, FALLOC_FL_KEEP_SIZE, 0, 500 * K), 0);
-    assert_int_equal(pm_file_allocate(f, 0, 10 * K, 50 * K), 0);
+    assert_int_equal(pm_file_allocate(f, FALLOC_FL_KEEP_SIZE, 0, 500 * K, NULL), 0);
+    assert_int_equal(pm_file_allocate(f, 0, 10 * K, 50 * K, NULL), 0);
     assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.entry"), 0); /* nothing has changed */
     check_bytes(f, 0, 100 * K);
-    assert_int_equal(pm_file_allocate(f, 0, 150 * K, 50 * K), 0);
+    assert_int_equal(pm_file_allocate(f, 0, 150 * K, 50 * K, NULL), 0);
     memset(bytes + 100 * K, 0, 100 * K);
     check_bytes(f, 0, 200 * K);
     pm_file_release(f);
@@ -541,9 +574,9 @@ static void a_range_made_zero_is_as_written(void **state)
     pm_memory_block(e.b, PM_MEM_FETCH, true);
     f = open_file(node, O_RDWR);
     assert_int_equal(
-        pm_file_allocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 1000, 300 * K), 0);
+        pm_file_allocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 1000, 300 * K, NULL), 0);
     assert_int_equal(
-        pm_file_allocate(f, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 1000 * K, 300 * K), 0);
+        pm_file_allocate(f, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 1000 * K, 300 * K, NULL), 0);
     memset(bytes + 1000, 0, 300 * K);
     memset(bytes + 1000 * K, 0, 24 * K);
     check_bytes(f, 1000, 300 * K); /* at once: nothing of it is fetched any more */
@@ -572,11 +605,11 @@ static void zeros_past_the_end_extend_unless_the_size_is_kept(void **state)
 
     (void)state;
     assert_int_equal(
-        pm_file_allocate(f, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 120 * K, 10), 0);
+        pm_file_allocate(f, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 120 * K, 10, NULL), 0);
     assert_int_equal(
-        pm_file_allocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 120 * K, 10), 0);
+        pm_file_allocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 120 * K, 10, NULL), 0);
     assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.entry"), 0);
-    assert_int_equal(pm_file_allocate(f, FALLOC_FL_ZERO_RANGE, 90 * K, 60 * K), 0);
+    assert_int_equal(pm_file_allocate(f, FALLOC_FL_ZERO_RANGE, 90 * K, 60 * K, NULL), 0);
     assert_int_equal(pm_tree_getattr(e.c, node, &attr), 0);
     assert_int_equal(attr.size, 150 * K);
     memset(bytes + 90 * K, 0, 60 * K);
@@ -590,18 +623,18 @@ static void what_cannot_be_allocated_is_refused_by_its_reason(void **state)
     struct pm_file *f = open_file(node, O_RDONLY);
 
     (void)state;
-    assert_int_equal(pm_file_allocate(f, 0, 0, 200 * K), -EBADF);
+    assert_int_equal(pm_file_allocate(f, 0, 0, 200 * K, NULL), -EBADF);
     pm_file_release(f);
     f = open_file(node, O_RDWR);
-    assert_int_equal(pm_file_allocate(f, FALLOC_FL_PUNCH_HOLE, 0, 1), -EOPNOTSUPP);
-    assert_int_equal(pm_file_allocate(f, FALLOC_FL_COLLAPSE_RANGE, 0, 4096), -EOPNOTSUPP);
-    assert_int_equal(pm_file_allocate(f, FALLOC_FL_INSERT_RANGE, 0, 4096), -EOPNOTSUPP);
+    assert_int_equal(pm_file_allocate(f, FALLOC_FL_PUNCH_HOLE, 0, 1, NULL), -EOPNOTSUPP);
+    assert_int_equal(pm_file_allocate(f, FALLOC_FL_COLLAPSE_RANGE, 0, 4096, NULL), -EOPNOTSUPP);
+    assert_int_equal(pm_file_allocate(f, FALLOC_FL_INSERT_RANGE, 0, 4096, NULL), -EOPNOTSUPP);
     assert_int_equal(
-        pm_file_allocate(f, FALLOC_FL_ZERO_RANGE | FALLOC_FL_PUNCH_HOLE, 0, 4096), -EOPNOTSUPP);
-    assert_int_equal(pm_file_allocate(f, 0, INT64_MAX - 10, 5), -EFBIG);
+        pm_file_allocate(f, FALLOC_FL_ZERO_RANGE | FALLOC_FL_PUNCH_HOLE, 0, 4096, NULL), -EOPNOTSUPP);
+    assert_int_equal(pm_file_allocate(f, 0, INT64_MAX - 10, 5, NULL), -EFBIG);
     e.conf.min_free = INT64_MAX / 2;
-    assert_int_equal(pm_file_allocate(f, 0, 0, 200 * K), -ENOSPC);
-    assert_int_equal(pm_file_allocate(f, FALLOC_FL_KEEP_SIZE, 0, 200 * K), -ENOSPC);
+    assert_int_equal(pm_file_allocate(f, 0, 0, 200 * K, NULL), -ENOSPC);
+    assert_int_equal(pm_file_allocate(f, FALLOC_FL_KEEP_SIZE, 0, 200 * K, NULL), -ENOSPC);
     e.conf.min_free = 0;
     assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.entry"), 0);
     pm_file_release(f);
@@ -618,8 +651,8 @@ static void room_that_a_file_has_already_is_not_asked_for_again(void **state)
         assert_int_equal(pm_file_write(f, bytes, 4096 * K, i * 4096 * K), 4096 * K);
     assert_int_equal(pm_info_space(e.c, &space), 0);
     e.conf.min_free = space.free - 16384 * K; /* so much is left, less than the file has */
-    assert_int_equal(pm_file_allocate(f, 0, 0, 32768 * K), 0);
-    assert_int_equal(pm_file_allocate(f, 0, 0, 4096ull * 1024 * K), -ENOSPC);
+    assert_int_equal(pm_file_allocate(f, 0, 0, 32768 * K, NULL), 0);
+    assert_int_equal(pm_file_allocate(f, 0, 0, 4096ull * 1024 * K, NULL), -ENOSPC);
     e.conf.min_free = 0;
     pm_file_release(f);
 }
@@ -648,7 +681,7 @@ static void random_writes_and_truncates_agree_with_a_copy(void **state)
                 size = off + len;
             break;
         case 1:
-            assert_int_equal(pm_change_size(e.c, node, off), 0);
+            assert_int_equal(pm_change_size(e.c, node, off, NULL), 0);
             if (off > size)
                 memset(model + size, 0, off - size);
             size = off;
@@ -671,12 +704,12 @@ static void random_writes_and_truncates_agree_with_a_copy(void **state)
             break;
         case 4:
             assert_int_equal(
-                pm_file_allocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len + 1), 0);
+                pm_file_allocate(f, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len + 1, NULL), 0);
             if (off < size)
                 memset(model + off, 0, size - off <= len ? size - off : len + 1);
             break;
         case 5:
-            assert_int_equal(pm_file_allocate(f, FALLOC_FL_ZERO_RANGE, off, len + 1), 0);
+            assert_int_equal(pm_file_allocate(f, FALLOC_FL_ZERO_RANGE, off, len + 1, NULL), 0);
             if (off > size)
                 memset(model + size, 0, off - size);
             memset(model + off, 0, len + 1);
