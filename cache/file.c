@@ -409,8 +409,10 @@ static int room(struct pm_file *f, uint64_t off, size_t len, uint64_t *more)
  * -EALREADY: there may be by now. No lock is held. */
 static int wait_for_room(struct pm_cache *c, uint64_t more, uint64_t tidings, struct pm_waiter *w)
 {
-    if (!pm_store_could(c->store, more) || !pm_queue_advances(c))
+    if (!pm_store_could(c->store, more))
         return -ENOSPC;
+    if (!pm_queue_advances(c) && !pm_store_passing(c->store)) /* what ended meanwhile made room */
+        return pm_store_tidings(c->store) == tidings ? -ENOSPC : -EALREADY;
     return w ? pm_store_wait(c->store, tidings, w) : -EAGAIN;
 }
 

@@ -362,20 +362,21 @@ static void look_locked(struct pm_queue *q)
     }
 }
 
-/* Closed, not tried in vain yet, and due about now; nor is what it needs any further off. */
-static bool about_to_send(struct pm_cache *c, uint64_t paused)
+/* Closed and due about now, nor is what it needs any further off; `again`: though it failed before. */
+static bool about_to_send(struct pm_cache *c, uint64_t paused, bool again)
 {
     int64_t now = pm_wall_ms();
     bool    is;
 
     pm_db_begin(c->db);
     is = pm_db_int(c->db, 0,
-                   "SELECT 1 FROM j.entry e WHERE op=1 AND state=2 AND tries=0 AND source IS NULL AND"
+                   "SELECT 1 FROM j.entry e WHERE op=1 AND state=2 AND (?4 OR tries=0) AND source IS NULL AND"
                    " NOT ((?1 >> account) & 1) AND not_before BETWEEN ?2 AND ?3 AND NOT EXISTS"
                    " (SELECT 1 FROM j.dep d JOIN j.entry n ON n.id=d.needs WHERE d.entry=e.id AND"
-                   " (n.state NOT IN (2, 3) OR n.tries OR (n.op=1 AND n.not_before>?3))) LIMIT 1",
-                   "iii", (int64_t)paused, now - c->conf->op_timeout_ms,
-                   now + c->conf->op_timeout_ms) != 0;
+                   " (n.state NOT IN (2, 3) OR (n.tries AND NOT ?4) OR (n.op=1 AND n.not_before>?3)))"
+                   " LIMIT 1",
+                   "iiii", (int64_t)paused, now - c->conf->op_timeout_ms,
+                   now + c->conf->op_timeout_ms, (int64_t)again) != 0;
     pm_db_end(c->db, 0);
     return is;
 }
@@ -383,14 +384,14 @@ static bool about_to_send(struct pm_cache *c, uint64_t paused)
 bool pm_queue_advances(struct pm_cache *c)
 {
     struct pm_queue *q = c->queue;
+    bool             recent;
 
     PM_GUARD(&q->lock);
     look_locked(q);
+    recent = pm_now_ms() - q->advanced_ms < c->conf->op_timeout_ms;
     if (q->paused || c->stopping)
         return false;
-    if (q->uploads)
-        return pm_now_ms() - q->advanced_ms < c->conf->op_timeout_ms;
-    return about_to_send(c, paused_accounts(c));
+    return q->uploads ? recent : about_to_send(c, paused_accounts(c), recent);
 }
 
 /* --- pausing */

@@ -135,6 +135,8 @@ struct pm_store_usage {
 /* Takes no lock. */
 void pm_store_usage(struct pm_store *s, struct pm_store_usage *out);
 
+/* Was something not evicted only because it was in use for a moment, though nobody has it open? */
+bool pm_store_passing(struct pm_store *s);
 /* A number that changes whenever those who wait for room are woken. */
 uint64_t pm_store_tidings(struct pm_store *s);
 /* `w` waits for room. -EINPROGRESS; -EALREADY: they were woken since `tidings` was asked for, so that

@@ -16,6 +16,7 @@ struct pm_store {
     atomic_uint_least64_t used; /* bytes on disk of all contents */
     atomic_uint_least64_t held; /* bytes that were promised to transfers and did not land yet */
     atomic_uint_least64_t turn; /* grows when there may be something new to evict */
+    atomic_bool           passing; /* the last look found something that is in use for a moment */
     uint64_t              barren; /* lock; the turn + 1 at which nothing more could be evicted */
     pthread_mutex_t       wait_lock; /* leaf */
     struct pm_waiter     *writers; /* wait_lock; who waits for room */

@@ -61,6 +61,13 @@ static bool granted(struct pm_store *s, const struct wish *w)
     return avail >= w->free && avail >= s->conf->min_free + more;
 }
 
+/* In memory; opened by somebody, or only looked at? */
+static bool is_open(struct pm_content *c)
+{
+    PM_GUARD(&c->lock);
+    return c->handles > 0;
+}
+
 /* Evicts until the wish is granted. Nobody can open a victim meanwhile: opening takes the lock. */
 static bool make_room(struct pm_store *s, const struct wish *w)
 {
@@ -75,10 +82,15 @@ static bool make_room(struct pm_store *s, const struct wish *w)
     turn = s->turn;
     if (s->barren == turn + 1)
         return granted(s, w);
+    s->passing = false;
     while ((n = victims(s, v, after)) > 0) {
         for (size_t i = 0; i < n; i++) {
-            if (pm_store_find_locked(s, v[i]))
+            struct pm_content *c = pm_store_find_locked(s, v[i]);
+
+            if (c) {
+                s->passing = s->passing || !is_open(c);
                 continue;
+            }
             pm_store_delete_closed(s, v[i], false);
             if (granted(s, w))
                 return true;
@@ -145,6 +157,11 @@ void pm_store_usage(struct pm_store *s, struct pm_store_usage *out)
 }
 
 /* --- who waits for room */
+
+bool pm_store_passing(struct pm_store *s)
+{
+    return s->passing;
+}
 
 uint64_t pm_store_tidings(struct pm_store *s)
 {

@@ -286,3 +286,28 @@ PY
     sync_drive
     service_has "$T/src" /
 }
+
+kept_at_most() {
+    [ "$(du -s -B1 "$STATE/data" | cut -f1)" -le "$1" ]
+}
+
+# bats test_tags=alone
+@test "a cache of 64 MiB takes 512 files of 1 MiB, and keeps its limit" {
+    local i
+    mount_drive cache.max_size=64M upload.delay=0 upload.parallel=8
+    for i in {1..512}; do random "$T/src/f$i" $MIB; done
+    within 120 cp "$T"/src/* "$S/"
+    sync_drive 200
+    service_has "$T/src" /
+    wait_until 20 kept_at_most $((67 * MIB)) # and its 257 folders
+}
+
+# bats test_tags=alone
+@test "one file of 512 MiB passes a cache of 64 MiB, and is read back" {
+    mount_drive cache.max_size=64M upload.delay=0
+    dd if=/dev/urandom of="$T/src/big.bin" bs=1M count=512 status=none
+    within 120 cp "$T/src/big.bin" "$S/big.bin"
+    sync_drive 200
+    service_has "$T/src" /
+    within 120 cmp "$T/src/big.bin" "$S/big.bin"
+}
