@@ -195,6 +195,12 @@ typedef void pm_tell_fn(void *arg, const char *line);
 int pm_work_discard(struct pm_cache *c, pm_node node, pm_tell_fn *tell, void *arg,
                     uint64_t *found);
 
+/* Drops the cached content at or below `node` (0: all). What is not sent (-EAGAIN), in use (-EBUSY) or
+ * cannot be had from the service (-EPERM; not with `last_copy`) stays: the first of these is returned,
+ * and `tell` (may be NULL) gets a line for each. *found counts what was dropped. */
+int pm_work_evict(struct pm_cache *c, pm_node node, bool last_copy, pm_tell_fn *tell, void *arg,
+                  uint64_t *found);
+
 struct pm_rescued {
     uint64_t files, bytes;
     uint64_t troubles; /* contents that are not there, or could not be written */

@@ -121,6 +121,9 @@ void pm_store_release(struct pm_store *s, uint64_t bytes);
 /* 0 if the disk has room for `bytes` of unsent work above min_free (after eviction), or -ENOSPC.
  * Unsent work may pass max_size. */
 int  pm_store_room(struct pm_store *s, uint64_t bytes);
+/* The user wants the node's content dropped. -EAGAIN: it is not sent; -EBUSY: it is open; -EPERM: the
+ * service cannot give it back, and without `last_copy` it stays. */
+int  pm_store_evict(struct pm_store *s, pm_node node, bool last_copy);
 /* Would so much fit if everything were sent? */
 bool pm_store_could(struct pm_store *s, uint64_t bytes);
 /* The disk had no room for `bytes`, whatever it said: evicts so much. 0 or -ENOSPC. */

@@ -206,6 +206,19 @@ void pm_store_drop(struct pm_store *s, pm_node node)
     delete_open(c);
 }
 
+int pm_store_evict(struct pm_store *s, pm_node node, bool last_copy)
+{
+    PM_GUARD(&s->lock);
+    if (in_journal(s, node))
+        return -EAGAIN;
+    if (pm_store_find_locked(s, node))
+        return -EBUSY;
+    if (!last_copy && is_ours(s, node))
+        return -EPERM;
+    pm_store_delete_closed(s, node, last_copy);
+    return 0;
+}
+
 void pm_store_revive(struct pm_store *s, pm_node node)
 {
     struct pm_content *c = pm_content_peek(s, node);

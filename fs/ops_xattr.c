@@ -30,9 +30,12 @@ static int command(struct pm_cache *cache, pm_node node, const char *name)
     uint64_t found = 0;
     int      err;
 
-    if (strcmp(name, "retry") != 0)
+    if (strcmp(name, "retry") == 0)
+        err = pm_work_retry(cache, node, &found);
+    else if (strcmp(name, "evict") == 0)
+        err = pm_work_evict(cache, node, false, NULL, NULL, &found);
+    else
         return -EPERM;
-    err = pm_work_retry(cache, node, &found);
     return err || found ? err : -ENODATA;
 }
 

@@ -312,6 +312,42 @@ static int discard(struct pm_mount *m, int argc, char **argv, struct pm_reply *r
     return result;
 }
 
+static void tell_err(void *arg, const char *line)
+{
+    pm_reply_err(arg, "polymount evict: %s", line);
+}
+
+static int evict_one(struct pm_mount *m, const char *path, bool last_copy, struct pm_reply *reply)
+{
+    uint64_t found = 0;
+    pm_node  node = 0;
+    int      err;
+
+    if (find_path(m, "evict", path, &node, reply))
+        return 1;
+    err = pm_work_evict(m->cache, node, last_copy, tell_err, reply, &found);
+    if (found)
+        pm_reply_out(reply, "%s: %" PRIu64 " dropped", path, found);
+    else if (!err)
+        pm_reply_err(reply, "polymount evict: %s: nothing of it is kept here", path);
+    return err || !found;
+}
+
+static int evict(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply)
+{
+    bool last_copy = false;
+    int  result = 0;
+
+    for (int i = 1; i < argc; i++)
+        last_copy = last_copy || strcmp(argv[i], "--last-copy") == 0;
+    for (int i = 1; i < argc; i++)
+        if (argv[i][0] == '/')
+            result |= evict_one(m, argv[i], last_copy, reply);
+        else if (strcmp(argv[i], "--last-copy") != 0)
+            return misuse(reply, argv[0], argv[i]);
+    return result;
+}
+
 static int pause_all(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply)
 {
     int err;
@@ -391,7 +427,7 @@ int pm_status_control(void *arg, int argc, char **argv, struct pm_reply *reply)
         { "pause", pause_all },   { "resume", resume },
         { "allow-deletes", allow_deletes }, { "undelete", undelete },
         { "retry", retry },       { "discard", discard },
-        { "umount-info", umount_info },
+        { "evict", evict },       { "umount-info", umount_info },
     };
 
     for (size_t i = 0; i < PM_COUNT(verbs); i++)

@@ -71,6 +71,11 @@ static const struct pm_verb verbs[] = {
       "kept for 7 days in the folder `discarded` of the state folder; the file is again what the\n"
       "service has, or gone if it never was there.\n",
       { { NULL, false } }, 1, INT_MAX, run_forward },
+    { "evict", "[--last-copy] PATH...", "drop what is cached",
+      "Drops the cached content at or below the PATHs, to be fetched again when it is read. What is not\n"
+      "sent or in use stays, and what the service cannot give back.\n\n"
+      "  --last-copy  drop also what the service cannot give back: it is nowhere else\n",
+      { { "--last-copy", false }, { NULL, false } }, 1, INT_MAX, run_forward },
     { "allow-deletes", "[PATH...]", "send removals that are held",
       "A great many removals at once (upload.delete_guard) are held until this allows them.\n",
       { { NULL, false } }, 0, INT_MAX, run_forward },

@@ -154,3 +154,23 @@ stands_still() {
     service_has "$T/src" /
     sanitized || at_most "KiB resident" "$(peak_rss)" $((64 * 1024))
 }
+
+# bats test_tags=quick
+@test "evict drops what is cached, and keeps what is not sent or in use" {
+    seed '{"path":"/big.bin","size":5000000,"seed":3}'
+    mount_drive cache.min_free=8M upload.delay=1h
+    on cat "$S/big.bin" >"$T/big"
+    [ "$(xattr "$S/big.bin" cached)" = 5000000 ]
+    random "$T/src/mine" 1000000
+    on cp "$T/src/mine" "$S/mine"
+    run -1 on "$PM" evict "$S"
+    [[ $output == *"/s/mine: not sent yet"* && $output == *"1 dropped"* ]]
+    [ "$(xattr "$S/big.bin" cached)" = 0 ]
+    run -1 on "$PM" evict "$S/big.bin"
+    [[ $output == *"nothing of it is kept here"* ]]
+    on cmp "$T/big" "$S/big.bin"
+    on setfattr -n user.polymount.evict -v 1 "$S/big.bin"
+    [ "$(xattr "$S/big.bin" cached)" = 0 ]
+    sync_drive
+    remote_is /mine sha256 "$(sha256sum <"$T/src/mine" | cut -d' ' -f1)"
+}

@@ -620,6 +620,42 @@ static void a_last_copy_that_is_written_to_is_unsent_until_it_is_sent_again(void
     assert_int_equal(usage().evictable, 300 * K);
 }
 
+static void what_is_cached_is_dropped_when_its_user_says_so_but_not_what_is_nowhere_else(void **state)
+{
+    struct pm_file *f;
+    uint64_t        found;
+    pm_node         last, mine, clean;
+
+    (void)state;
+    one_way(true);
+    last = put("last", 300 * K);
+    env_sync(&e);
+    one_way(false);
+    pm_queue_pause(e.c, true);
+    mine = put("mine", 100 * K);
+    clean = serve("clean", 100 * K);
+    f = open_file("clean", O_RDONLY);
+    check(f, 100 * K);
+    assert_int_equal(pm_work_evict(e.c, clean, false, NULL, NULL, &found), -EBUSY);
+    pm_file_release(f);
+    while (pm_work_evict(e.c, clean, false, NULL, NULL, &found) == -EBUSY)
+        usleep(1000); /* the download is just ending */
+    assert_int_equal(found, 1);
+    assert_false(is_held(clean));
+    assert_int_equal(pm_work_evict(e.c, clean, false, NULL, NULL, &found), 0);
+    assert_int_equal(found, 0);
+    assert_int_equal(pm_work_evict(e.c, mine, true, NULL, NULL, &found), -EAGAIN);
+    assert_int_equal(pm_work_evict(e.c, last, false, NULL, NULL, &found), -EPERM);
+    assert_int_equal(pm_work_evict(e.c, 0, false, NULL, NULL, &found), -EPERM);
+    assert_true(is_held(mine) && is_held(last));
+    check_file("clean", 100 * K);
+    assert_int_equal(pm_work_evict(e.c, last, true, NULL, NULL, &found), 0);
+    assert_int_equal(found, 1);
+    assert_int_equal(usage().last_copy, 0);
+    env_sync(&e);
+    check_file("mine", 100 * K);
+}
+
 static void a_last_copy_that_its_user_removes_is_gone(void **state)
 {
     pm_node last;
@@ -662,6 +698,7 @@ int main(int argc, char **argv)
         TEST(a_last_copy_stays_when_a_list_lacks_it_and_says_so),
         TEST(a_last_copy_stays_when_the_service_names_another_version),
         TEST(a_last_copy_that_is_written_to_is_unsent_until_it_is_sent_again),
+        TEST(what_is_cached_is_dropped_when_its_user_says_so_but_not_what_is_nowhere_else),
         TEST(a_last_copy_that_its_user_removes_is_gone),
     };
 

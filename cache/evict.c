@@ -1,0 +1,59 @@
+/* Dropping what is cached because the user says so. */
+#include "cache/state.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* The next content above `after` at or below `top`; 0: none. */
+static int64_t next_below(struct pm_db *db, int64_t after, pm_node top, pm_node *node)
+{
+    for (;;) {
+        after = pm_db_int(db, 0, "SELECT min(id) FROM content WHERE id>?1 AND bytes>0", "i", after);
+        if (!after)
+            return 0;
+        *node = (pm_node)pm_db_int(db, 0, "SELECT node FROM content WHERE id=?1", "i", after);
+        if (top <= PM_NODE_ROOT || pm_shown_below(db, *node, top))
+            return after;
+    }
+}
+
+static void tell_why(struct pm_cache *c, pm_node node, int err, pm_tell_fn *tell, void *arg)
+{
+    PM_AUTO(free) char *path = pm_tree_path(c, node);
+    PM_AUTO(free) char *line = pm_asprintf(
+        "%s: %s", path ? path : "?",
+        err == -EPERM ? "the service cannot give it back; --last-copy drops it all the same"
+        : err == -EAGAIN ? "not sent yet"
+        : err == -EBUSY  ? "in use"
+                         : strerror(-err));
+
+    if (tell && line)
+        tell(arg, line);
+}
+
+int pm_work_evict(struct pm_cache *c, pm_node top, bool last_copy, pm_tell_fn *tell, void *arg,
+                  uint64_t *found)
+{
+    int64_t content = 0;
+    pm_node node = 0;
+    int     first = 0;
+
+    *found = 0;
+    pm_store_tick(c->store); /* the rows know how much is there */
+    for (;;) {
+        int err;
+
+        pm_db_begin(c->db);
+        content = next_below(c->db, content, top, &node);
+        pm_db_end(c->db, 0);
+        if (!content)
+            return first;
+        err = pm_store_evict(c->store, node, last_copy);
+        *found += !err;
+        first = first ? first : err;
+        if (err)
+            tell_why(c, node, err, tell, arg);
+        else
+            pm_tell_node(c, node, true);
+    }
+}
