@@ -5,6 +5,8 @@
  * '/', is where the drive shows it, the account's name first; "partial:N NODE TYPE PATH": of its
  * first N bytes some are not fetched yet; "no": a service has it.
  *
+ * A last copy (kept.h) is whole, not "no": the service does not give it back.
+ *
  * Unsent content is labelled before the first write to it is answered, and "no" is written only
  * after the service's own answer. Content that was only fetched has no label. Best effort: not
  * every disk has such attributes. */

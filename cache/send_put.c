@@ -240,7 +240,7 @@ int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
     k->base_end = base_end;
     k->era = era;
     k->changed = true;
-    if (unchanged)
+    if (unchanged && !last_copy) /* a rescue without a journal is to find last copies */
         pm_label_sent_locked(k);
     return unchanged ? 0 : -ECANCELED;
 }

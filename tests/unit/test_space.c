@@ -1,5 +1,6 @@
 /* Room: who waits for it and who is refused, what goes when it is short, and what never goes. */
 #include "cache/file.h"
+#include "cache/label.h"
 #include "cache/usage.h"
 #include "tests/unit/cache_env.h"
 
@@ -555,6 +556,24 @@ static void a_last_copy_outlives_the_index(void **state)
     check_last(last);
 }
 
+static void a_last_copy_says_what_it_is_for_a_rescue_without_a_journal(void **state)
+{
+    struct pm_label label;
+    struct pm_file *f;
+
+    (void)state;
+    one_way(true);
+    put("last", 300 * K);
+    env_sync(&e);
+    f = open_file("last", O_RDONLY);
+    if (pm_label_read(f->content->fd, &label) != -EOPNOTSUPP) { /* older kernels' tmpfs */
+        assert_int_equal(label.state, PM_LABEL_WHOLE);
+        assert_string_equal(label.path, "/m/last");
+        pm_label_free(&label);
+    }
+    pm_file_release(f);
+}
+
 static void a_last_copy_stays_when_a_list_lacks_it_and_says_so(void **state)
 {
     struct pm_info info;
@@ -695,6 +714,7 @@ int main(int argc, char **argv)
         TEST(what_an_open_file_would_push_past_the_limit_is_read_and_not_kept),
         TEST(what_the_service_cannot_give_back_is_never_evicted),
         TEST(a_last_copy_outlives_the_index),
+        TEST(a_last_copy_says_what_it_is_for_a_rescue_without_a_journal),
         TEST(a_last_copy_stays_when_a_list_lacks_it_and_says_so),
         TEST(a_last_copy_stays_when_the_service_names_another_version),
         TEST(a_last_copy_that_is_written_to_is_unsent_until_it_is_sent_again),
