@@ -3,7 +3,7 @@
  * A file that the service has, copied whole in pieces from its start on to a new file, becomes a
  * copy there: the new content has the other object for its base, nothing of it is fetched to be
  * sent, and the journal's PUT names the source (send_clone.c). Until it is sent, reads of it are
- * fetched from the source. The first write to it makes it a content of its own. */
+ * fetched from the source: from what is held of that here, else from the service. The first write to it makes it a content of its own. */
 #include "cache/file.h"
 
 #include <errno.h>
@@ -97,26 +97,30 @@ static int clone_locked(struct pm_file *f, struct source *from, uint64_t end)
 {
     struct pm_content *k = f->content;
     struct pm_cache   *c = f->cache;
-    int                err = pm_file_mark_locked(c, k);
+    struct pm_ranges   present = {0};
+    int                err = pm_ranges_add(&present, end, PM_RANGE_MAX);
 
-    if (err)
+    if (!err)
+        err = pm_file_mark_locked(c, k);
+    if (!err) {
+        pm_db_begin(c->db);
+        err = pm_db_end(c->db, journal(c, from, k, end));
+    }
+    if (err) {
+        pm_ranges_free(&present);
         return err;
-    pm_db_begin(c->db);
-    err = pm_db_end(c->db, journal(c, from, k, end));
-    if (err)
-        return err;
-    if (ftruncate(k->fd, (off_t)end))
-        return -errno;
-    k->present.n = 0;
-    if (pm_ranges_add(&k->present, end, PM_RANGE_MAX))
-        return -ENOMEM;
+    }
+    pm_ranges_free(&k->present); /* from here on it is what the index says */
+    k->present = present;
     k->base_end = from->size;
-    k->size = end;
     k->validator[0] = 0;
     snprintf(k->version, sizeof(k->version), "%s", from->version);
     k->clone = true;
     f->wrote = true;
     pm_file_wrote_locked(k, 0);
+    if (ftruncate(k->fd, (off_t)end))
+        return -errno;
+    k->size = end;
     return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "cache/fetch.h"
 
+#include "cache/held.h"
 #include "cache/list.h"
 
 #include <assert.h>
@@ -10,6 +11,7 @@
 #define BLOCK      ((uint64_t)64 * 1024) /* ranges are asked in multiples of this */
 #define TIMED_OUT_MS 1000 /* after a time-out nothing is tried again for so long */
 #define CHUNK      ((uint64_t)4 * 1024 * 1024) /* and in pieces of at most this */
+#define PIECE      ((size_t)1024 * 1024) /* copied in one go inside the cache */
 
 struct pm_transfer {
     struct pm_job       job;
@@ -537,6 +539,42 @@ static int source_of(struct pm_cache *c, struct pm_content *k, struct pm_source 
     return 0;
 }
 
+/* A copy that is not sent yet: what is held here of its source need not be fetched. False: nothing
+ * came. */
+static bool copy_held(struct pm_transfer *t)
+{
+    PM_AUTO(free) char *buf = NULL;
+    struct pm_content  *k = t->content;
+    struct pm_held      held;
+    pm_node             origin;
+    uint64_t            end = t->end;
+    bool                any = false;
+    int                 err = 0;
+
+    pm_db_begin(t->cache->db);
+    origin = origin_of(t->cache, k);
+    pm_db_end(t->cache->db, 0);
+    if (origin == GONE || origin == k->node ||
+        !pm_held_open(t->cache, origin, k, t->base, t->off, &end, &held))
+        return false;
+    pthread_mutex_lock(&k->lock);
+    t->end = end;
+    pthread_mutex_unlock(&k->lock);
+    buf = malloc(PIECE);
+    while (!err && buf && t->pos < end) {
+        size_t n = end - t->pos < PIECE ? (size_t)(end - t->pos) : PIECE;
+
+        err = pm_held_read(&held, buf, n, t->pos);
+        if (!err)
+            err = transfer_data(t, buf, n);
+        any = any || !err;
+    }
+    pm_held_close(&held);
+    if (any)
+        transfer_done(t, err, NULL);
+    return any;
+}
+
 static void transfer_run(struct pm_job *job)
 {
     struct pm_transfer *t = container_of(job, struct pm_transfer, job);
@@ -562,7 +600,8 @@ static void transfer_run(struct pm_job *job)
     pthread_mutex_lock(&t->content->lock);
     t->content->bouncing = !t->keep;
     pthread_mutex_unlock(&t->content->lock);
-    pm_fetch(source, t->off, len, t->prio, &t->cancel, &transfer_sink, t);
+    if (!copy_held(t))
+        pm_fetch(source, t->off, len, t->prio, &t->cancel, &transfer_sink, t);
 }
 
 static int start_locked(struct pm_cache *c, struct pm_content *k, uint64_t off, uint64_t end,
