@@ -293,10 +293,11 @@ int pm_backend_copy(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_en
     return checked_entry(ctx, err, out);
 }
 
-int pm_backend_check_move(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e)
+int pm_backend_check_move(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                          int64_t since_ms)
 {
     reset(ctx);
-    return b->ops->check_move ? checked(ctx, b->ops->check_move(b, ctx, e)) : 0;
+    return b->ops->check_move ? checked(ctx, b->ops->check_move(b, ctx, e, since_ms)) : 0;
 }
 
 int pm_backend_shared(struct pm_backend *b, int (*each)(void *arg, const char *id), void *arg)

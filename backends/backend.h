@@ -174,12 +174,15 @@ struct pm_backend_ops {
     int (*mkdir)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *parent,
                  const char *name, struct pm_entry **out);
     int (*remove)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e);
-    /* Starts a server-side copy; *out is its entry, `settling` until it is whole (ask stat). */
+    /* Starts a server-side copy; *out is its entry, `settling` until it is whole (ask stat). -EAGAIN,
+     * -EIO, -ETIMEDOUT, -ECANCELED, -ENOMEM: whether one was made is not known; others: none was. */
     int (*copy)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *src,
                 const struct pm_entry *parent, const char *name, struct pm_entry **out);
     /* Has the object itself (not what is in a folder) anything that a copy of it would lack, so that
-     * the copy must not take its place? -EPERM with why. NULL: a copy is as good. Safe to repeat. */
-    int (*check_move)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e);
+     * the copy must not take its place? -EPERM with why. What the service was asked at `since_ms`
+     * (pm_now_ms()) or later need not be asked again. NULL: a copy is as good. Safe to repeat. */
+    int (*check_move)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                      int64_t since_ms);
     /* Hands on the ids of the objects for which check_move is known to refuse, until `each` returns
      * a negative errno, which is returned. Makes no request. NULL: none is. */
     int (*shared)(struct pm_backend *b, int (*each)(void *arg, const char *id), void *arg);
@@ -289,7 +292,8 @@ int  pm_backend_remove(struct pm_backend *b, struct pm_ctx *ctx, const struct pm
 int  pm_backend_copy(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *src,
                      const struct pm_entry *parent, const char *name, struct pm_entry **out);
 
-int  pm_backend_check_move(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e);
+int  pm_backend_check_move(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                           int64_t since_ms);
 int  pm_backend_shared(struct pm_backend *b, int (*each)(void *arg, const char *id), void *arg);
 
 /* For fetch.c only: above it, pm_fetch. */

@@ -58,6 +58,8 @@ struct memory {
     LIST_HEAD(node_list, node) nodes;
     LIST_HEAD(session_list, session) sessions;
     uint64_t last_id;
+    bool     copies_settle;
+    unsigned broken_copies; /* of those to come */
     char     token[64]; /* the one it takes; "": any */
     unsigned refusals;
 };
@@ -337,6 +339,15 @@ int pm_memory_drop(struct pm_backend *b, const char *path)
         return -ENOENT;
     drop_locked(mem(b), path);
     return 0;
+}
+
+void pm_memory_copies(struct pm_backend *b, bool settle, unsigned broken)
+{
+    struct memory *m = mem(b);
+
+    PM_GUARD(&m->lock);
+    m->copies_settle = settle;
+    m->broken_copies = broken;
 }
 
 int pm_memory_settling(struct pm_backend *b, const char *path, bool settling)
@@ -724,6 +735,13 @@ static int make_child(struct memory *m, const struct pm_entry *parent, const cha
         return -EEXIST;
     err = make_locked(m, path, from ? from->kind : PM_FOLDER, from ? from->data : "",
                       from ? from->len : 0, &n);
+    if (!err && from) {
+        n->settling = m->copies_settle;
+        if (m->broken_copies && n->len) {
+            m->broken_copies--;
+            err = set_content(m, n, "", 0);
+        }
+    }
     if (err || after)
         return err ? err : after;
     *out = entry_locked(m, n);
@@ -762,12 +780,14 @@ static int mem_copy(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_en
     return err ? err : make_child(mem(b), parent, name, src, after, out);
 }
 
-static int mem_check_move(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e)
+static int mem_check_move(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                          int64_t since_ms)
 {
     struct memory     *m = mem(b);
     const struct node *n;
 
     PM_GUARD(&m->lock);
+    (void)since_ms;
     n = resolve_locked(m, e);
     if (!n || n->shared == PM_MEM_UNSHARED)
         return 0;

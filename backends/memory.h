@@ -65,6 +65,9 @@ int pm_memory_set(struct pm_backend *b, const char *path, enum pm_kind kind, con
 int pm_memory_drop(struct pm_backend *b, const char *path);
 /* Marks it as being processed, or no more. 0 or -ENOENT. */
 int pm_memory_settling(struct pm_backend *b, const char *path, bool settling);
+/* Copies from now on are being processed until pm_memory_settling() ends that; and the next `broken`
+ * ones are empty. */
+void pm_memory_copies(struct pm_backend *b, bool settle, unsigned broken);
 enum pm_memory_share {
     PM_MEM_UNSHARED,
     PM_MEM_SHARED, /* check_move refuses */

@@ -17,7 +17,7 @@ struct pm_smartshape {
     pthread_mutex_t               lock; /* leaf */
     struct pm_ss_id              *shared; /* lock; objects that are shared, as last told */
     size_t                        nshared; /* lock */
-    int64_t                       shared_ms; /* lock; when that was told; 0: never */
+    int64_t                       shared_ms; /* lock; when that was asked; 0: never */
 };
 
 static inline struct pm_smartshape *pm_ss(struct pm_backend *b)
@@ -70,7 +70,8 @@ int pm_ss_delete(struct pm_smartshape *ss, struct pm_ctx *ctx, const char *path)
 /* Learns what is shared, soon after the root was listed; whether it can be had is no matter. */
 void pm_ss_shares_with_list(struct pm_smartshape *ss, const struct pm_ctx *ctx);
 int  pm_ss_shared(struct pm_backend *b, int (*each)(void *arg, const char *id), void *arg);
-int  pm_ss_check_move(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e);
+int  pm_ss_check_move(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                      int64_t since_ms);
 
 /* smartshape_upload.c */
 int pm_ss_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FRESH_MS 2000 /* so old, what is known of shares will do for the files of one folder */
 #define WITH_LIST_MS 2000 /* asked beside a list, which must not wait for it for long */
 
 /* --- what is shared */
@@ -61,6 +60,7 @@ static int fetch_shares(struct pm_smartshape *ss, struct pm_ctx *ctx)
 {
     struct shares    all = {0};
     struct pm_ss_id *old = NULL;
+    int64_t          asked_ms = pm_now_ms();
     int              err = pm_ss_elements(ss, ctx, "/file/shared-out/", on_share, &all);
 
     if (err == -ENOENT || err == -EOPNOTSUPP) {
@@ -69,11 +69,13 @@ static int fetch_shares(struct pm_smartshape *ss, struct pm_ctx *ctx)
     }
     if (!err) {
         PM_GUARD(&ss->lock);
-        old = ss->shared;
-        ss->shared = all.id;
-        ss->nshared = all.n;
-        ss->shared_ms = pm_now_ms();
-        all.id = NULL;
+        if (asked_ms >= ss->shared_ms) { /* else somebody knows something newer */
+            old = ss->shared;
+            ss->shared = all.id;
+            ss->nshared = all.n;
+            ss->shared_ms = asked_ms;
+            all.id = NULL;
+        }
     }
     free(old);
     free(all.id);
@@ -119,7 +121,8 @@ static int is_this(void *arg, const char *id)
     return strcmp(arg, id) ? 0 : -EPERM;
 }
 
-static int check_shares(struct pm_smartshape *ss, struct pm_ctx *ctx, const char *id)
+static int check_shares(struct pm_smartshape *ss, struct pm_ctx *ctx, const char *id,
+                        int64_t since_ms)
 {
     struct cJSON *body = NULL;
     const char   *token;
@@ -129,7 +132,7 @@ static int check_shares(struct pm_smartshape *ss, struct pm_ctx *ctx, const char
     pthread_mutex_lock(&ss->lock);
     known = ss->shared_ms;
     pthread_mutex_unlock(&ss->lock);
-    err = known && pm_now_ms() - known < FRESH_MS ? 0 : fetch_shares(ss, ctx);
+    err = known && known >= since_ms ? 0 : fetch_shares(ss, ctx);
     if (!err)
         err = pm_ss_shared(&ss->base, is_this, (void *)(uintptr_t)id);
     if (!err)
@@ -184,9 +187,10 @@ static int check_documents(struct pm_smartshape *ss, struct pm_ctx *ctx, const c
     return err;
 }
 
-int pm_ss_check_move(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e)
+int pm_ss_check_move(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                     int64_t since_ms)
 {
-    int err = *e->id ? check_shares(pm_ss(b), ctx, e->id) : 0;
+    int err = *e->id ? check_shares(pm_ss(b), ctx, e->id, since_ms) : 0;
 
     if (!err && *e->id && e->kind == PM_FILE)
         err = check_documents(pm_ss(b), ctx, e->id);

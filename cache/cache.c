@@ -23,6 +23,7 @@
 #define SYNC_EVERY_MS  3000 /* what was closed is on the disk */
 #define FULL_EVERY_MS  30000 /* what was fetched, too */
 #define EXPIRE_EVERY_MS (3600 * 1000)
+#define SETTLE_MS      60000 /* a copy that takes longer is looked at again later */
 
 /* --- the state folder */
 
@@ -237,6 +238,7 @@ int pm_cache_open(const struct pm_conf *conf, const char *mountpoint,
         c->events = *events;
     pthread_mutex_init(&c->keeper_lock, NULL);
     pthread_mutex_init(&c->copying.lock, NULL);
+    c->settle_ms = SETTLE_MS;
     pm_cond_init(&c->keeper_cond);
     pm_cond_init(&c->durer_cond);
     why[0] = 0;

@@ -29,9 +29,15 @@ int pm_copy_judge(struct pm_send *s);
 bool pm_copy_begun(struct pm_send *s, uint64_t *size);
 /* The source settles first: -EAGAIN, with the reason. */
 int pm_copy_wait(struct pm_send *s, const char *name);
-/* Waits until the service says that the copy of `src` is whole. *copy (owned) is replaced by what
- * it is then. -EAGAIN: it vanished; -EIO: it ended as something else; -ECANCELED. */
-int pm_copy_settle(struct pm_send *s, const struct pm_entry *src, struct pm_entry **copy);
+/* Waits until the service says that the copy of `src` is whole, but not for ever in one try. *copy
+ * (owned) is replaced by what it is then. -EAGAIN: it takes longer, or it vanished; it ended as
+ * something else: as pm_copy_broken; -ECANCELED. */
+int pm_copy_settle(struct pm_send *s, const struct pm_entry *src, struct pm_entry **copy, bool sure);
+/* Did the service say that this is what it made for the entry? */
+bool pm_copy_is_sure(struct pm_send *s, const struct pm_entry *copy);
+/* The copy ended as something else: it is removed, if it is ours for `sure`. -EIO: to be made anew;
+ * -EBADMSG: that was tried often enough; others: it could not be removed. */
+int pm_copy_broken(struct pm_send *s, const struct pm_entry *copy, bool sure);
 
 /* rename_tree.c: a folder with all that is in it. */
 int pm_rename_tree(struct pm_send *s, const struct pm_entry *src);

@@ -302,6 +302,15 @@ int pm_list_now(struct pm_cache *c, pm_node folder, struct pm_ctx *ctx)
     return err;
 }
 
+int pm_list_recent(struct pm_cache *c, pm_node folder, struct pm_ctx *ctx, int64_t since)
+{
+    struct folder f;
+    int           err = look_at(c, folder, &f);
+
+    return !err && f.fetched > since && f.fetched <= pm_wall_ms() ? 0
+                                                                   : pm_list_now(c, folder, ctx);
+}
+
 void pm_list_expire_around(struct pm_cache *c, pm_node node)
 {
     pm_db_begin(c->db);

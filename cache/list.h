@@ -16,6 +16,8 @@ void pm_lists_close(struct pm_cache *c);
 int pm_list_want(struct pm_cache *c, pm_node folder, struct pm_waiter *w);
 /* Waits in place; for queue threads. Gets the list anew even if it is fresh. */
 int pm_list_now(struct pm_cache *c, pm_node folder, struct pm_ctx *ctx);
+/* The same, unless a list that was begun after `since` (wall clock, ms) is known. */
+int pm_list_recent(struct pm_cache *c, pm_node folder, struct pm_ctx *ctx, int64_t since);
 /* Lists that failed a moment ago may be asked for at once: why they failed is over. */
 void pm_lists_forgive(struct pm_cache *c);
 /* The list that has this node is out of date. */

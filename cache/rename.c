@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define ASK_AGAIN_MS 2000 /* so long ago, somebody may have shared it meanwhile */
+
 int pm_rename_confirm(struct pm_send *s, const struct pm_entry *now, int (*more)(void *arg),
                       void *arg)
 {
@@ -53,7 +55,18 @@ static int restore(struct pm_send *s, const char *report)
     return 0;
 }
 
-static int rename_file(struct pm_send *s, const struct pm_entry *src)
+/* May the copy take the place of `src`? Asked again if that was a while ago. */
+static int check_move(struct pm_send *s, const struct pm_entry *src, int64_t *asked_ms)
+{
+    int64_t now = pm_now_ms();
+
+    if (*asked_ms && now - *asked_ms < ASK_AGAIN_MS)
+        return 0;
+    *asked_ms = now;
+    return pm_backend_check_move(s->account->backend, s->ctx, src, now);
+}
+
+static int rename_file(struct pm_send *s, const struct pm_entry *src, int64_t *asked_ms)
 {
     PM_AUTO(free) struct pm_entry *seen = NULL;
     PM_AUTO(free) struct pm_entry *again = NULL;
@@ -65,21 +78,26 @@ static int rename_file(struct pm_send *s, const struct pm_entry *src)
     if (!err)
         err = pm_copy_destination(s, seen, s->e->oparent, pm_copy_make, &copy);
     if (!err)
-        err = pm_copy_settle(s, seen, &copy);
+        err = pm_copy_settle(s, seen, &copy, pm_copy_is_sure(s, copy));
     if (!err)
         err = pm_send_check_version(s, src, s->e->base, &again);
+    if (!err)
+        err = check_move(s, src, asked_ms);
     if (!err)
         err = pm_backend_remove(s->account->backend, s->ctx, src);
     return err ? err : pm_rename_confirm(s, copy, NULL, NULL);
 }
 
-/* The source is gone. If the copy that an earlier try made is there, its removal was ours, and only
- * the answer was lost. */
+/* The source is gone. If the whole copy that an earlier try made is there, its removal was ours, and
+ * only the answer was lost. */
 static int finish_lost(struct pm_send *s)
 {
     PM_AUTO(free) struct pm_entry *copy = NULL;
+    struct pm_entry                like = {.kind = s->e->kind};
     int                            err = pm_copy_made(s, &copy);
 
+    if (!err && s->e->kind != PM_FOLDER && pm_copy_begun(s, &like.size))
+        err = pm_copy_settle(s, &like, &copy, pm_copy_is_sure(s, copy));
     if (!err && s->e->kind == PM_FOLDER) /* what is in it comes with its list */
         pm_list_expire_around(s->cache, s->e->node);
     return err ? err : pm_rename_confirm(s, copy, NULL, NULL);
@@ -88,17 +106,18 @@ static int finish_lost(struct pm_send *s)
 int pm_send_rename(struct pm_send *s)
 {
     PM_AUTO(free) struct pm_entry *src = NULL;
+    int64_t                        asked_ms = 0;
     int                            err;
 
     if (!pm_change_leave(s->cache, s->e))
         return -ECANCELED; /* there is nothing to rename any more */
     err = pm_send_entry(s->cache, s->e->node, &s->row, &src);
     if (!err && s->e->kind != PM_FOLDER)
-        err = pm_backend_check_move(s->account->backend, s->ctx, src);
+        err = check_move(s, src, &asked_ms);
     if (!err && s->e->replaces)
         return pm_change_replace(s->cache, s->e);
     if (!err)
-        err = s->e->kind == PM_FOLDER ? pm_rename_tree(s, src) : rename_file(s, src);
+        err = s->e->kind == PM_FOLDER ? pm_rename_tree(s, src) : rename_file(s, src, &asked_ms);
     if (err == -ENOENT)
         err = finish_lost(s);
     if (err == -EEXIST)

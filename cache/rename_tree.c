@@ -1,9 +1,11 @@
 /* A folder's rename where the service has none: the folder is made at the new place, everything in
  * it copied there, and only when every copy is whole and nothing changed meanwhile, the old one is
- * removed. What an earlier try copied is found by name and size. */
+ * removed. What an earlier try copied is found by name and size. The files of one folder are asked about
+ * and copied side by side. */
 #include "cache/copy.h"
 
 #include "cache/merge.h"
+#include "cache/side.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -21,6 +23,7 @@ struct children {
 struct pair {
     struct pm_entry *from, *to; /* owned */
     pm_node          node; /* 0: not known here */
+    bool             made; /* `to` is what the service made for us in this try */
 };
 
 struct tree {
@@ -67,7 +70,7 @@ static struct pm_entry *find_name(const struct children *c, const char *name)
 }
 
 /* Notes a pair; both are copied. */
-static int add_pair(struct tree *t, const struct pm_entry *from, const struct pm_entry *to)
+static int add_pair(struct tree *t, const struct pm_entry *from, const struct pm_entry *to, bool made)
 {
     struct pair *p;
 
@@ -82,6 +85,7 @@ static int add_pair(struct tree *t, const struct pm_entry *from, const struct pm
     }
     p = &t->pairs[t->n];
     p->node = 0;
+    p->made = made;
     p->from = pm_entry_dup(from);
     p->to = pm_entry_dup(to);
     if (!p->from || !p->to) {
@@ -102,48 +106,84 @@ static void free_tree(struct tree *t)
     free(t->pairs);
 }
 
+/* One folder of the tree. */
+struct level {
+    struct tree           *t;
+    struct children        old, there; /* at the old and the new place */
+    const struct pm_entry *to; /* the new folder; borrowed */
+    struct pm_entry      **made; /* owned; for each of old: what was made for it, or NULL */
+};
+
+/* A pm_side_fn: one child is found at the destination from an earlier try, or made there. Copies are
+ * only started here. */
+static int copy_child(void *arg, struct pm_ctx *ctx, size_t i)
+{
+    struct level          *l = arg;
+    struct pm_backend     *b = l->t->s->account->backend;
+    const struct pm_entry *from = l->old.e[i];
+    const struct pm_entry *there = find_name(&l->there, from->name);
+    int                    err;
+
+    if (from->settling) {
+        snprintf(ctx->why, sizeof(ctx->why), "%.200s is still being processed by the service", from->name);
+        return -EAGAIN;
+    }
+    if (there)
+        return 0;
+    err = from->kind == PM_FOLDER ? pm_backend_mkdir(b, ctx, l->to, from->name, &l->made[i])
+                                  : pm_backend_copy(b, ctx, from, l->to, from->name, &l->made[i]);
+    return err == -EEXIST ? -EAGAIN : err; /* brought along by another copy: look again */
+}
+
+/* Is what an earlier try left, or somebody made meanwhile, what is to be there? */
+static int check_there(struct tree *t, const struct pm_entry *from, const struct pm_entry *there)
+{
+    if (there->kind == from->kind &&
+        (from->kind == PM_FOLDER || there->settling || there->size == from->size))
+        return 0;
+    return pm_copy_broken(t->s, there, false);
+}
+
 static int copy_folder(struct tree *t, const struct pm_entry *from, const struct pm_entry *to,
                        int depth);
 
-/* One child: found at the destination from an earlier try, or made there. Copies are only started
- * here, so that they run side by side. */
-static int copy_child(struct tree *t, const struct pm_entry *from, const struct pm_entry *to,
-                      const struct pm_entry *there, int depth)
+static int add_level(struct level *l, int depth)
 {
-    struct pm_backend             *b = t->s->account->backend;
-    PM_AUTO(free) struct pm_entry *made = NULL;
-    int                            err = 0;
+    int err = 0;
 
-    if (from->settling)
-        return pm_copy_wait(t->s, from->name);
-    if (there && (there->kind != from->kind ||
-                  (from->kind != PM_FOLDER && !there->settling && there->size != from->size)))
-        return -EEXIST;
-    if (!there)
-        err = from->kind == PM_FOLDER ? pm_backend_mkdir(b, t->s->ctx, to, from->name, &made)
-                                      : pm_backend_copy(b, t->s->ctx, from, to, from->name, &made);
-    if (err)
-        return err == -EEXIST ? -EAGAIN : err; /* brought along by another copy: look again */
-    there = there ? there : made;
-    err = add_pair(t, from, there);
-    if (!err && from->kind == PM_FOLDER)
-        err = copy_folder(t, from, there, depth + 1);
+    for (size_t i = 0; i < l->old.n && !err; i++) {
+        const struct pm_entry *from = l->old.e[i];
+        const struct pm_entry *there = l->made[i] ? l->made[i] : find_name(&l->there, from->name);
+
+        if (!l->made[i])
+            err = check_there(l->t, from, there);
+        if (!err)
+            err = add_pair(l->t, from, there, l->made[i]);
+        if (!err && from->kind == PM_FOLDER)
+            err = copy_folder(l->t, from, there, depth + 1);
+    }
     return err;
 }
 
 static int copy_folder(struct tree *t, const struct pm_entry *from, const struct pm_entry *to,
                        int depth)
 {
-    struct children old = {0};
-    struct children new = {0};
-    int             err = depth > DEPTH_MAX ? -ELOOP : list_folder(t->s, from, &old);
+    struct level l = {.t = t, .to = to};
+    int          err = depth > DEPTH_MAX ? -ELOOP : list_folder(t->s, from, &l.old);
 
     if (!err)
-        err = list_folder(t->s, to, &new);
-    for (size_t i = 0; i < old.n && !err; i++)
-        err = copy_child(t, old.e[i], to, find_name(&new, old.e[i]->name), depth);
-    free_children(&old);
-    free_children(&new);
+        err = list_folder(t->s, to, &l.there);
+    if (!err && !(l.made = calloc(l.old.n + 1, sizeof(*l.made))))
+        err = -ENOMEM;
+    if (!err)
+        err = pm_side_by_side(t->s->ctx, l.old.n, t->s->cache->conf->parallel, copy_child, &l);
+    if (!err)
+        err = add_level(&l, depth);
+    for (size_t i = 0; i < l.old.n && l.made; i++)
+        free(l.made[i]);
+    free(l.made);
+    free_children(&l.old);
+    free_children(&l.there);
     return err;
 }
 
@@ -153,7 +193,7 @@ static int settle_all(struct tree *t)
 
     for (size_t i = 0; i < t->n && !err; i++)
         if (t->pairs[i].from->kind != PM_FOLDER)
-            err = pm_copy_settle(t->s, t->pairs[i].from, &t->pairs[i].to);
+            err = pm_copy_settle(t->s, t->pairs[i].from, &t->pairs[i].to, t->pairs[i].made);
     return err;
 }
 
@@ -223,21 +263,61 @@ static void name_in_why(struct pm_ctx *ctx, const char *name)
 }
 
 /* Before anything is copied: may all of it take another place? */
-static int check_moves(struct pm_send *s, const struct pm_entry *e, int depth)
-{
-    struct children in = {0};
-    int             err = pm_backend_check_move(s->account->backend, s->ctx, e);
+struct asked {
+    struct pm_send *s;
+    struct children in;
+    int64_t         since_ms;
+};
 
-    if (!err && e->kind == PM_FOLDER)
-        err = depth > DEPTH_MAX ? -ELOOP : list_folder(s, e, &in);
-    for (size_t i = 0; i < in.n && !err; i++) {
-        err = check_moves(s, in.e[i], depth + 1);
+static int check_move(void *arg, struct pm_ctx *ctx, size_t i)
+{
+    struct asked *a = arg;
+    int           err = a->in.e[i]->kind == PM_FOLDER
+                            ? 0 : pm_backend_check_move(a->s->account->backend, ctx, a->in.e[i],
+                                                        a->since_ms);
+
+    if (err == -EPERM)
+        name_in_why(ctx, a->in.e[i]->name);
+    return err == -ENOENT ? -EAGAIN : err; /* it went meanwhile: the whole is looked at again */
+}
+
+static int check_moves(struct pm_send *s, const struct pm_entry *e, int64_t since_ms, int depth)
+{
+    struct asked a = {.s = s, .since_ms = since_ms};
+    int          err = pm_backend_check_move(s->account->backend, s->ctx, e, since_ms);
+
+    if (!err)
+        err = depth > DEPTH_MAX ? -ELOOP : list_folder(s, e, &a.in);
+    if (!err)
+        err = pm_side_by_side(s->ctx, a.in.n, s->cache->conf->parallel, check_move, &a);
+    for (size_t i = 0; i < a.in.n && !err; i++) {
+        if (a.in.e[i]->kind != PM_FOLDER)
+            continue;
+        err = check_moves(s, a.in.e[i], since_ms, depth + 1);
         if (err == -ENOENT)
-            err = -EAGAIN; /* it went meanwhile: the whole is looked at again */
+            err = -EAGAIN;
         if (err == -EPERM)
-            name_in_why(s->ctx, in.e[i]->name);
+            name_in_why(s->ctx, a.in.e[i]->name);
     }
-    free_children(&in);
+    free_children(&a.in);
+    return err;
+}
+
+static int is_in_tree(void *arg, const char *id)
+{
+    return find_pair(arg, id, "") ? -EPERM : 0;
+}
+
+/* After all was copied: was any of it shared meanwhile? */
+static int check_shared(struct tree *t, const struct pm_entry *src)
+{
+    struct pm_backend *b = t->s->account->backend;
+    int                err = pm_backend_check_move(b, t->s->ctx, src, pm_now_ms());
+
+    if (!err)
+        err = pm_backend_shared(b, is_in_tree, t);
+    if (err == -EPERM && !*t->s->ctx->why)
+        snprintf(t->s->ctx->why, sizeof(t->s->ctx->why), "something in it was shared meanwhile");
     return err;
 }
 
@@ -252,7 +332,7 @@ int pm_rename_tree(struct pm_send *s, const struct pm_entry *src)
 {
     PM_AUTO(free) struct pm_entry *to = NULL;
     struct tree                    t = {.s = s};
-    int                            err = check_moves(s, src, 0);
+    int                            err = check_moves(s, src, pm_now_ms(), 0);
 
     if (!err)
         err = pm_copy_destination(s, src, s->e->oparent, make_folder, &to);
@@ -262,6 +342,8 @@ int pm_rename_tree(struct pm_send *s, const struct pm_entry *src)
         err = settle_all(&t);
     if (!err)
         err = check_old(&t, src, 0);
+    if (!err)
+        err = check_shared(&t, src);
     if (!err)
         err = pm_backend_remove(s->account->backend, s->ctx, src);
     if (!err)

@@ -15,6 +15,7 @@ struct pm_send {
     uint64_t               target_size; /* PUT: of the object that is replaced, as it is now */
     bool                   moved_on; /* PUT: the object has not the version that the user saw */
     bool                   conflict; /* PUT: and that was not this drive's doing */
+    int64_t                settle_until_ms; /* pm_now_ms(); copies are waited for; 0: none was yet */
     atomic_uint_least64_t *sent;
 };
 

@@ -36,7 +36,7 @@ static int take_begun(struct pm_send *s, uint64_t size, struct pm_entry **copy)
     int             err = pm_copy_find(s, &like, copy);
 
     if (!err)
-        err = pm_copy_settle(s, &like, copy);
+        err = pm_copy_settle(s, &like, copy, pm_copy_is_sure(s, *copy));
     if (err != -ENOENT && err != -EEXIST)
         return err;
     err = pm_send_store_step(s, NULL);
@@ -48,8 +48,8 @@ static int make(struct pm_send *s, const struct pm_entry *src, struct pm_entry *
     int err = pm_copy_destination(s, src, s->row.parent, pm_copy_make, copy);
 
     if (!err)
-        err = pm_copy_settle(s, src, copy);
-    if (!pm_send_refused(err))
+        err = pm_copy_settle(s, src, copy, pm_copy_is_sure(s, *copy));
+    if (!pm_send_refused(err) && err != -EBADMSG) /* it is never whole: no copy will be */
         return err;
     err = pm_send_store_step(s, NULL);
     return err ? err : -EOPNOTSUPP;

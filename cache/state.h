@@ -29,7 +29,9 @@ struct pm_copying {
     pthread_mutex_t lock; /* leaf */
     struct pm_copying_pair {
         pm_node from, to;
+        pm_node mark; /* the greatest one before the first: what came by it has a greater one */
         int64_t entry;
+        int64_t last_ms; /* pm_now_ms() of the last */
         bool    several; /* for others, too */
     } pair[64]; /* lock */
     size_t next; /* lock; the one to be forgotten next */
@@ -48,6 +50,7 @@ struct pm_cache {
     struct pm_lists       *lists;
     struct pm_queue       *queue;
     struct pm_copying      copying;
+    int64_t                settle_ms; /* so long one try waits for copies to be whole */
     struct pm_account     *accounts;
     size_t                 naccounts;
     pthread_t              keeper; /* housekeeping, once a second */

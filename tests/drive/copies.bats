@@ -49,6 +49,25 @@ sync_and_settle() {
     equal "objects" "$(remote_count /)" 2
 }
 
+@test "a copy of what was read is read without the service" {
+    seed '{"path":"/scan.e57","size":9000000,"seed":9}'
+    mount_drive
+    on cat "$S/scan.e57" >"$T/scan"
+    on ls "$S" >/dev/null
+    stop_emulator
+    on cp "$S/scan.e57" "$S/copy.e57"
+    on cp --reflink=auto "$S/copy.e57" "$S/third.e57"
+    within 60 cmp "$T/scan" "$S/copy.e57"
+    within 60 cmp "$T/scan" "$S/third.e57"
+    start_emulator
+    forget_traffic
+    sync_drive 60
+    equal "the copy there" "$(remote /copy.e57 sha256)" "$(remote /scan.e57 sha256)"
+    equal "the third there" "$(remote /third.e57 sha256)" "$(remote /scan.e57 sha256)"
+    equal "uploads" "$(requests upload)" 0
+    equal "bytes that left the service" "$(bytes_out)" 0
+}
+
 @test "after kill -9 while the service copies, there is one copy" {
     seed '{"path":"/scan.e57","size":2000000,"seed":9}'
     mount_drive
@@ -205,7 +224,7 @@ shared_out() {
     on "$PM" pause "$MNT"
     on mv "$S/d/scan.e57" "$S/moved.e57"
     seed "$(shared_out "$(remote /d/scan.e57 id)" false)"
-    sleep 2 # what the list brought is not fresh enough to delete by
+    on ls "$S" >/dev/null # what a list brought is not fresh enough to delete by
     on "$PM" resume "$MNT"
     sync_drive
     remote /d/scan.e57 id
@@ -213,6 +232,36 @@ shared_out() {
     on test ! -e "$S/moved.e57"
     equal "copy calls" "$(requests copy)" 0
     [[ $(xattr "$S/d/scan.e57" error) == *shared* ]]
+}
+
+@test "a file that is shared while the service copies it has its old name back" {
+    option copy_ms 4000
+    seed '{"path":"/d/scan.e57","size":1000,"seed":1}'
+    mount_drive
+    on mv "$S/d/scan.e57" "$S/moved.e57"
+    wait_until 10 remote /moved.e57 id
+    seed "$(shared_out "$(remote /d/scan.e57 id)" false)"
+    sync_drive
+    remote /d/scan.e57 id
+    equal "deletes" "$(requests delete)" 0
+    on test -e "$S/d/scan.e57"
+    [[ $(xattr "$S/d/scan.e57" error) == *shared* ]]
+}
+
+@test "a folder in which a file is shared while the service copies it has its old name back" {
+    option copy_ms 4000
+    seed '{"path":"/d/scan.e57","size":1000,"seed":1}'
+    seed '{"path":"/d/sub/deep.e57","size":1000,"seed":2}'
+    mount_drive
+    on mv "$S/d" "$S/d2"
+    wait_until 10 remote /d2/sub/deep.e57 id
+    seed "$(shared_out "$(remote /d/sub/deep.e57 id)" false)"
+    sync_drive
+    remote /d/sub/deep.e57 id
+    remote /d/scan.e57 id
+    equal "deletes" "$(requests delete)" 0
+    on test -e "$S/d/sub/deep.e57"
+    [[ $(xattr "$S/d" error) == *shared* ]]
 }
 
 @test "a service that cannot say what is shared renames nothing until it can" {
@@ -283,6 +332,21 @@ shared_out() {
     equal "obj" "$(remote_text /b/cube.obj)" "mtllib cube.mtl"
     equal "mtl" "$(remote_text /b/cube.mtl)" "newmtl blue"
     equal "here" "$(on ls "$S/b" | tr '\n' ' ')" "cube.mtl cube.obj other.obj "
+}
+
+@test "what another user has under the name of a file that a copy could bring along is not that file" {
+    option copy_dependencies true
+    seed_text /a/cube.obj "mtllib cube.mtl"
+    seed_text /a/cube.mtl "newmtl blue"
+    seed '{"dir":"/b"}'
+    mount_drive cache.attr_timeout=1h
+    on ls "$S/a" "$S/b" >/dev/null
+    seed_text /b/cube.mtl "newmtl grey"
+    on mv "$S/a/cube.obj" "$S/a/cube.mtl" "$S/b/"
+    sync_and_settle
+    equal "theirs" "$(remote_text /b/cube.mtl)" "newmtl grey"
+    equal "ours" "$(remote_text /a/cube.mtl)" "newmtl blue"
+    equal "obj" "$(remote_text /b/cube.obj)" "mtllib cube.mtl"
 }
 
 @test "a folder whose copies bring each other along is moved whole" {
