@@ -47,16 +47,18 @@ static struct named *named_new(fuse_req_t req, const struct pm_pending_op *op, p
     return n;
 }
 
-/* `.Trash` and `.Trash-1000`: without them file managers offer to delete instead. */
+/* `.Trash` and `.Trash-1000`: where none can be made, file managers offer to delete instead. One that
+ * the service has is a folder like others. */
 static bool is_trash(const char *name)
 {
     return strncmp(name, ".Trash", 6) == 0 && (name[6] == '\0' || name[6] == '-');
 }
 
-/* Replies to changes that no cache need hear of. True: replied. */
-static bool refused(fuse_req_t req, fuse_ino_t parent, const char *name)
+/* Replies to changes that no cache need hear of; `makes`: there is to be something of this name. True:
+ * replied. */
+static bool refused(fuse_req_t req, fuse_ino_t parent, const char *name, bool makes)
 {
-    if (!pm_special_claims(parent, name) && !is_trash(name))
+    if (!pm_special_claims(parent, name) && !(makes && is_trash(name)))
         return false;
     pm_ops_reply(req, -EPERM);
     return true;
@@ -125,10 +127,6 @@ void pm_ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         pm_special_lookup(pm_ops_mount(req), req, parent, name);
         return;
     }
-    if (is_trash(name)) {
-        pm_ops_reply(req, -ENOENT);
-        return;
-    }
     n = named_new(req, &lookup_op, parent, name, NULL);
     pm_ops_start(req, n ? &n->p : NULL);
 }
@@ -173,7 +171,7 @@ static void start_making(fuse_req_t req, fuse_ino_t parent, const char *name, mo
 
 void pm_ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
-    if (!refused(req, parent, name))
+    if (!refused(req, parent, name, true))
         start_making(req, parent, name, mode | S_IFDIR, change_mkdir);
 }
 
@@ -182,7 +180,7 @@ void pm_ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
     (void)rdev;
     if (!S_ISREG(mode))
         pm_ops_reply(req, -EPERM);
-    else if (!refused(req, parent, name))
+    else if (!refused(req, parent, name, true))
         start_making(req, parent, name, mode, change_create);
 }
 
@@ -218,7 +216,7 @@ void pm_ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m
 {
     struct named *n;
 
-    if (refused(req, parent, name))
+    if (refused(req, parent, name, true))
         return;
     n = named_new(req, &create_op, parent, name, NULL);
     if (n) {
@@ -252,7 +250,7 @@ static void start_removing(fuse_req_t req, fuse_ino_t parent, const char *name,
 {
     struct named *n;
 
-    if (refused(req, parent, name))
+    if (refused(req, parent, name, false))
         return;
     n = named_new(req, &change_op, parent, name, NULL);
     if (n)
@@ -279,7 +277,7 @@ void pm_ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino
         pm_ops_reply(req, -EINVAL);
         return;
     }
-    if (refused(req, parent, name) || refused(req, newparent, newname))
+    if (refused(req, parent, name, false) || refused(req, newparent, newname, true))
         return;
     n = named_new(req, &change_op, parent, name, newname);
     if (n) {

@@ -264,6 +264,22 @@ sent() {
     sync_drive
 }
 
+@test "a trash folder that the service has is listed, looked up, read and removed; none can be made" {
+    seed_text /.Trash-1000/files/old.txt "thrown away"
+    again upload.delete_delay=0s cache.attr_timeout=1s
+    on ls -A "$S" | grep -q -x -F .Trash-1000
+    equal "in it" "$(on cat "$S/.Trash-1000/files/old.txt")" "thrown away"
+    on find "$S" >"$T/found"
+    fails_with "Operation not permitted" mkdir "$S/.Trash"
+    on mv "$S/.Trash-1000/files/old.txt" "$S/back.txt"
+    fails_with "Operation not permitted" mv "$S/back.txt" "$S/.Trash-1001"
+    on rm -r "$S/.Trash-1000"
+    sync_drive
+    absent /.Trash-1000
+    equal "back" "$(remote_text /back.txt)" "thrown away"
+    fails_with "Operation not permitted" mkdir "$S/.Trash-1000"
+}
+
 # bats test_tags=quick
 @test "attributes of the user's are kept over a remount, and not sent" {
     write "$S/a.txt" "a"
