@@ -177,8 +177,7 @@ static int looks_like(struct pm_send *s, const struct pm_entry *copy, const stru
     return any ? -EEXIST : err;
 }
 
-/* Was nothing made, for sure, when the service or the way to it answered so? */
-static bool is_definite(int err)
+bool pm_copy_is_definite(int err)
 {
     return err != -EAGAIN && err != -EIO && err != -ETIMEDOUT && err != -ECANCELED && err != -ENOMEM;
 }
@@ -244,7 +243,7 @@ static int start(struct pm_send *s, const struct pm_entry *src, pm_node from, pm
     if (!err) {
         *out = there;
         there = NULL;
-    } else if (is_definite(err) && !is_unanswered(before)) {
+    } else if (pm_copy_is_definite(err) && !is_unanswered(before)) {
         step.id[0] = 0; /* nothing was made */
         if (step.broken ? store_step(s, &step) : pm_send_store_step(s, NULL))
             return -EIO;
@@ -343,16 +342,24 @@ static void forget(struct pm_send *s, const struct pm_entry *copy)
     pm_tell_entry(s->cache, row.parent, row.name);
 }
 
+int pm_copy_drop(struct pm_send *s, const struct pm_entry *copy)
+{
+    int err = pm_backend_remove(s->account->backend, s->ctx, copy);
+
+    if (err && err != -ENOENT)
+        return err == -ECANCELED ? err : -EAGAIN;
+    forget(s, copy);
+    return 0;
+}
+
 int pm_copy_broken(struct pm_send *s, const struct pm_entry *copy, bool sure)
 {
     struct step step;
     bool        failed;
-    int         err = sure ? pm_backend_remove(s->account->backend, s->ctx, copy) : 0;
+    int         err = sure ? pm_copy_drop(s, copy) : 0;
 
-    if (err && err != -ENOENT)
-        return err == -ECANCELED ? err : -EAGAIN;
-    if (sure)
-        forget(s, copy);
+    if (err)
+        return err;
     load_step(s, &step);
     if (sure && !strcmp(step.id, copy->id))
         step.id[0] = 0;

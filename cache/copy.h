@@ -12,6 +12,8 @@ typedef int pm_copy_make_fn(struct pm_send *s, const struct pm_entry *src,
 /* A pm_copy_make_fn: a copy of the file `src`. */
 int pm_copy_make(struct pm_send *s, const struct pm_entry *src, const struct pm_entry *parent,
                  struct pm_entry **out);
+/* Was nothing made, for sure, when the service or the way to it answered so? */
+bool pm_copy_is_definite(int err);
 /* The destination of an earlier try, or a new one by `make`; its id is kept as the entry's step.
  * `from`: the folder `src` is in. -EEXIST: the name is somebody else's; -ENOENT: the folder it goes
  * to is gone. *out is owned. */
@@ -39,8 +41,15 @@ bool pm_copy_is_sure(struct pm_send *s, const struct pm_entry *copy);
  * -EBADMSG: that was tried often enough; others: it could not be removed. */
 int pm_copy_broken(struct pm_send *s, const struct pm_entry *copy, bool sure);
 
-/* rename_tree.c: a folder with all that is in it. */
+/* What the service made for this entry, in this very try, is not needed: it goes. 0 or why not. */
+int pm_copy_drop(struct pm_send *s, const struct pm_entry *copy);
+
+/* rename_tree.c: a folder with all that is in it. -ESTALE: something in it was changed meanwhile. */
 int pm_rename_tree(struct pm_send *s, const struct pm_entry *src);
+/* The same, when the old folder is gone, by an earlier try whose answer was lost: `to` is the new one. */
+int pm_rename_tree_lost(struct pm_send *s, const struct pm_entry *to);
+/* In a transaction, when the entry ends. */
+void pm_rename_forget_versions(struct pm_db *db, int64_t entry);
 /* rename.c: the node is the object `now` at its new place: folds it in and ends the entry; `more`,
  * if given, does its part in the same transaction. */
 int pm_rename_confirm(struct pm_send *s, const struct pm_entry *now, int (*more)(void *arg),

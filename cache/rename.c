@@ -28,6 +28,7 @@ int pm_rename_confirm(struct pm_send *s, const struct pm_entry *now, int (*more)
         err = pm_send_fold(db, s->e, now, rid);
     if (!err)
         err = pm_journal_finish(db, s->e->id);
+    pm_rename_forget_versions(db, s->e->id);
     err = pm_db_end(db, err);
     if (!err)
         pm_store_adopt(s->cache->store, s->e->node, now->version);
@@ -42,6 +43,7 @@ static int restore(struct pm_send *s, const char *report)
 
     pm_db_begin(c->db);
     pm_db_run(c->db, "UPDATE node SET error=?2 WHERE id=?1", "is", (int64_t)s->e->node, report);
+    pm_rename_forget_versions(c->db, s->e->id);
     err = pm_db_end(c->db, pm_journal_drop(c->db, s->e->id));
     if (err)
         return err;
@@ -98,8 +100,8 @@ static int finish_lost(struct pm_send *s)
 
     if (!err && s->e->kind != PM_FOLDER && pm_copy_begun(s, &like.size))
         err = pm_copy_settle(s, &like, &copy, pm_copy_is_sure(s, copy));
-    if (!err && s->e->kind == PM_FOLDER) /* what is in it comes with its list */
-        pm_list_expire_around(s->cache, s->e->node);
+    if (!err && s->e->kind == PM_FOLDER)
+        return pm_rename_tree_lost(s, copy);
     return err ? err : pm_rename_confirm(s, copy, NULL, NULL);
 }
 
@@ -125,7 +127,8 @@ int pm_send_rename(struct pm_send *s)
     if (err == -EEXIST)
         return restore(s, "the new name is taken on the service");
     if (err == -ESTALE)
-        return restore(s, "it was changed on the service since");
+        return restore(s, s->e->kind == PM_FOLDER && *s->ctx->why ? s->ctx->why
+                                                                  : "it was changed on the service since");
     if (err == -ENOENT)
         return restore(s, "it is gone from the service");
     if (pm_send_refused(err))

@@ -1,7 +1,10 @@
 /* A folder's rename where the service has none: the folder is made at the new place, everything in
  * it copied there, and only when every copy is whole and nothing changed meanwhile, the old one is
- * removed. What an earlier try copied is found by name and size. The files of one folder are asked about
- * and copied side by side. */
+ * removed. The files of one folder are asked about and copied side by side.
+ *
+ * Before a file is asked for, its version is noted in the journal's meta ("copied ENTRY ID"). What a later
+ * try finds at the new place is its copy only if it is noted, of the same version still, and of the same
+ * size; a file that is not noted was put there by somebody else. */
 #include "cache/copy.h"
 
 #include "cache/merge.h"
@@ -12,6 +15,7 @@
 #include <string.h>
 
 #define DEPTH_MAX 64
+#define NOTE_MAX  2048
 
 /* The entries of one folder on the service. */
 struct children {
@@ -114,6 +118,34 @@ struct level {
     struct pm_entry      **made; /* owned; for each of old: what was made for it, or NULL */
 };
 
+static void note_key(const struct pm_send *s, const struct pm_entry *e, char *out, size_t size)
+{
+    snprintf(out, size, "copied %lld %s%s", (long long)s->e->id, e->id, *e->id ? "" : e->path);
+}
+
+/* Of which version a copy is about to be asked for. */
+static int note_version(struct pm_send *s, const struct pm_entry *from)
+{
+    char key[NOTE_MAX];
+
+    note_key(s, from, key, sizeof(key));
+    pm_db_begin(s->cache->db);
+    return pm_db_end(s->cache->db,
+                     pm_db_run(s->cache->db,
+                               "INSERT OR REPLACE INTO j.meta(key, value) VALUES(?1, ?2)", "ss", key,
+                               from->version));
+}
+
+static void forget_version(struct pm_send *s, const struct pm_entry *from)
+{
+    char key[NOTE_MAX];
+
+    note_key(s, from, key, sizeof(key));
+    pm_db_begin(s->cache->db);
+    pm_db_end(s->cache->db,
+              pm_db_run(s->cache->db, "DELETE FROM j.meta WHERE key=?1", "s", key));
+}
+
 /* A pm_side_fn: one child is found at the destination from an earlier try, or made there. Copies are
  * only started here. */
 static int copy_child(void *arg, struct pm_ctx *ctx, size_t i)
@@ -122,7 +154,7 @@ static int copy_child(void *arg, struct pm_ctx *ctx, size_t i)
     struct pm_backend     *b = l->t->s->account->backend;
     const struct pm_entry *from = l->old.e[i];
     const struct pm_entry *there = find_name(&l->there, from->name);
-    int                    err;
+    int                    err = 0;
 
     if (from->settling) {
         snprintf(ctx->why, sizeof(ctx->why), "%.200s is still being processed by the service", from->name);
@@ -130,18 +162,64 @@ static int copy_child(void *arg, struct pm_ctx *ctx, size_t i)
     }
     if (there)
         return 0;
+    if (from->kind != PM_FOLDER)
+        err = note_version(l->t->s, from);
+    if (err)
+        return err;
     err = from->kind == PM_FOLDER ? pm_backend_mkdir(b, ctx, l->to, from->name, &l->made[i])
                                   : pm_backend_copy(b, ctx, from, l->to, from->name, &l->made[i]);
+    if (err && err != -EEXIST && pm_copy_is_definite(err))
+        forget_version(l->t->s, from); /* what comes there is not ours */
     return err == -EEXIST ? -EAGAIN : err; /* brought along by another copy: look again */
+}
+
+void pm_rename_forget_versions(struct pm_db *db, int64_t entry)
+{
+    char from[64], to[64];
+
+    snprintf(from, sizeof(from), "copied %lld ", (long long)entry);
+    snprintf(to, sizeof(to), "copied %lld!", (long long)entry);
+    pm_db_run(db, "DELETE FROM j.meta WHERE key>?1 AND key<?2", "ss", from, to);
+}
+
+/* The version that a copy of the file was asked for of; owned; NULL: none was. */
+static char *noted_version(struct pm_send *s, const struct pm_entry *from)
+{
+    struct pm_db        *db = s->cache->db;
+    struct sqlite3_stmt *st;
+    char                *version = NULL;
+    char                 key[NOTE_MAX];
+
+    note_key(s, from, key, sizeof(key));
+    pm_db_begin(db);
+    st = pm_db_query(db, "SELECT value FROM j.meta WHERE key=?1", "s", key);
+    if (pm_db_row(db, st)) {
+        version = strdup(pm_col_text(st, 0));
+        pm_db_reset(st);
+    }
+    pm_db_end(db, 0);
+    return version;
+}
+
+static int changed_since(struct pm_send *s, const struct pm_entry *from)
+{
+    snprintf(s->ctx->why, sizeof(s->ctx->why),
+             "%.100s in it was changed on the service while it was copied", from->name);
+    return -ESTALE;
 }
 
 /* Is what an earlier try left, or somebody made meanwhile, what is to be there? */
 static int check_there(struct tree *t, const struct pm_entry *from, const struct pm_entry *there)
 {
-    if (there->kind == from->kind &&
-        (from->kind == PM_FOLDER || there->settling || there->size == from->size))
+    PM_AUTO(free) char *version = NULL;
+
+    if (there->kind == PM_FOLDER && from->kind == PM_FOLDER)
         return 0;
-    return pm_copy_broken(t->s, there, false);
+    version = noted_version(t->s, from);
+    if (!version || there->kind != from->kind || (!there->settling && there->size != from->size))
+        return pm_copy_broken(t->s, there, false);
+    return pm_backend_same_version(t->s->account->backend, version, from->version)
+               ? 0 : changed_since(t->s, from);
 }
 
 static int copy_folder(struct tree *t, const struct pm_entry *from, const struct pm_entry *to,
@@ -205,6 +283,14 @@ static const struct pair *find_pair(const struct tree *t, const char *id, const 
     return NULL;
 }
 
+/* The object is not what was copied any more. What was made for it in this very try goes. */
+static int drop_old_copy(struct tree *t, const struct pair *p)
+{
+    int err = p->made && p->to->kind != PM_FOLDER ? pm_copy_drop(t->s, p->to) : -ESTALE;
+
+    return err == -ESTALE ? changed_since(t->s, p->from) : err ? err : -EAGAIN;
+}
+
 /* Is every object of the old folder one that was copied as it is? -EAGAIN: not yet. */
 static int check_old(struct tree *t, const struct pm_entry *dir, int depth)
 {
@@ -214,10 +300,12 @@ static int check_old(struct tree *t, const struct pm_entry *dir, int depth)
     for (size_t i = 0; i < old.n && !err; i++) {
         const struct pair *p = find_pair(t, old.e[i]->id, old.e[i]->path);
 
-        if (!p || (old.e[i]->kind != PM_FOLDER &&
-                   !pm_backend_same_version(t->s->account->backend, p->from->version,
-                                            old.e[i]->version)))
+        if (!p || p->from->kind != old.e[i]->kind)
             err = -EAGAIN;
+        else if (old.e[i]->kind != PM_FOLDER &&
+                 !pm_backend_same_version(t->s->account->backend, p->from->version,
+                                          old.e[i]->version))
+            err = drop_old_copy(t, p);
         else if (old.e[i]->kind == PM_FOLDER)
             err = check_old(t, old.e[i], depth + 1);
     }
@@ -328,6 +416,16 @@ static int make_folder(struct pm_send *s, const struct pm_entry *src, const stru
     return pm_backend_mkdir(s->account->backend, s->ctx, parent, s->e->name, out);
 }
 
+static int confirm(struct tree *t, const struct pm_entry *to)
+{
+    int err = pm_rename_confirm(t->s, to, fold_pairs, t);
+
+    for (size_t i = 0; i < t->n && !err; i++)
+        if (t->pairs[i].node && t->pairs[i].to->kind != PM_FOLDER)
+            pm_store_adopt(t->s->cache->store, t->pairs[i].node, t->pairs[i].to->version);
+    return err;
+}
+
 int pm_rename_tree(struct pm_send *s, const struct pm_entry *src)
 {
     PM_AUTO(free) struct pm_entry *to = NULL;
@@ -341,16 +439,56 @@ int pm_rename_tree(struct pm_send *s, const struct pm_entry *src)
     if (!err)
         err = settle_all(&t);
     if (!err)
-        err = check_old(&t, src, 0);
-    if (!err)
         err = check_shared(&t, src);
+    if (!err)
+        err = check_old(&t, src, 0);
     if (!err)
         err = pm_backend_remove(s->account->backend, s->ctx, src);
     if (!err)
-        err = pm_rename_confirm(s, to, fold_pairs, &t);
-    for (size_t i = 0; i < t.n && !err; i++)
-        if (t.pairs[i].node && t.pairs[i].to->kind != PM_FOLDER)
-            pm_store_adopt(s->cache->store, t.pairs[i].node, t.pairs[i].to->version);
+        err = confirm(&t, to);
+    free_tree(&t);
+    return err;
+}
+
+/* --- when the answer to the removal was lost */
+
+/* Pairs what is known of the old folder `node`, which is gone, with what is at the new place. */
+static int pair_known(struct tree *t, pm_node node, const struct pm_entry *to, int depth)
+{
+    struct pm_db   *db = t->s->cache->db;
+    struct children there = {0};
+    int             err = depth > DEPTH_MAX ? -ELOOP : list_folder(t->s, to, &there);
+
+    for (size_t i = 0; i < there.n && !err; i++) {
+        PM_AUTO(free) struct pm_entry *from = NULL;
+        struct pm_entry               *e = there.e[i];
+        struct pm_row                  row;
+        char                           name[PM_NAME_MAX + 1];
+        pm_node                        child;
+
+        pm_name_show(e->name, name);
+        pm_db_begin(db);
+        child = pm_node_listed(db, node, name);
+        if (!child || pm_node_get(db, child, &row) || pm_node_entry(db, child, &from) ||
+            row.kind != e->kind || (e->kind != PM_FOLDER && row.rsize != e->size))
+            child = 0;
+        pm_db_end(db, 0);
+        if (child)
+            err = add_pair(t, from, e, false);
+        if (child && !err && e->kind == PM_FOLDER)
+            err = pair_known(t, child, e, depth + 1);
+    }
+    free_children(&there);
+    return err;
+}
+
+int pm_rename_tree_lost(struct pm_send *s, const struct pm_entry *to)
+{
+    struct tree t = {.s = s};
+    int         err = pair_known(&t, s->e->node, to, 0);
+
+    if (!err)
+        err = confirm(&t, to);
     free_tree(&t);
     return err;
 }

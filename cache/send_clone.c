@@ -43,12 +43,30 @@ static int take_begun(struct pm_send *s, uint64_t size, struct pm_entry **copy)
     return err ? err : -EOPNOTSUPP;
 }
 
-static int make(struct pm_send *s, const struct pm_entry *src, struct pm_entry **copy)
+/* The source may have been changed just before it was copied: then the copy is not what it is to be. */
+static int check_again(struct pm_send *s, const struct pm_entry *src, const char *version,
+                       const struct pm_entry *copy)
+{
+    PM_AUTO(free) struct pm_entry *now = NULL;
+    int                            err = pm_send_check_version(s, src, version, &now);
+
+    if (err != -ESTALE)
+        return err == -ENOENT ? 0 : err;
+    if (!pm_copy_is_sure(s, copy))
+        return -EEXIST;
+    err = pm_copy_drop(s, copy);
+    return err ? err : -EOPNOTSUPP;
+}
+
+static int make(struct pm_send *s, const struct pm_entry *src, const char *version,
+                struct pm_entry **copy)
 {
     int err = pm_copy_destination(s, src, s->row.parent, pm_copy_make, copy);
 
     if (!err)
         err = pm_copy_settle(s, src, copy, pm_copy_is_sure(s, *copy));
+    if (!err)
+        err = check_again(s, src, version, *copy);
     if (!pm_send_refused(err) && err != -EBADMSG) /* it is never whole: no copy will be */
         return err;
     err = pm_send_store_step(s, NULL);
@@ -77,7 +95,7 @@ int pm_send_clone(struct pm_send *s)
     if (clone)
         err = find_source(s, version, &src);
     if (!err)
-        err = make(s, src, &copy);
+        err = make(s, src, version, &copy);
     else if (err == -EOPNOTSUPP && begun)
         err = take_begun(s, size, &copy);
     return err ? err : pm_send_confirm(s, src ? gen : PM_OTHER_GENERATION, copy);

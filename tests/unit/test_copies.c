@@ -222,6 +222,95 @@ static void a_source_that_another_removed_is_not_given_back_by_half_a_copy(void 
     assert_int_equal(env_find(&e, "g"), 0);
 }
 
+/* --- somebody changes the source, or the new place */
+
+static void a_file_of_a_folder_that_another_replaced_meanwhile_is_never_lost(void **state)
+{
+    (void)state;
+    serve_folder();
+    pm_memory_copies(e.b, true, 0);
+    rename_to("d", "d2");
+    try_once();
+    env_serve(&e, "d/in", "INSIDE");
+    pm_memory_settling(e.b, "d2/in", false);
+    try_again();
+    assert_string_equal(env_served(&e, "d/in"), "INSIDE");
+    assert_string_equal(env_served(&e, "d2/in"), "inside");
+    assert_string_equal(env_text(&e, env_find(&e, "d/in")), "INSIDE");
+}
+
+static bool is_copied(void *arg)
+{
+    (void)arg;
+    return env_served(&e, "d2/in") != NULL;
+}
+
+static void a_file_of_a_folder_that_another_replaced_at_once_is_copied_again(void **state)
+{
+    (void)state;
+    serve_folder();
+    e.c->settle_ms = 30000;
+    pm_memory_copies(e.b, true, 0);
+    rename_to("d", "d2");
+    pm_queue_pause(e.c, false);
+    assert_true(env_until(is_copied, NULL));
+    env_serve(&e, "d/in", "INSIDE");
+    pm_memory_copies(e.b, false, 0);
+    pm_memory_settling(e.b, "d2/in", false);
+    env_sync(&e);
+    assert_string_equal(env_served_names(&e, ""), "d2 f");
+    assert_string_equal(env_served(&e, "d2/in"), "INSIDE");
+}
+
+static void what_another_puts_into_the_new_folder_is_no_copy_of_ours(void **state)
+{
+    (void)state;
+    serve_folder();
+    rename_to("d", "d2");
+    pm_memory_fault(e.b, PM_MEM_COPY, 1, -EBUSY, false);
+    try_once();
+    env_serve(&e, "d2/in", "INSIDE");
+    pm_queue_pause(e.c, false);
+    assert_true(env_until(is_failed, NULL));
+    assert_string_equal(env_served(&e, "d/in"), "inside");
+    assert_string_equal(env_served(&e, "d2/in"), "INSIDE");
+}
+
+static void a_change_in_a_renamed_folder_whose_last_answer_was_lost_is_an_update(void **state)
+{
+    pm_node d;
+
+    (void)state;
+    serve_folder();
+    d = env_find(&e, "d");
+    rename_to("d", "d2");
+    env_write(&e, d, "in", "changed");
+    pm_memory_fault(e.b, PM_MEM_REMOVE, 1, -EIO, true);
+    env_sync(&e);
+    assert_string_equal(env_served_names(&e, ""), "d2 f");
+    assert_string_equal(env_served_names(&e, "d2"), "in");
+    assert_string_equal(env_served(&e, "d2/in"), "changed");
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.meta WHERE key LIKE 'copied%'"), 0);
+}
+
+static void a_clone_of_what_another_changed_just_before_it_was_copied_is_what_it_was(void **state)
+{
+    pm_node g;
+
+    (void)state;
+    assert_string_equal(env_text(&e, f), TEXT);
+    g = env_copy(&e, f, e.root, "g");
+    pm_memory_block(e.b, PM_MEM_COPY, true);
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_COPY, 1);
+    env_serve(&e, "f", OTHER);
+    pm_memory_block(e.b, PM_MEM_COPY, false);
+    env_sync(&e);
+    assert_string_equal(env_served(&e, "g"), TEXT);
+    assert_string_equal(env_text(&e, g), TEXT);
+    assert_string_equal(env_served_names(&e, ""), "f g");
+}
+
 /* --- whose is it? */
 
 static void what_was_there_before_is_no_copy_of_ours(void **state)
@@ -378,6 +467,11 @@ int main(int argc, char **argv)
         TEST(a_folder_with_a_broken_copy_is_renamed_whole),
         TEST(a_folder_in_whose_new_place_another_puts_a_file_fails_and_both_stay),
         TEST(a_source_that_another_removed_is_not_given_back_by_half_a_copy),
+        TEST(a_file_of_a_folder_that_another_replaced_meanwhile_is_never_lost),
+        TEST(a_file_of_a_folder_that_another_replaced_at_once_is_copied_again),
+        TEST(what_another_puts_into_the_new_folder_is_no_copy_of_ours),
+        TEST(a_change_in_a_renamed_folder_whose_last_answer_was_lost_is_an_update),
+        TEST(a_clone_of_what_another_changed_just_before_it_was_copied_is_what_it_was),
         TEST(what_was_there_before_is_no_copy_of_ours),
         TEST(what_came_after_a_request_that_was_never_sent_is_no_copy_of_ours),
         TEST(a_rename_whose_answer_was_lost_makes_one_copy),
