@@ -10,7 +10,8 @@
  *   SURE    1: the service gave the id as that of our copy; 0: it was found under its name;
  *   ID      of what was made; "?": asked for, and the answer did not come yet; "": nothing is there.
  *
- * Only what is SURE is ever removed, and only when it ended broken. */
+ * Only what is SURE is ever removed, and only when it ended broken and empty, or untouched as a copy of
+ * what its source is no more. */
 #include "cache/copy.h"
 
 #include "cache/list.h"
@@ -344,8 +345,15 @@ static void forget(struct pm_send *s, const struct pm_entry *copy)
 
 int pm_copy_drop(struct pm_send *s, const struct pm_entry *copy)
 {
-    int err = pm_backend_remove(s->account->backend, s->ctx, copy);
+    PM_AUTO(free) struct pm_entry *now = NULL;
+    struct pm_backend             *b = s->account->backend;
+    int                            err = pm_backend_stat(b, s->ctx, copy, &now);
 
+    if (!err && (now->size != copy->size ||
+                 !pm_backend_same_version(b, now->version, copy->version)))
+        return -ESTALE;
+    if (!err)
+        err = pm_backend_remove(b, s->ctx, copy);
     if (err && err != -ENOENT)
         return err == -ECANCELED ? err : -EAGAIN;
     forget(s, copy);
@@ -356,10 +364,12 @@ int pm_copy_broken(struct pm_send *s, const struct pm_entry *copy, bool sure)
 {
     struct step step;
     bool        failed;
-    int         err = sure ? pm_copy_drop(s, copy) : 0;
+    int         err;
 
+    sure = sure && !copy->size; /* what is in it may be somebody's work since */
+    err = sure ? pm_copy_drop(s, copy) : 0;
     if (err)
-        return err;
+        return err == -ESTALE ? -EAGAIN : err;
     load_step(s, &step);
     if (sure && !strcmp(step.id, copy->id))
         step.id[0] = 0;

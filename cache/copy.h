@@ -37,11 +37,12 @@ int pm_copy_wait(struct pm_send *s, const char *name);
 int pm_copy_settle(struct pm_send *s, const struct pm_entry *src, struct pm_entry **copy, bool sure);
 /* Did the service say that this is what it made for the entry? */
 bool pm_copy_is_sure(struct pm_send *s, const struct pm_entry *copy);
-/* The copy ended as something else: it is removed, if it is ours for `sure`. -EIO: to be made anew;
+/* The copy ended as something else: it is removed if it is ours for `sure` and empty. -EIO: to be made anew;
  * -EBADMSG: that was tried often enough; others: it could not be removed. */
 int pm_copy_broken(struct pm_send *s, const struct pm_entry *copy, bool sure);
 
-/* What the service made for this entry, in this very try, is not needed: it goes. 0 or why not. */
+/* What the service surely made for this entry is not needed: it goes. -ESTALE: not as `copy` says that
+ * it is, somebody may have changed it; or why not. */
 int pm_copy_drop(struct pm_send *s, const struct pm_entry *copy);
 
 /* rename_tree.c: a folder with all that is in it. -ESTALE: something in it was changed meanwhile. */

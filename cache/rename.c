@@ -100,6 +100,8 @@ static int finish_lost(struct pm_send *s)
 
     if (!err && s->e->kind != PM_FOLDER && pm_copy_begun(s, &like.size))
         err = pm_copy_settle(s, &like, &copy, pm_copy_is_sure(s, copy));
+    if (err && copy && !copy->settling && copy->size != like.size && err != -ECANCELED)
+        return -ENOENT; /* it will never be whole */
     if (!err && s->e->kind == PM_FOLDER)
         return pm_rename_tree_lost(s, copy);
     return err ? err : pm_rename_confirm(s, copy, NULL, NULL);

@@ -216,10 +216,11 @@ static int check_there(struct tree *t, const struct pm_entry *from, const struct
     if (there->kind == PM_FOLDER && from->kind == PM_FOLDER)
         return 0;
     version = noted_version(t->s, from);
+    if (version && !pm_backend_same_version(t->s->account->backend, version, from->version))
+        return changed_since(t->s, from);
     if (!version || there->kind != from->kind || (!there->settling && there->size != from->size))
         return pm_copy_broken(t->s, there, false);
-    return pm_backend_same_version(t->s->account->backend, version, from->version)
-               ? 0 : changed_since(t->s, from);
+    return 0;
 }
 
 static int copy_folder(struct tree *t, const struct pm_entry *from, const struct pm_entry *to,
@@ -296,6 +297,7 @@ static int check_old(struct tree *t, const struct pm_entry *dir, int depth)
 {
     struct children old = {0};
     int             err = depth > DEPTH_MAX ? -ELOOP : list_folder(t->s, dir, &old);
+    bool            again = false;
 
     for (size_t i = 0; i < old.n && !err; i++) {
         const struct pair *p = find_pair(t, old.e[i]->id, old.e[i]->path);
@@ -308,9 +310,12 @@ static int check_old(struct tree *t, const struct pm_entry *dir, int depth)
             err = drop_old_copy(t, p);
         else if (old.e[i]->kind == PM_FOLDER)
             err = check_old(t, old.e[i], depth + 1);
+        again = again || err == -EAGAIN;
+        if (err == -EAGAIN) /* the rest is looked at all the same: this try knows its own copies */
+            err = 0;
     }
     free_children(&old);
-    return err;
+    return err ? err : again ? -EAGAIN : 0;
 }
 
 /* Each known node of the old folder is the copied object now; its place is the same, since its

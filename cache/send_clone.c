@@ -55,7 +55,7 @@ static int check_again(struct pm_send *s, const struct pm_entry *src, const char
     if (!pm_copy_is_sure(s, copy))
         return -EEXIST;
     err = pm_copy_drop(s, copy);
-    return err ? err : -EOPNOTSUPP;
+    return err ? (err == -ESTALE ? -EEXIST : err) : -EOPNOTSUPP;
 }
 
 static int make(struct pm_send *s, const struct pm_entry *src, const char *version,

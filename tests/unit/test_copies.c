@@ -215,7 +215,7 @@ static void a_source_that_another_removed_is_not_given_back_by_half_a_copy(void 
     rename_to("f", "g");
     try_once();
     assert_int_equal(pm_memory_drop(e.b, "f"), 0);
-    env_serve(&e, "g", "old"); /* and so the copy ended */
+    env_serve(&e, "g", ""); /* and so the copy ended */
     pm_memory_settling(e.b, "g", false);
     try_again();
     assert_string_equal(env_served_names(&e, ""), "");
@@ -291,6 +291,20 @@ static void a_change_in_a_renamed_folder_whose_last_answer_was_lost_is_an_update
     assert_string_equal(env_served_names(&e, "d2"), "in");
     assert_string_equal(env_served(&e, "d2/in"), "changed");
     assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.meta WHERE key LIKE 'copied%'"), 0);
+}
+
+static void what_another_made_of_a_copy_meanwhile_is_not_removed(void **state)
+{
+    (void)state;
+    pm_memory_copies(e.b, true, 0);
+    rename_to("f", "g");
+    try_once();
+    env_serve(&e, "g", "longer than it was");
+    pm_memory_settling(e.b, "g", false);
+    pm_queue_pause(e.c, false);
+    assert_true(env_until(is_failed, NULL));
+    assert_string_equal(env_served(&e, "f"), TEXT);
+    assert_string_equal(env_served(&e, "g"), "longer than it was");
 }
 
 static void a_clone_of_what_another_changed_just_before_it_was_copied_is_what_it_was(void **state)
@@ -471,6 +485,7 @@ int main(int argc, char **argv)
         TEST(a_file_of_a_folder_that_another_replaced_at_once_is_copied_again),
         TEST(what_another_puts_into_the_new_folder_is_no_copy_of_ours),
         TEST(a_change_in_a_renamed_folder_whose_last_answer_was_lost_is_an_update),
+        TEST(what_another_made_of_a_copy_meanwhile_is_not_removed),
         TEST(a_clone_of_what_another_changed_just_before_it_was_copied_is_what_it_was),
         TEST(what_was_there_before_is_no_copy_of_ours),
         TEST(what_came_after_a_request_that_was_never_sent_is_no_copy_of_ours),
