@@ -1,6 +1,7 @@
 /* The one place that calls through `ops`: checks what goes in and what comes out. */
 #include "backends/backend.h"
 #include "backends/credential.h"
+#include "backends/http.h"
 #include "backends/memory.h"
 #include "backends/smartshape.h"
 #include "backends/util.h"
@@ -168,6 +169,11 @@ bool pm_backend_gives_back(const struct pm_backend *b, const struct pm_entry *e)
 bool pm_backend_can_copy(const struct pm_backend *b)
 {
     return b->ops->copy != NULL;
+}
+
+int64_t pm_backend_hold_ms(const struct pm_backend *b)
+{
+    return b->net && *b->conf->endpoint ? pm_http_hold_ms(b->net, b->conf->endpoint) : 0;
 }
 
 bool pm_backend_can(const struct pm_backend *b, enum pm_cap cap)

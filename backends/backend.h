@@ -243,6 +243,9 @@ struct pm_backend {
 /* Starts the one thread that runs every request of the process's mount. `conf` is borrowed until
  * pm_net_close. 0 or -errno. */
 int  pm_net_open(const struct pm_conf *conf, struct pm_net **out);
+/* Waits that services ask for (Retry-After) are kept in `kv`, those that are there hold; before the
+ * first request. `kv` is borrowed until closed, and called from the loop's thread. */
+void pm_net_keep(struct pm_net *net, const struct pm_kv *kv);
 /* Ends every request with -ECANCELED (their callbacks run), then joins the thread. NULL is fine. */
 void pm_net_close(struct pm_net *net);
 
@@ -262,6 +265,8 @@ void pm_backend_set_gate(struct pm_backend *b, const struct pm_gate *gate);
  * NULL) when it is looked at again, by pm_now_ms(), if somebody calls then. Never blocks. */
 enum pm_doubt pm_backend_doubt(const struct pm_backend *b, char *why, size_t why_len,
                                int64_t *again_ms);
+/* How long the service asked not to be called (Retry-After), in milliseconds from now; 0: it may be. */
+int64_t pm_backend_hold_ms(const struct pm_backend *b);
 /* Looks at a credential in doubt again if it is time for that, or with `now` in any case; one that
  * was refused is tried by a harmless call. 0: no doubt; -EACCES and others as calls. Blocks. */
 int pm_backend_check(struct pm_backend *b, struct pm_ctx *ctx, bool now);

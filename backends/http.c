@@ -9,19 +9,14 @@
  * is empty. */
 #include "backends/http.h"
 
+#include "backends/holds.h"
 #include "backends/http_impl.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#define POLL_MS   100 /* how soon a cancel is seen */
-#define HOLDS_MAX 64
-
-struct hold {
-    char   *origin; /* NULL: free */
-    int64_t until_ms;
-};
+#define POLL_MS 100 /* how soon a cancel is seen */
 
 struct deferred {
     STAILQ_ENTRY(deferred) link;
@@ -39,7 +34,7 @@ struct pm_net {
     pthread_mutex_t       lock; /* leaf */
     struct transfer_list  submitted; /* lock */
     bool                  closing; /* lock */
-    struct hold           holds[HOLDS_MAX]; /* lock */
+    struct pm_holds      *holds; /* immutable */
     STAILQ_HEAD(deferred_list, deferred) work; /* lock */
     pthread_cond_t work_here; /* lock */
     bool           has_helper; /* lock */
@@ -71,44 +66,16 @@ static int bucket_wait_ms(const struct bucket *b)
 
 /* --- holds --------------------------------------------------------------------------------- */
 
-static void hold_origin(struct pm_net *net, const char *origin, int64_t ms)
-{
-    int64_t      now = pm_now_ms();
-    struct hold *slot = NULL;
-
-    PM_GUARD(&net->lock);
-    for (size_t i = 0; i < HOLDS_MAX; i++) {
-        struct hold *h = &net->holds[i];
-
-        if (h->origin && !strcmp(h->origin, origin)) {
-            slot = h;
-            break;
-        }
-        if (!slot && h->until_ms <= now)
-            slot = h;
-    }
-    if (!slot)
-        return;
-    if (!slot->origin || strcmp(slot->origin, origin) != 0) {
-        free(slot->origin);
-        slot->origin = strdup(origin);
-    }
-    slot->until_ms = now + ms;
-}
-
 int64_t pm_http_hold_ms(struct pm_net *net, const char *url)
 {
     PM_AUTO(free) char *origin = pm_http_origin(url);
-    int64_t             now = pm_now_ms();
 
-    PM_GUARD(&net->lock);
-    for (size_t i = 0; origin && i < HOLDS_MAX; i++) {
-        const struct hold *h = &net->holds[i];
+    return origin ? pm_holds_left_ms(net->holds, origin) : 0;
+}
 
-        if (h->origin && h->until_ms > now && !strcmp(h->origin, origin))
-            return h->until_ms - now;
-    }
-    return 0;
+void pm_net_keep(struct pm_net *net, const struct pm_kv *kv)
+{
+    pm_holds_keep(net->holds, kv);
 }
 
 /* --- starting a transfer ------------------------------------------------------------------- */
@@ -166,6 +133,7 @@ static void describe_end(struct transfer *t, CURLcode code, struct pm_http_end *
     struct pm_http_head    head = {.easy = t->easy};
     struct pm_http_verdict v;
     long                   os = 0, request_bytes = 0;
+    char                   date[64];
 
     curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os);
     curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
@@ -174,9 +142,10 @@ static void describe_end(struct transfer *t, CURLcode code, struct pm_http_end *
         end->status = 0; /* "go on" is no answer */
     end->reached = request_bytes > 0;
     if (end->status == 429 || end->status == 503) {
-        end->retry_ms = pm_http_retry_after_ms(pm_http_header(&head, "Retry-After"));
+        snprintf(date, sizeof(date), "%s", pm_http_header(&head, "Date"));
+        end->retry_ms = pm_http_retry_after_ms(pm_http_header(&head, "Retry-After"), date);
         if (end->retry_ms)
-            hold_origin(t->net, t->origin, end->retry_ms);
+            pm_holds_set(t->net->holds, t->origin, end->retry_ms);
     }
     if (t->err) {
         v = (struct pm_http_verdict){t->err, t->err == -ETIMEDOUT};
@@ -435,8 +404,7 @@ static void free_net(struct pm_net *net)
 {
     curl_multi_cleanup(net->multi);
     curl_share_cleanup(net->share);
-    for (size_t i = 0; i < HOLDS_MAX; i++)
-        free(net->holds[i].origin);
+    pm_holds_free(net->holds);
     pthread_cond_destroy(&net->work_here);
     pthread_mutex_destroy(&net->lock);
     free(net);
@@ -461,7 +429,7 @@ int pm_net_open(const struct pm_conf *conf, struct pm_net **out)
     pm_cond_init(&net->work_here);
     net->multi = curl_multi_init();
     net->share = curl_share_init();
-    if (net->multi && net->share) {
+    if (net->multi && net->share && !pm_holds_new(&net->holds)) {
         curl_share_setopt(net->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
         curl_multi_setopt(net->multi, CURLMOPT_MAXCONNECTS, 24L);
         err = pm_thread_start(&net->loop, "pm-net", run_loop, net);

@@ -127,7 +127,8 @@ static inline void pm_cleanup_pm_http_answer(struct pm_http_answer *a)
 /* Asks and waits, trying again what the table says can heal: interactive calls up to four times
  * within the deadline, background calls once more. Returns 0 for a 2xx, else the table's errno with
  * ctx->why, and whatever answer came in *answer (free it always; zero it before).
- * -EBUSY: the service asked to wait (ctx->retry_ms) longer than this call may.
+ * -EBUSY: the service asked to wait (ctx->retry_ms) longer than this call may, an interactive one
+ * op_timeout.
  * With req->once nothing is sent twice: a failure after the service may have seen the request is
  * -EAGAIN, a definite refusal has its own errno, and only what never arrived is tried again. After
  * -ECANCELED it is unknown, too. A body that began to go to req->data is not asked for again. */
@@ -144,8 +145,9 @@ struct pm_http_verdict {
 struct pm_http_verdict pm_http_judge_status(long status);
 /* `code` is a CURLcode, `os_errno` what the system said, 0: nothing. */
 struct pm_http_verdict pm_http_judge_curl(int code, long os_errno);
-/* Retry-After: seconds or an HTTP date, as milliseconds from now, 0 to one hour. 0: none. */
-int64_t pm_http_retry_after_ms(const char *value);
+/* Retry-After: seconds or an HTTP date, as milliseconds from now, 0 to a day. 0: none. `date` is the
+ * answer's Date, since a date is one of the server's clock; "": ours must do. */
+int64_t pm_http_retry_after_ms(const char *value, const char *date);
 /* Milliseconds to wait before try number `try` (from 1): 200 ms doubled, jittered, at most 10 s. */
 int64_t pm_http_backoff_ms(unsigned try);
 

@@ -8,7 +8,6 @@
 #define ERROR_BODY_MAX (64u << 10)
 #define STREAM_MAX     (256u << 10) /* buffered before the exchange is paused */
 #define TRIES          4 /* of an interactive call */
-#define PATIENCE_MS    20000 /* of an interactive call without a deadline, for a hold */
 
 /* One try. Lives on the caller's stack until `done`. */
 struct call {
@@ -155,23 +154,28 @@ static int wait_ms(struct pm_net *net, const struct pm_ctx *ctx, int64_t ms)
     return 0;
 }
 
-static int64_t time_left(const struct pm_ctx *ctx)
+/* How long it may wait for its next try. */
+static int64_t time_left(struct pm_net *net, const struct pm_ctx *ctx)
 {
-    return ctx->deadline_ms ? ctx->deadline_ms - pm_now_ms() : PATIENCE_MS;
+    const int64_t most = pm_net_conf(net)->op_timeout_ms;
+    int64_t       left = ctx->deadline_ms ? ctx->deadline_ms - pm_now_ms() : most;
+
+    return left < most ? left : most;
 }
 
 /* Respects a hold: waits if this call has the time, else -EBUSY. */
 static int wait_hold(struct pm_net *net, struct pm_ctx *ctx, const char *url)
 {
     int64_t ms = pm_http_hold_ms(net, url);
+    char    when[PM_CLOCK_MAX];
 
     if (ms == 0)
         return 0;
-    if (ms < time_left(ctx) && (ctx->prio == PM_INTERACTIVE || ms <= 1000))
+    if (ms < time_left(net, ctx) && (ctx->prio == PM_INTERACTIVE || ms <= 1000))
         return wait_ms(net, ctx, ms);
     ctx->retry_ms = ms;
-    snprintf(ctx->why, sizeof(ctx->why), "the service asked to wait %lld s",
-             (long long)(ms + 999) / 1000);
+    pm_clock_text(pm_wall_ms() + ms, when);
+    snprintf(ctx->why, sizeof(ctx->why), "the service asked to wait until %s", when);
     return -EBUSY;
 }
 
@@ -187,9 +191,10 @@ static int judge_once(const struct pm_http_end *end, int err)
 }
 
 /* Is another try allowed, and worth it? */
-static bool may_retry(const struct pm_ctx *ctx, const struct call *c, unsigned try, int64_t pause)
+static bool may_retry(struct pm_net *net, const struct pm_ctx *ctx, const struct call *c,
+                      unsigned try, int64_t pause)
 {
-    if (!c->end.retry || c->streamed || pause >= time_left(ctx))
+    if (!c->end.retry || c->streamed || pause >= time_left(net, ctx))
         return false;
     if (c->req->once && c->end.reached)
         return false;
@@ -221,7 +226,7 @@ int pm_http_call(struct pm_net *net, struct pm_ctx *ctx, const struct pm_http_re
         snprintf(ctx->why, sizeof(ctx->why), "%s", c.why);
         ctx->retry_ms = c.end.retry_ms;
         pause = c.end.retry_ms ? 0 : pm_http_backoff_ms(try); /* a Retry-After is a hold */
-        if (!may_retry(ctx, &c, try, pause))
+        if (!may_retry(net, ctx, &c, try, pause))
             return req->once ? judge_once(&c.end, err) : err;
         err = wait_ms(net, ctx, pause);
         if (err)

@@ -87,21 +87,23 @@ struct pm_http_verdict pm_http_judge_curl(int code, long os_errno)
     return (struct pm_http_verdict){-EIO, false};
 }
 
-int64_t pm_http_retry_after_ms(const char *value)
+int64_t pm_http_retry_after_ms(const char *value, const char *date)
 {
-    const int64_t most = 3600 * 1000, now = pm_wall_ms();
+    const int64_t most = 24 * 3600 * 1000;
     int64_t       ms;
-    time_t        when;
+    time_t        when, now = *date ? curl_getdate(date, NULL) : -1;
 
+    if (now < 0)
+        now = pm_wall_ms() / 1000;
     while (*value == ' ')
         value++;
     if (isdigit((unsigned char)*value)) {
         ms = strlen(value) > 9 ? most : atoll(value) * 1000;
     } else {
         when = *value ? curl_getdate(value, NULL) : -1;
-        if (when > now / 1000 + most / 1000)
+        if (when > now + most / 1000)
             return most; /* some dates have more milliseconds than fit */
-        ms = when < 0 ? 0 : (int64_t)when * 1000 - now;
+        ms = when < 0 ? 0 : ((int64_t)when - now) * 1000;
     }
     return ms < 0 ? 0 : ms > most ? most : ms;
 }

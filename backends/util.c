@@ -38,6 +38,18 @@ int64_t pm_wall_ms(void)
     return clock_ms(CLOCK_REALTIME);
 }
 
+void pm_clock_text(int64_t wall_ms, char out[PM_CLOCK_MAX])
+{
+    time_t    now = time(NULL), at = (time_t)((wall_ms + 999) / 1000);
+    struct tm here, then;
+    bool      today;
+
+    localtime_r(&now, &here);
+    localtime_r(&at, &then);
+    today = here.tm_yday == then.tm_yday && here.tm_year == then.tm_year;
+    strftime(out, PM_CLOCK_MAX, today ? "%H:%M:%S" : "%Y-%m-%d %H:%M:%S", &then);
+}
+
 int64_t pm_wall_ns(void)
 {
     struct timespec ts;

@@ -52,6 +52,9 @@ int64_t pm_now_ms(void);
 /* Milliseconds, nanoseconds since 1970 by the wall clock. */
 int64_t pm_wall_ms(void);
 int64_t pm_wall_ns(void);
+/* A time of the wall clock for people, rounded up: "14:03:07", of another day with its date. */
+#define PM_CLOCK_MAX 40
+void pm_clock_text(int64_t wall_ms, char out[PM_CLOCK_MAX]);
 /* Waits on `cond` (initialised by pm_cond_init) until signalled or pm_now_ms() >= `until_ms`.
  * Returns 0 or -ETIMEDOUT. Spurious wake-ups happen: test the predicate in a loop. */
 int pm_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t until_ms);

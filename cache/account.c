@@ -218,19 +218,41 @@ static int open_mount_root(struct pm_cache *c)
     return pm_db_run(c->db, "UPDATE node SET parent=NULL, name=NULL WHERE parent=1", "");
 }
 
-static int open_backend(struct pm_cache *c, struct pm_account *a)
+static int open_kv(struct pm_cache *c, struct pm_kv *kv)
 {
     struct kv_arg *k = malloc(sizeof(*k));
-    struct pm_kv   kv = {.get = kv_get, .set = kv_set, .arg = k};
-    int            err;
 
     if (!k)
         return -ENOMEM;
     *k = (struct kv_arg){c, 0};
+    *kv = (struct pm_kv){.get = kv_get, .set = kv_set, .arg = k};
+    return 0;
+}
+
+static int open_backend(struct pm_cache *c, struct pm_account *a)
+{
+    struct pm_kv kv;
+    int          err = open_kv(c, &kv);
+
+    if (err)
+        return err;
     err = pm_backend_open(a->conf, c->net, &kv, &a->backend);
     if (err)
-        free(k);
+        free(kv.arg);
     return err;
+}
+
+/* How long services asked to wait belongs to no account: several may be of one host. */
+static int open_waits(struct pm_cache *c)
+{
+    struct pm_kv kv;
+    int          err = open_kv(c, &kv);
+
+    if (err)
+        return err;
+    c->waits = kv.arg;
+    pm_net_keep(c->net, &kv);
+    return 0;
 }
 
 static int open_account(struct pm_cache *c, struct pm_account *a)
@@ -246,11 +268,14 @@ static int open_account(struct pm_cache *c, struct pm_account *a)
 
 int pm_accounts_open(struct pm_cache *c, char *why, size_t why_len)
 {
-    int err = 0;
+    int err;
 
     c->accounts = calloc(c->conf->naccounts, sizeof(*c->accounts));
     if (!c->accounts)
         return -ENOMEM;
+    err = open_waits(c);
+    if (err)
+        return err;
     pm_db_begin(c->db);
     err = open_mount_root(c);
     for (size_t i = 0; i < c->conf->naccounts && !err; i++) {
@@ -285,6 +310,8 @@ void pm_accounts_close(struct pm_cache *c)
         pthread_mutex_destroy(&a->lock);
     }
     free(c->accounts);
+    free(c->waits);
     c->accounts = NULL;
+    c->waits = NULL;
     c->naccounts = 0;
 }

@@ -22,13 +22,35 @@ struct shown_entry {
     int64_t          started_ms;
 };
 
-/* What waits because its account pauses says so. */
+/* Until when a service asked not to be called, by the wall clock; 0: it did not. */
+static int64_t held_until(const struct pm_account *a)
+{
+    int64_t ms = pm_backend_hold_ms(a->backend);
+
+    return ms ? pm_wall_ms() + ms : 0;
+}
+
+static void describe_hold(int64_t until, char *out, size_t size)
+{
+    char when[PM_CLOCK_MAX];
+
+    pm_clock_text(until, when);
+    snprintf(out, size, "the service asked to wait until %s", when);
+}
+
+/* What waits because its account pauses, or its service asked for it, says so. */
 static void explain_pause(struct pm_cache *c, struct shown_entry *x)
 {
     const struct pm_account *a = pm_account_by_id(c, x->e.account);
+    int64_t                  until;
 
-    if (a && x->e.state == PM_J_READY)
-        pm_backend_doubt(a->backend, *x->error ? NULL : x->error, sizeof(x->error), NULL);
+    if (!a || x->e.state != PM_J_READY)
+        return;
+    until = held_until(a);
+    if (pm_backend_doubt(a->backend, *x->error ? NULL : x->error, sizeof(x->error), NULL))
+        return;
+    if (until)
+        describe_hold(until, x->error, sizeof(x->error));
 }
 
 static void describe(const struct shown_entry *x, char *out, size_t size)
@@ -261,6 +283,7 @@ static void json_accounts(struct pm_cache *c, struct pm_buf *b)
     for (size_t i = 0; i < c->naccounts; i++) {
         struct pm_account *a = &c->accounts[i];
         char               advice[900];
+        int64_t            until = held_until(a);
 
         pm_identity_advice(c, a, advice, sizeof(advice));
         PM_GUARD(&a->lock);
@@ -272,7 +295,10 @@ static void json_accounts(struct pm_cache *c, struct pm_buf *b)
         pm_buf_json(b, a->conf->endpoint);
         pm_buf_printf(b, ",\"paused\":%s,\"error\":", *advice ? "true" : "false");
         pm_buf_json(b, *advice ? advice : a->error);
-        pm_buf_str(b, "}");
+        if (until)
+            pm_buf_printf(b, ",\"waits_until\":%lld}", (long long)((until + 999) / 1000));
+        else
+            pm_buf_str(b, ",\"waits_until\":null}");
     }
 }
 
@@ -339,8 +365,11 @@ static void text_accounts(struct pm_cache *c, struct pm_buf *b)
     for (size_t i = 0; i < c->naccounts; i++) {
         struct pm_account *a = &c->accounts[i];
         char               advice[900];
+        int64_t            until = held_until(a);
 
         pm_identity_advice(c, a, advice, sizeof(advice));
+        if (!*advice && until)
+            describe_hold(until, advice, sizeof(advice));
         PM_GUARD(&a->lock);
         pm_buf_printf(b, "account %s (%s, %s): %s\n", a->conf->name, a->conf->type,
                       a->conf->endpoint, *advice ? advice : *a->error ? a->error : "no trouble");

@@ -551,6 +551,24 @@ static struct left count_left(struct pm_cache *c, pm_node node, struct pm_buf *l
     return left;
 }
 
+/* What is told while it goes on. */
+static void progress_line(struct pm_cache *c, const struct left *left, char *line, size_t size)
+{
+    int n = snprintf(line, size, "%llu left, %.1f MB", (unsigned long long)left->entries,
+                     (double)left->bytes / 1e6);
+
+    for (size_t i = 0; i < c->naccounts && n > 0 && (size_t)n < size; i++) {
+        int64_t ms = pm_backend_hold_ms(c->accounts[i].backend);
+        char    when[PM_CLOCK_MAX];
+
+        if (!ms)
+            continue;
+        pm_clock_text(pm_wall_ms() + ms, when);
+        n += snprintf(line + n, size - (size_t)n, "; %s asked to wait until %s",
+                      c->accounts[i].conf->name, when);
+    }
+}
+
 int pm_queue_sync(struct pm_cache *c, pm_node node, int64_t timeout_ms,
                   bool (*progress)(void *arg, const char *line), void *arg, struct pm_buf *out)
 {
@@ -558,7 +576,7 @@ int pm_queue_sync(struct pm_cache *c, pm_node node, int64_t timeout_ms,
     int64_t     said = 0;
     bool        first = true;
     struct left left;
-    char        line[128];
+    char        line[256];
 
     pm_account_retry(c, NULL);
     for (;;) {
@@ -573,8 +591,7 @@ int pm_queue_sync(struct pm_cache *c, pm_node node, int64_t timeout_ms,
             break;
         if (pm_now_ms() - said >= 500) {
             said = pm_now_ms();
-            snprintf(line, sizeof(line), "%llu left, %.1f MB", (unsigned long long)left.entries,
-                     (double)left.bytes / 1e6);
+            progress_line(c, &left, line, sizeof(line));
             if (progress && !progress(arg, line))
                 return -EINTR;
         }

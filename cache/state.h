@@ -53,6 +53,7 @@ struct pm_cache {
     int64_t                settle_ms; /* so long one try waits for copies to be whole */
     struct pm_account     *accounts;
     size_t                 naccounts;
+    void                  *waits; /* immutable; owned; where the loop keeps waits that were asked for */
     pthread_t              keeper; /* housekeeping, once a second */
     pthread_t              durer; /* brings what is here to the disk */
     pthread_mutex_t        keeper_lock;

@@ -91,15 +91,26 @@ static void retry_after_is_seconds_or_a_date(void **state)
     int64_t ms;
 
     (void)state;
-    assert_int_equal(pm_http_retry_after_ms("7"), 7000);
-    assert_int_equal(pm_http_retry_after_ms("0"), 0);
-    assert_int_equal(pm_http_retry_after_ms(""), 0);
-    assert_int_equal(pm_http_retry_after_ms("soon"), 0);
-    assert_int_equal(pm_http_retry_after_ms("-5"), 0);
-    assert_int_equal(pm_http_retry_after_ms("99999999999999999999"), 3600000);
-    assert_int_equal(pm_http_retry_after_ms("Fri, 01 Jan 1999 00:00:00 GMT"), 0);
-    ms = pm_http_retry_after_ms("Fri, 01 Jan 2199 00:00:00 GMT");
-    assert_int_equal(ms, 3600000);
+    assert_int_equal(pm_http_retry_after_ms("7", ""), 7000);
+    assert_int_equal(pm_http_retry_after_ms("0", ""), 0);
+    assert_int_equal(pm_http_retry_after_ms("", ""), 0);
+    assert_int_equal(pm_http_retry_after_ms("soon", ""), 0);
+    assert_int_equal(pm_http_retry_after_ms("-5", ""), 0);
+    assert_int_equal(pm_http_retry_after_ms("99999999999999999999", ""), 24 * 3600 * 1000);
+    assert_int_equal(pm_http_retry_after_ms("Fri, 01 Jan 1999 00:00:00 GMT", ""), 0);
+    ms = pm_http_retry_after_ms("Fri, 01 Jan 2199 00:00:00 GMT", "");
+    assert_int_equal(ms, 24 * 3600 * 1000);
+}
+
+static void a_date_to_wait_for_is_one_of_the_servers_clock(void **state)
+{
+    static const char now[] = "Fri, 01 Jan 2100 00:00:00 GMT"; /* whatever ours says */
+
+    (void)state;
+    assert_int_equal(pm_http_retry_after_ms("Fri, 01 Jan 2100 00:01:30 GMT", now), 90000);
+    assert_int_equal(pm_http_retry_after_ms("Thu, 31 Dec 2099 23:00:00 GMT", now), 0);
+    assert_int_equal(pm_http_retry_after_ms("7", now), 7000);
+    assert_int_equal(pm_http_retry_after_ms("Fri, 01 Jan 1999 00:00:00 GMT", "no date"), 0);
 }
 
 static void origins_are_compared_in_one_form(void **state)
@@ -199,6 +210,61 @@ static void retry_after_holds_the_whole_host(void **state)
     w.ctx.deadline_ms = 0;
     assert_int_equal(call(&w), 0);
     assert_in_range(pm_now_ms() - start, 700, 2000);
+    down(&w);
+}
+
+static void an_interactive_call_does_not_wait_longer_than_op_timeout(void **state)
+{
+    struct script s = {.statuses = (int[]){429, 200, 0}, .more = "Retry-After: 60\r\n"};
+    struct world  w = {.ctx.prio = PM_INTERACTIVE};
+    int64_t       start = pm_now_ms();
+
+    (void)state;
+    up(&w, by_script, &s);
+    w.ctx.deadline_ms = pm_now_ms() + 120000;
+    assert_int_equal(call(&w), -EBUSY);
+    assert_int_equal(call(&w), -EBUSY);
+    assert_in_range(pm_now_ms() - start, 0, 10000);
+    assert_in_range(w.ctx.retry_ms, 1, 60000);
+    assert_non_null(strstr(w.ctx.why, "the service asked to wait until "));
+    assert_int_equal(server_requests(w.server), 1);
+    down(&w);
+}
+
+static char kept[256];
+
+static int kv_get(void *arg, const char *key, char **out)
+{
+    (void)arg;
+    (void)key;
+    *out = *kept ? strdup(kept) : NULL;
+    return 0;
+}
+
+static int kv_set(void *arg, const char *key, const char *value)
+{
+    (void)arg;
+    (void)key;
+    snprintf(kept, sizeof(kept), "%s", value);
+    return 0;
+}
+
+static void retry_after_holds_after_a_restart(void **state)
+{
+    const struct pm_kv kv = {.get = kv_get, .set = kv_set};
+    struct script      s = {.statuses = (int[]){429, 200, 0}, .more = "Retry-After: 60\r\n"};
+    struct world       w = {.ctx.prio = PM_BACKGROUND};
+
+    (void)state;
+    up(&w, by_script, &s);
+    pm_net_keep(w.net, &kv);
+    assert_int_equal(call(&w), -EBUSY);
+    pm_net_close(w.net);
+    assert_int_equal(pm_net_open(&w.conf, &w.net), 0);
+    pm_net_keep(w.net, &kv);
+    assert_int_equal(call(&w), -EBUSY);
+    assert_in_range(w.ctx.retry_ms, 1, 60000);
+    assert_int_equal(server_requests(w.server), 1);
     down(&w);
 }
 
@@ -625,7 +691,10 @@ int main(void)
         cmocka_unit_test(interactive_calls_heal_after_some_500s),
         cmocka_unit_test(definite_refusals_are_not_repeated),
         cmocka_unit_test(background_calls_try_once_more),
+        cmocka_unit_test(a_date_to_wait_for_is_one_of_the_servers_clock),
         cmocka_unit_test(retry_after_holds_the_whole_host),
+        cmocka_unit_test(an_interactive_call_does_not_wait_longer_than_op_timeout),
+        cmocka_unit_test(retry_after_holds_after_a_restart),
         cmocka_unit_test(what_may_have_arrived_is_not_sent_twice),
         cmocka_unit_test(what_never_arrived_says_why),
         cmocka_unit_test(uploads_are_not_repeated_on_a_reused_connection),
