@@ -121,6 +121,8 @@ static void *keep(void *arg)
         pthread_mutex_unlock(&c->keeper_lock);
         busy = pm_lists_tick(c);
         pm_store_try_again(c->store); /* others use the disk, too */
+        if (!busy)
+            pm_queue_tick(c);
         if (pm_now_ms() - expired >= EXPIRE_EVERY_MS) {
             pm_work_expire(c, pm_wall_ms());
             expired = pm_now_ms();

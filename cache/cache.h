@@ -126,7 +126,7 @@ int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_no
 enum pm_set { PM_SET_MODE = 1, PM_SET_UID = 2, PM_SET_GID = 4, PM_SET_MTIME = 8, PM_SET_ATIME = 16 };
 /* Kept locally with the node, times with its content. */
 int pm_change_attr(struct pm_cache *c, pm_node node, unsigned set, const struct pm_attr *to);
-/* Truncates or extends by path; for an open file the same. -ENOSPC: no room for the rest of a file that
+/* Truncates or extends by path. -ENOSPC: no room for the rest of a file that
  * is not all here. `w` as pm_file_write_wait, or NULL: -EAGAIN. */
 int pm_change_size(struct pm_cache *c, pm_node node, uint64_t size, struct pm_waiter *w);
 
@@ -160,6 +160,8 @@ ssize_t pm_file_write(struct pm_file *f, const void *buf, size_t len, uint64_t o
  * makes sense to wait. */
 ssize_t pm_file_write_wait(struct pm_file *f, const void *buf, size_t len, uint64_t off,
                            struct pm_waiter *w);
+/* Truncates or extends: ftruncate(2). As pm_change_size. */
+int pm_file_resize(struct pm_file *f, uint64_t size, struct pm_waiter *w);
 /* Copies up to `len` bytes between open files; the count is short only at the end of `in` or for
  * now: then the rest is asked for again. A file that the service has, copied whole from its start
  * on to a new one, is not moved: the service copies it when `out` is closed. -EINPROGRESS: not at
@@ -175,7 +177,8 @@ int64_t pm_file_seek(struct pm_file *f, uint64_t off, int whence);
 /* close(2) of a descriptor: journals the content's write generation. */
 int pm_file_flush(struct pm_file *f);
 /* With on_close = wait: has the service the file as of the last flush? 0, -EINPROGRESS with `w`,
- * or the errno of a failure. Without it 0. */
+ * or the errno of a failure. Without it 0; and where nothing was written through `f`, or somebody
+ * else has the file open for writing: the last one waits. */
 int pm_file_wait(struct pm_file *f, struct pm_waiter *w);
 /* Content and journal entry are on disk when it returns. */
 int pm_file_fsync(struct pm_file *f);

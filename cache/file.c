@@ -65,6 +65,8 @@ static int may_write(struct pm_cache *c, pm_node node)
     return *row.rid && !pm_backend_can(a->backend, PM_CAP_REPLACE) ? -EPERM : 0;
 }
 
+static int set_size(struct pm_file *f, uint64_t size, bool wrote, struct pm_waiter *w);
+
 int pm_file_open(struct pm_cache *c, pm_node node, int flags, struct pm_file **out)
 {
     bool            writer = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
@@ -90,7 +92,7 @@ int pm_file_open(struct pm_cache *c, pm_node node, int flags, struct pm_file **o
     if (writer)
         err = hold_upload(c, f->content);
     if (!err && (flags & O_TRUNC))
-        err = pm_file_truncate(f, 0, NULL);
+        err = set_size(f, 0, false, NULL);
     if (err) {
         pm_file_release(f);
         return err;
@@ -553,7 +555,8 @@ static int room_for_rest(struct pm_file *f, uint64_t size, struct pm_waiter *w)
     return err;
 }
 
-int pm_file_truncate(struct pm_file *f, uint64_t size, struct pm_waiter *w)
+/* `wrote`: a program asked for it by this descriptor, which is not yet so when it is opened. */
+static int set_size(struct pm_file *f, uint64_t size, bool wrote, struct pm_waiter *w)
 {
     struct pm_content *k = f->content;
     bool               same;
@@ -565,12 +568,18 @@ int pm_file_truncate(struct pm_file *f, uint64_t size, struct pm_waiter *w)
     same = size == k->size;
     if (!same)
         err = truncate_locked(f, size);
+    f->wrote |= wrote && !same && !err;
     pthread_mutex_unlock(&k->lock);
     if (!same)
         return err;
     /* of a stamp file the time is all that is wanted */
     return pm_change_attr(f->cache, k->node, PM_SET_MTIME,
                           &(struct pm_attr){.mtime_ns = pm_wall_ns()});
+}
+
+int pm_file_resize(struct pm_file *f, uint64_t size, struct pm_waiter *w)
+{
+    return f->writer ? set_size(f, size, true, w) : -EINVAL;
 }
 
 /* --- making room, and zeros */
@@ -729,7 +738,7 @@ int pm_change_size(struct pm_cache *c, pm_node node, uint64_t size, struct pm_wa
 
     if (err)
         return err;
-    err = pm_file_truncate(f, size, w);
+    err = set_size(f, size, false, w);
     pm_file_release(f);
     return err;
 }

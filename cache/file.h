@@ -30,7 +30,5 @@ void pm_file_wrote_locked(struct pm_content *k, uint64_t len);
  * file waits: that is the object's next content, and the backup a file of its own. -ENOENT: it is a
  * plain rename. */
 int pm_change_leave(struct pm_cache *c, const struct pm_jentry *rename);
-/* Sets an open file's size; as pm_change_size. */
-int pm_file_truncate(struct pm_file *f, uint64_t size, struct pm_waiter *w);
 
 #endif

@@ -10,6 +10,8 @@
 #define ACTIVE_MAX    64
 #define PAUSE_MIN_MS  1000
 #define PAUSE_MAX_MS  (5 * 60 * 1000)
+#define FAILURES      64
+#define HELD_MS       1000 /* who closed a file just before may not have been seen to */
 
 struct active {
     int64_t               entry; /* 0: free */
@@ -26,6 +28,12 @@ struct waiting {
     struct pm_waiter *waiter;
 };
 
+/* What a close under on_close = wait is told. */
+struct failure {
+    pm_node node;
+    int     err;
+};
+
 struct pm_queue {
     pthread_mutex_t lock; /* taken before the database's, never under it; not held while sending */
     pthread_cond_t  work; /* lock; kicked, an entry ended, or stopping */
@@ -35,6 +43,7 @@ struct pm_queue {
     int64_t         advanced_ms; /* lock; when uploads were last known to advance */
     int64_t         failed_ms; /* lock; when one failed last */
     struct waiting *waiting; /* lock; closes that wait for their upload */
+    struct failure  failed[FAILURES]; /* lock; a slot a node, by remainder */
     pthread_t       threads[ACTIVE_MAX]; /* immutable after open */
     size_t          nthreads;
 };
@@ -84,6 +93,9 @@ static void put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
     struct pm_jentry e = {.tries = 0};
     bool             waits = err == -EACCES && is_paused(c, sent->account);
 
+    pthread_mutex_lock(&c->queue->lock);
+    c->queue->failed[sent->node % FAILURES] = (struct failure){sent->node, err};
+    pthread_mutex_unlock(&c->queue->lock);
     pm_db_begin(c->db);
     if (!pm_journal_get(c->db, sent->id, &e)) {
         e.sending = false;
@@ -112,17 +124,29 @@ static void put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
 
 /* --- whoever waits for a file to be on the service */
 
-/* 0: all sent; -EINPROGRESS; or the errno of what failed. */
-static int node_state(struct pm_cache *c, pm_node node)
+static int failure_locked(const struct pm_queue *q, pm_node node)
+{
+    const struct failure *f = &q->failed[node % FAILURES];
+
+    return f->node == node && is_final(f->err) ? f->err : -EIO;
+}
+
+/* 0: all sent, or nothing is to be; -EINPROGRESS, *held: not before another closes it; or the errno
+ * of what failed. */
+static int node_state_locked(struct pm_cache *c, pm_node node, bool *held)
 {
     struct pm_jentry e;
     int              err = 0;
 
+    *held = false;
     pm_db_begin(c->db);
-    if (!pm_journal_of(c->db, node, PM_OP_PUT, &e))
-        err = e.state == PM_J_FAILED || e.state == PM_J_INTERRUPTED ? -EIO
+    if (!pm_journal_of(c->db, node, PM_OP_PUT, &e)) {
+        *held = e.not_before == PM_J_HELD;
+        err = e.state == PM_J_FAILED        ? failure_locked(c->queue, node)
+              : e.state == PM_J_INTERRUPTED ? -EIO
               : e.state == PM_J_LOCAL || pm_name_is_temporary(e.name) ? 0
                                                                       : -EINPROGRESS;
+    }
     pm_db_end(c->db, 0);
     return err;
 }
@@ -130,12 +154,17 @@ static int node_state(struct pm_cache *c, pm_node node)
 int pm_queue_wait(struct pm_cache *c, pm_node node, struct pm_waiter *w)
 {
     struct waiting *x;
+    bool            held;
     int             err;
 
     PM_GUARD(&c->queue->lock); /* an upload that ends now wakes after this */
-    err = c->stopping ? -ESHUTDOWN : node_state(c, node);
+    err = c->stopping ? -ESHUTDOWN : node_state_locked(c, node, &held);
     if (err != -EINPROGRESS)
         return err;
+    if (held && !w->off)
+        w->off = (uint64_t)pm_now_ms();
+    else if (held && pm_now_ms() - (int64_t)w->off >= HELD_MS)
+        return 0;
     x = malloc(sizeof(*x));
     if (!x)
         return -ENOMEM;
@@ -168,6 +197,21 @@ static void wake_waiting(struct pm_cache *c, pm_node node, bool all)
 void pm_queue_wake(struct pm_cache *c, pm_node node)
 {
     wake_waiting(c, node, false);
+}
+
+void pm_queue_tick(struct pm_cache *c)
+{
+    struct pm_waiter *woken = NULL;
+
+    pthread_mutex_lock(&c->queue->lock);
+    for (struct waiting *x; (x = c->queue->waiting);) {
+        c->queue->waiting = x->next;
+        x->waiter->next = woken;
+        woken = x->waiter;
+        free(x);
+    }
+    pthread_mutex_unlock(&c->queue->lock);
+    pm_wake_all(woken, 0);
 }
 
 /* --- the threads */

@@ -13,7 +13,11 @@ void pm_queue_close(struct pm_cache *c);
 void pm_queue_kick(struct pm_cache *c);
 /* The node is removed: whoever waits for it need not. No lock may be held. */
 void pm_queue_wake(struct pm_cache *c, pm_node node);
-/* Has the service what this node holds? 0, -EINPROGRESS with `w`, or why it failed. */
+/* Once a second: all who wait ask again. */
+void pm_queue_tick(struct pm_cache *c);
+/* Has the service what this node holds? 0, -EINPROGRESS with `w`, or why it failed. While somebody
+ * else has the file open for writing nothing is sent, and nobody waits for that: 0 after a second,
+ * counted from the first call with `w`. */
 int  pm_queue_wait(struct pm_cache *c, pm_node node, struct pm_waiter *w);
 /* How much of an entry that is being sent has gone; false: it is not. */
 bool pm_queue_sent(struct pm_cache *c, int64_t entry, uint64_t *sent, int64_t *started_ms);

@@ -76,15 +76,17 @@ static unsigned convert(const struct stat *from, int set, bool folder, struct pm
     return what;
 }
 
+/* `file`: by which the size is set; NULL: by path. */
 static int set_all(struct pm_mount *m, pm_node node, const struct stat *to, int set,
-                   struct pm_waiter *w)
+                   struct pm_file *file, struct pm_waiter *w)
 {
     struct pm_attr attr;
     unsigned       what;
     int            err = pm_tree_getattr(m->cache, node, &attr);
 
     if (!err && (set & FUSE_SET_ATTR_SIZE))
-        err = pm_change_size(m->cache, node, (uint64_t)to->st_size, w);
+        err = file ? pm_file_resize(file, (uint64_t)to->st_size, w)
+                   : pm_change_size(m->cache, node, (uint64_t)to->st_size, w);
     if (err)
         return err;
     what = convert(to, set, attr.kind == PM_FOLDER, &attr);
@@ -98,13 +100,14 @@ struct setting {
     fuse_ino_t        ino;
     struct stat       to;
     int               set;
+    struct pm_file   *file; /* its program waits in ftruncate */
 };
 
 static ssize_t attempt_set(struct pm_pending *p)
 {
     struct setting *s = container_of(p, struct setting, p);
 
-    return set_all(s->m, s->ino, &s->to, s->set, &p->waiter);
+    return set_all(s->m, s->ino, &s->to, s->set, s->file, &p->waiter);
 }
 
 static void answer_set(struct pm_pending *p, ssize_t res)
@@ -119,7 +122,8 @@ static void answer_set(struct pm_pending *p, ssize_t res)
 
 static const struct pm_pending_op set_op = { PM_WAIT_EVER, attempt_set, answer_set };
 
-static void wait_to_set(fuse_req_t req, fuse_ino_t ino, const struct stat *to, int set)
+static void wait_to_set(fuse_req_t req, fuse_ino_t ino, const struct stat *to, int set,
+                        struct pm_file *file)
 {
     struct pm_mount *m = pm_ops_mount(req);
     struct setting  *s = pm_pending_new(m->pendings, req, &set_op, sizeof(*s));
@@ -129,6 +133,7 @@ static void wait_to_set(fuse_req_t req, fuse_ino_t ino, const struct stat *to, i
         s->ino = ino;
         s->to = *to;
         s->set = set;
+        s->file = file;
     }
     pm_ops_start(req, s ? &s->p : NULL);
 }
@@ -136,12 +141,13 @@ static void wait_to_set(fuse_req_t req, fuse_ino_t ino, const struct stat *to, i
 void pm_ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *to, int set,
                     struct fuse_file_info *fi)
 {
-    struct pm_mount *m = pm_ops_mount(req);
-    int              err = pm_special_is(ino) ? -EPERM : set_all(m, ino, to, set, NULL);
+    struct pm_mount        *m = pm_ops_mount(req);
+    const struct pm_handle *h = fi ? (struct pm_handle *)(uintptr_t)fi->fh : NULL;
+    struct pm_file         *file = h ? h->file : NULL;
+    int err = pm_special_is(ino) ? -EPERM : set_all(m, ino, to, set, file, NULL);
 
-    (void)fi;
     if (err == -EAGAIN)
-        wait_to_set(req, ino, to, set);
+        wait_to_set(req, ino, to, set, file);
     else if (err)
         pm_ops_reply(req, err);
     else

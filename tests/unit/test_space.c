@@ -449,10 +449,10 @@ static void a_partial_write_whose_rest_has_no_room_is_refused_before_anything_is
     pm_queue_pause(e.c, false);
     f = open_file("big", O_RDWR);
     assert_int_equal(write_waiting(f, 4 * K, 100 * K), -ENOSPC);
-    assert_int_equal(pm_file_truncate(f, 1500 * K, NULL), -ENOSPC);
+    assert_int_equal(pm_file_resize(f, 1500 * K, NULL), -ENOSPC);
     assert_int_equal(pm_memory_calls(e.b, PM_MEM_FETCH), 0);
     assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.entry"), 0);
-    assert_int_equal(pm_file_truncate(f, 500 * K, NULL), 0); /* for that there is */
+    assert_int_equal(pm_file_resize(f, 500 * K, NULL), 0); /* for that there is */
     pm_file_release(f);
     env_sync(&e);
     check_file("big", 500 * K);
