@@ -19,6 +19,7 @@ perl_on() {
 
 # bats test_tags=quick
 @test "a file that is only cut or made longer, by its descriptor, is closed when the service has it" {
+    fault '{"endpoint":"update","delay_ms":700}'
     perl_on "$S/d/a.txt" 'truncate F, 4 or die'
     equal "cut" "$(remote_text /d/a.txt)" 0123
     perl_on "$S/d/a.txt" 'truncate F, 6 or die'
