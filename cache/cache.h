@@ -184,6 +184,9 @@ int pm_file_wait(struct pm_file *f, struct pm_waiter *w);
 int pm_file_fsync(struct pm_file *f);
 /* The last reference of an open is gone; the upload's quiet time starts. Consumes `f`. */
 void pm_file_release(struct pm_file *f);
+/* The same of one that its program never closed, when the drive ends: what was written since the last
+ * flush is not a whole content. As after a crash it is kept, and `interrupted` at the next start. */
+void pm_file_abandon(struct pm_file *f);
 
 /* --- work that could not be sent ----------------------------------------------------------- */
 

@@ -128,14 +128,17 @@ static void start_quiet_time(struct pm_cache *c, pm_node node)
         pm_queue_kick(c);
 }
 
-void pm_file_release(struct pm_file *f)
+/* `closed`: what was written through it may be sent. */
+static void let_go(struct pm_file *f, bool closed)
 {
     struct pm_content *k = f->content;
     bool               last_writer;
     pm_node            node = k->node;
 
-    if (f->writer)
+    if (f->writer && closed)
         pm_file_flush(f);
+    else if (f->writer)
+        pm_content_save(k);
     pthread_mutex_lock(&k->lock);
     k->handles--;
     k->writers -= f->writer;
@@ -148,6 +151,16 @@ void pm_file_release(struct pm_file *f)
     pm_store_closed(k);
     pm_content_put(k);
     free(f);
+}
+
+void pm_file_release(struct pm_file *f)
+{
+    let_go(f, true);
+}
+
+void pm_file_abandon(struct pm_file *f)
+{
+    let_go(f, false);
 }
 
 /* --- reading */

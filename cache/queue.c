@@ -543,6 +543,7 @@ static void make_due(struct pm_cache *c, pm_node node, bool first)
 struct left {
     uint64_t entries, bytes; /* without what is held */
     uint64_t stuck; /* of these: only the user can mend it, or it waits for such */
+    uint64_t open; /* of these: somebody writes to it */
 };
 
 /* Why nothing of this entry happens, for whoever waits. */
@@ -573,7 +574,7 @@ static struct left count_left(struct pm_cache *c, pm_node node, struct pm_buf *l
                      ", held(id) AS (SELECT id FROM j.entry WHERE state=7 UNION"
                      " SELECT d.entry FROM j.dep d JOIN held ON d.needs=held.id)"
                      " SELECT node, parent, size, state, error, name, id IN stuck, id IN held,"
-                     " account FROM j.entry WHERE state<>5 ORDER BY id",
+                     " account, not_before FROM j.entry WHERE state<>5 ORDER BY id",
                      "i", (int64_t)paused_accounts(c));
     while (pm_db_row(c->db, st)) {
         if (node > PM_NODE_ROOT && !pm_shown_below(c->db, (pm_node)pm_col_int(st, 0), node) &&
@@ -583,6 +584,7 @@ static struct left count_left(struct pm_cache *c, pm_node node, struct pm_buf *l
             left.entries++;
             left.bytes += (uint64_t)pm_col_int(st, 2);
             left.stuck += pm_col_int(st, 6) != 0;
+            left.open += pm_col_int(st, 9) == PM_J_HELD;
         }
         if (list && list->len < 16384) {
             PM_AUTO(free) char *folder = pm_told_path(c->db, (pm_node)pm_col_int(st, 1));
@@ -601,6 +603,9 @@ static void progress_line(struct pm_cache *c, const struct left *left, char *lin
     int n = snprintf(line, size, "%llu left, %.1f MB", (unsigned long long)left->entries,
                      (double)left->bytes / 1e6);
 
+    if (left->open && n > 0)
+        n += snprintf(line + n, size - (size_t)n, "; %llu open for writing",
+                      (unsigned long long)left->open);
     for (size_t i = 0; i < c->naccounts && n > 0 && (size_t)n < size; i++) {
         int64_t ms = pm_backend_hold_ms(c->accounts[i].backend);
         char    when[PM_CLOCK_MAX];

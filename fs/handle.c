@@ -6,10 +6,17 @@ void pm_handles_init(struct pm_handles *all)
     all->head.prev = all->head.next = &all->head;
 }
 
-void pm_handles_clear(struct pm_handles *all)
+void pm_handles_clear(struct pm_handles *all, bool forced)
 {
-    while (all->head.next != &all->head)
-        pm_handle_free(all, all->head.next);
+    while (all->head.next != &all->head) {
+        struct pm_handle *h = all->head.next;
+
+        if (forced && h->file) {
+            pm_file_abandon(h->file);
+            h->file = NULL;
+        }
+        pm_handle_free(all, h);
+    }
     pthread_mutex_destroy(&all->lock);
 }
 

@@ -1,5 +1,5 @@
 /* handle.h: what the kernel's file handles stand for, and the list of them: after a forced unmount
- * the kernel releases none, and the cache must see each file closed. Any thread. */
+ * the kernel releases none, and the cache must see each file let go. Any thread. */
 #ifndef PM_FS_HANDLE_H
 #define PM_FS_HANDLE_H
 
@@ -18,8 +18,9 @@ struct pm_handles {
 };
 
 void pm_handles_init(struct pm_handles *all);
-/* Closes what is still open. No operation is running. */
-void pm_handles_clear(struct pm_handles *all);
+/* Lets go of what is still listed. `forced`: no program has closed it; else the kernel had no time to
+ * say so. No operation is running. */
+void pm_handles_clear(struct pm_handles *all, bool forced);
 
 /* Consumes `file` (NULL for a special one), also on failure: NULL, no memory. */
 struct pm_handle *pm_handle_new(struct pm_handles *all, pm_node node, struct pm_file *file);

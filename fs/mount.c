@@ -45,6 +45,7 @@ struct server {
     int                  ready_fd; /* attend's, once it runs */
     atomic_bool          ended; /* the loop has returned */
     atomic_bool          failed; /* it never was usable */
+    atomic_bool          forced; /* it ended while programs had files open */
 };
 
 /* --- before ---------------------------------------------------------------------------------- */
@@ -199,14 +200,17 @@ static bool try_out(struct server *s)
     return true;
 }
 
-static void run_fusermount(const char *mountpoint)
+static bool run_fusermount(const char *mountpoint)
 {
     char *argv[] = { "fusermount3", "-u", "-q", "--", (char *)mountpoint, NULL };
+    int   status = 1;
     pid_t pid;
 
-    if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ) == 0)
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-            ;
+    if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ) != 0)
+        return false;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return status == 0;
 }
 
 /* Takes the mount away if nobody uses it: the loop then ends. Else stops the loop; what is written
@@ -215,9 +219,9 @@ static void end_loop(struct server *s)
 {
     pm_pendings_stop(s->m.pendings);
     pm_notify_stop(s->m.notify);
-    if (geteuid() != 0)
-        run_fusermount(s->m.mountpoint);
-    else if (umount2(s->m.mountpoint, UMOUNT_NOFOLLOW) != 0) {
+    s->forced = geteuid() == 0 ? umount2(s->m.mountpoint, UMOUNT_NOFOLLOW) != 0
+                               : !run_fusermount(s->m.mountpoint);
+    if (pm_path_is_mount(s->m.mountpoint)) {
         PM_AUTO(close) int fd = open(s->m.mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd >= 0)
             syncfs(fd);
@@ -281,6 +285,8 @@ static int serve(struct server *s)
     if (pm_inhibit_start(s->m.cache, s->m.conf, &s->inhibit))
         pm_log(PM_DEBUG, "no thread for the shutdown lock");
     err = loop(s);
+    if (pm_path_is_mount(s->m.mountpoint)) /* the connection was cut */
+        s->forced = true;
     pm_pendings_stop(s->m.pendings);
     pm_notify_stop(s->m.notify);
     fuse_session_unmount(s->se);
@@ -296,7 +302,7 @@ static void take_down(struct server *s)
     struct pm_mount *m = &s->m;
 
     pm_inhibit_stop(s->inhibit);
-    pm_handles_clear(&m->handles);
+    pm_handles_clear(&m->handles, s->forced);
     if (m->cache)
         pm_cache_stop(m->cache);
     pm_control_close(s->control);
