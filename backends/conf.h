@@ -64,6 +64,10 @@ void pm_conf_free(struct pm_conf *conf);
  * others with `why`, which never holds the secret. */
 int pm_conf_secret(const struct pm_account_conf *account, const char *key, char **out, char *why,
                    size_t why_len);
+/* The same by what the file that `conf` came from says now, if it still has this account (name, type,
+ * endpoint). A file that is there and makes no sense: its error. */
+int pm_conf_secret_now(const struct pm_conf *conf, const struct pm_account_conf *account,
+                       const char *key, char **out, char *why, size_t why_len);
 void pm_secret_free(char *secret);
 
 /* Parse "20G", "64M", "512" (bytes) / "100ms", "60s", "10m", "2h". 0 or -EINVAL. */

@@ -14,6 +14,7 @@
  * what was in doubt in doubt, and what was not is looked at again by the next call. */
 #include "backends/credential.h"
 
+#include "backends/http.h"
 #include "backends/jwt.h"
 #include "backends/util.h"
 
@@ -280,13 +281,15 @@ static int look_locked(struct pm_backend *b, struct pm_ctx *ctx, bool refused, b
 {
     struct pm_credential *c = b->credential;
     enum pm_doubt         before = c->doubt;
+    bool                  anew = b->net && (before || refused); /* the user may have mended it */
     char                  why[sizeof(ctx->why)] = "";
     char                 *secret = NULL;
     int                   err;
 
     c->looking = true;
     pthread_mutex_unlock(&c->lock);
-    err = pm_conf_secret(c->conf, c->key, &secret, why, sizeof(why));
+    err = anew ? pm_conf_secret_now(pm_net_conf(b->net), c->conf, c->key, &secret, why, sizeof(why))
+               : pm_conf_secret(c->conf, c->key, &secret, why, sizeof(why));
     pthread_mutex_lock(&c->lock);
     if (err)
         err = miss_locked(c, ctx, err, why);

@@ -274,3 +274,24 @@ int pm_conf_secret(const struct pm_account_conf *account, const char *key, char 
         return pm_place_fail(&p, -EINVAL, "the variable %s is not set", s->value);
     return take_first_line(value, strlen(value), out, &p);
 }
+
+int pm_conf_secret_now(const struct pm_conf *conf, const struct pm_account_conf *account,
+                       const char *key, char **out, char *why, size_t why_len)
+{
+    const struct pm_account_conf *a = account;
+    struct pm_conf *now = NULL;
+    int err = conf->path ? pm_conf_load(conf->path, &now, why, why_len) : -ENOENT;
+    if (err && err != -ENOENT)
+        return err;
+    for (size_t i = 0; now && i < now->naccounts; i++) {
+        const struct pm_account_conf *b = &now->accounts[i];
+        if (strcmp(b->name, a->name) == 0 && strcmp(b->type, a->type) == 0 &&
+            strcmp(b->endpoint, a->endpoint) == 0)
+            a = b;
+    }
+    if (why_len)
+        *why = '\0';
+    err = pm_conf_secret(a, key, out, why, why_len);
+    pm_conf_free(now);
+    return err;
+}

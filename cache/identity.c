@@ -1,5 +1,6 @@
 #include "cache/identity.h"
 
+#include "cache/journal.h"
 #include "cache/list.h"
 #include "cache/node.h"
 #include "cache/queue.h"
@@ -19,6 +20,20 @@ static bool row_has(const struct pm_identity *i, const char *sql, const char *te
     return *text && pm_db_int(i->cache->db, 0, sql, "is", (int64_t)i->account, text);
 }
 
+/* A state that knows no object may be anybody's, but what waits in it for one e-mail address does not
+ * go to another. */
+static bool may_be_anybodys(const struct pm_identity *i, const struct pm_fingerprint *f)
+{
+    struct pm_db *db = i->cache->db;
+
+    if (pm_db_int(db, 0, "SELECT 1 FROM node WHERE account=?1 AND rid IS NOT NULL LIMIT 1", "i",
+                  (int64_t)i->account))
+        return false;
+    return !row_has(i, "SELECT 1 FROM j.account WHERE id=?1 AND claim<>?2", f->claim) ||
+           !pm_db_int(db, 0, "SELECT 1 FROM j.entry WHERE account=?1 AND state<>?2 LIMIT 1", "ii",
+                      (int64_t)i->account, (int64_t)PM_J_LOCAL);
+}
+
 static int same(void *arg, const struct pm_fingerprint *f)
 {
     const struct pm_identity *i = arg;
@@ -28,9 +43,7 @@ static int same(void *arg, const struct pm_fingerprint *f)
     pm_db_begin(i->cache->db);
     yes = row_has(i, "SELECT 1 FROM j.account WHERE id=?1 AND hash=?2", f->hash) ||
           row_has(i, "SELECT 1 FROM j.account WHERE id=?1 AND claim=?2", f->claim) ||
-          !pm_db_int(i->cache->db, 0,
-                     "SELECT 1 FROM node WHERE account=?1 AND rid IS NOT NULL LIMIT 1", "i",
-                     (int64_t)i->account);
+          may_be_anybodys(i, f);
     err = pm_db_end(i->cache->db, 0);
     return err ? err : yes ? 0 : -EAGAIN;
 }
@@ -108,10 +121,10 @@ static void source_of(const struct pm_conf *conf, const struct pm_account_conf *
         snprintf(out, size, "%s in %s", s->key, s->value); /* a file or a variable */
 }
 
-/* Which file's secrets are read only at a start: the configuration's own, and the environment. */
+/* The environment is that of the start. */
 static bool needs_remount(const struct pm_account_conf *a)
 {
-    return !a->nsecrets || !*a->secrets[0].how || !strcmp(a->secrets[0].how, "env");
+    return a->nsecrets && !strcmp(a->secrets[0].how, "env");
 }
 
 void pm_identity_advice(const struct pm_cache *c, const struct pm_account *a, char *out,

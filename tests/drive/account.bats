@@ -199,6 +199,95 @@ know_the_account() {
     equal "b.txt" "$(remote_text /d/b.txt)" "waits for the command"
 }
 
+# bats test_tags=quick
+@test "a token that stands in the configuration is mended there, and resume reads it again" {
+    seed_text /d/a.txt "content of a"
+    service_takes first-token
+    mount_drive account.token=first-token
+    on ls "$S" "$S/d" >/dev/null
+    service_takes second-token
+    write "$S/d/b.txt" "waits"
+    wait_until 10 paused
+    says "Mend the token in $CONF, then \`polymount resume\`"
+    write_conf account.token=second-token
+    chmod 644 "$CONF"
+    run -1 on "$PM" resume "$MNT"
+    [[ $output == *"$CONF"* && $output == *"chmod 600"* ]]
+    chmod 600 "$CONF"
+    on "$PM" resume "$MNT"
+    sync_drive
+    equal "b.txt" "$(remote_text /d/b.txt)" "waits"
+    equal "account" "$(account_says)" ""
+}
+
+@test "another host's token, set in the configuration since, is not sent to this one" {
+    seed_text /d/a.txt "content of a"
+    service_takes first-token
+    mount_drive account.token=first-token
+    on ls "$S" "$S/d" >/dev/null
+    service_takes second-token
+    write "$S/d/b.txt" "waits"
+    wait_until 10 paused
+    write_conf account.token=second-token account.endpoint="${URL/127.0.0.1/localhost}"
+    run -1 on "$PM" resume "$MNT"
+    paused
+    equal "pending" "$(pending)" 1
+}
+
+# bats test_tags=quick
+@test "a token refused in the middle of an upload: the account pauses, and the upload goes on once it is mended" {
+    local endpoint
+    know_the_account
+    random "$T/src/new.bin" 500000
+    for endpoint in upload details; do
+        fault "$(jq -nc --arg e "$endpoint" '{endpoint:$e,match:"new",status:401}')"
+        on cp "$T/src/new.bin" "$S/d/new-$endpoint.bin"
+        wait_until 10 eval '[ "$(emu_get faults | jq .[0].hits)" -gt 0 ]'
+        service_takes "token-after-$endpoint"
+        wait_until 20 paused
+        clear_faults
+        says "token refused"
+        run -0 on "$PM" status "$MNT"
+        [[ $output == *"new-$endpoint.bin"*"waiting: token refused"* ]]
+        user_has "token-after-$endpoint"
+        on "$PM" resume "$MNT"
+        sync_drive 60
+        equal "new-$endpoint.bin" "$(remote "/d/new-$endpoint.bin" sha256)" "$(sha256sum <"$T/src/new.bin" | cut -d' ' -f1)"
+        forget_traffic
+    done
+    equal "objects" "$(remote_count /d)" 4
+    equal "pending" "$(pending)" 0
+}
+
+# bats test_tags=quick
+@test "a token that expires while the drive is offline: nothing is lost, and all goes out with the next one" {
+    know_the_account
+    stop_emulator
+    write "$S/d/b.txt" "made offline"
+    on rm "$S/d/unread.txt"
+    sleep 2
+    crash_drive
+    start_emulator
+    service_takes second-token
+    start_daemon
+    wait_until 15 paused
+    says "token refused"
+    equal "shown" "$(on ls "$S/d" | paste -sd' ')" "a.txt b.txt"
+    equal "a.txt" "$(on cat "$S/d/a.txt")" "content of a"
+    write "$S/d/c.txt" "made since"
+    user_has second-token
+    wait_until 25 account_is_well
+    sync_drive
+    equal "b.txt" "$(remote_text /d/b.txt)" "made offline"
+    equal "c.txt" "$(remote_text /d/c.txt)" "made since"
+    absent /d/unread.txt
+    equal "objects" "$(remote_count /d)" 3
+}
+
+account_is_well() {
+    ! paused
+}
+
 # --- another token
 
 # bats test_tags=quick
@@ -307,9 +396,9 @@ know_the_account() {
     equal "new.txt" "$(remote_text /new.txt)" "goes on"
 }
 
-# bats test_tags=quick
-@test "a state that knows no object of its account takes another token" {
-    both_have "$(jwt alice@example.com one)"
+# A drive that knows no object, with a folder and a file made offline, and another token since then
+made_offline() {
+    both_have "$1"
     mount_with_file
     on ls "$S" >/dev/null
     stop_emulator
@@ -317,8 +406,26 @@ know_the_account() {
     write "$S/d/a.txt" "made offline"
     umount_drive
     start_emulator "$T/emu-second"
-    both_have "$(jwt bob@example.com one)"
+    both_have "$2"
     remount
+}
+
+# bats test_tags=quick
+@test "a state that knows no object of its account takes another token" {
+    made_offline first-token second-token
+    sync_drive
+    equal "a.txt" "$(remote_text /d/a.txt)" "made offline"
+}
+
+# bats test_tags=quick
+@test "what was made for one e-mail address does not go to another, unless the user says so" {
+    made_offline "$(jwt alice@example.com one)" "$(jwt bob@example.com one)"
+    run -1 within 20 "$PM" sync "$MNT"
+    paused
+    says "may be another account's"
+    equal "objects" "$(remote_count /)" 0
+    equal "a.txt" "$(on cat "$S/d/a.txt")" "made offline"
+    on "$PM" resume --same-account s "$MNT"
     sync_drive
     equal "a.txt" "$(remote_text /d/a.txt)" "made offline"
 }

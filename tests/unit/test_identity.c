@@ -146,6 +146,27 @@ static void a_state_that_knows_no_object_takes_any(void **state)
     env_close(&e);
 }
 
+static void what_waits_for_one_address_does_not_go_to_another(void **state)
+{
+    static const struct {
+        const char   *token;
+        enum pm_doubt doubt;
+    } rows[] = {{BOB, PM_STRANGE}, {"opaque", PM_NO_DOUBT}, {ALICE_2, PM_NO_DOUBT}};
+
+    (void)state;
+    for (size_t i = 0; i < PM_COUNT(rows); i++) {
+        struct env e;
+
+        start_with(&e, ALICE_1);
+        assert_int_equal(pm_queue_pause(e.c, true), 0);
+        env_write(&e, e.root, "mine", "mine");
+        reopen_with(&e, rows[i].token);
+        assert_int_equal(env_list(&e, e.root), rows[i].doubt ? -EACCES : 0);
+        assert_int_equal(doubt_of(&e), rows[i].doubt);
+        env_close(&e);
+    }
+}
+
 static void the_address_is_remembered_under_a_token_that_does_not_say(void **state)
 {
     struct env e;
@@ -268,6 +289,7 @@ int main(void)
         cmocka_unit_test(another_one_for_the_same_address_is_the_same_account),
         cmocka_unit_test(a_stranger_changes_nothing_that_is_known),
         cmocka_unit_test(a_state_that_knows_no_object_takes_any),
+        cmocka_unit_test(what_waits_for_one_address_does_not_go_to_another),
         cmocka_unit_test(the_address_is_remembered_under_a_token_that_does_not_say),
         cmocka_unit_test(what_waits_for_a_credential_costs_no_tries),
         cmocka_unit_test(other_accounts_go_on),
