@@ -112,7 +112,9 @@ bool pm_name_is_temporary(const char *name)
     static const char *const patterns[] = {
         ".?*.[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]", /* rsync */
         ".goutputstream-*", "*.part", "*.partial", "*.crdownload", ".~lock.*#",
-        "*.swp", "*.tmp", "*.lock", "tmp_obj_*", "4913",
+        "*.swp", "*.tmp", "*.lock", "4913",
+        "#?*#", /* Emacs */
+        "tmp_obj_*", "tmp_pack_*", "tmp_idx_*", /* git */
     };
 
     return matches(patterns, PM_COUNT(patterns), name);

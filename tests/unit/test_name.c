@@ -202,9 +202,10 @@ static void temporary_names_are_known(void **state)
     static const char *const yes[] = {
         ".scan.e57.Ab3dE9", ".goutputstream-XYZ123", "a.part", "a.e57.partial", "x.crdownload",
         ".~lock.sheet.ods#", ".a.swp", "a.tmp", "a.lock", "tmp_obj_aB", "4913",
+        "#scan.e57#", "tmp_pack_aB3dE9", "tmp_idx_aB3dE9",
     };
     static const char *const no[] = {
-        "scan.e57.Ab3dE9", ".scan.e57", "a.partx", "part", "4913.stl", "a.swpx", ".Ab3dE9",
+        "scan.e57.Ab3dE9", ".scan.e57", "a.partx", "part", "4913.stl", "a.swpx", "#1", "##", "1#", ".Ab3dE9",
         "goutputstream-X", "lock", "cube.fbx", ".hidden.abcdefg", "tmp",
     };
 
