@@ -256,7 +256,7 @@ static int merge_version(struct pm_merge *m, const struct pm_row *row, struct st
         pm_db_run(db, "UPDATE j.entry SET base=?2 WHERE node=?1 AND base=?3", "iss",
                   (int64_t)row->id, s->version, row->version);
         note(m, ADOPTED, row->id, s->version);
-        return err;
+        return err ? err : pm_store_adopt_rows(db, row->id, s->version);
     }
     pm_db_run(db, "UPDATE node SET own=0 WHERE id=?1", "i", (int64_t)row->id);
     if (!unsent) {

@@ -553,6 +553,8 @@ static const char *why_left(struct pm_cache *c, struct sqlite3_stmt *st, char *b
 
     if ((enum pm_jstate)pm_col_int(st, 3) == PM_J_OPEN)
         return "open for writing";
+    if ((enum pm_jstate)pm_col_int(st, 3) == PM_J_ACTIVE)
+        return "being sent";
     if (a && pm_backend_doubt(a->backend, buf, size, NULL))
         return buf;
     if (pm_col_null(st, 4))

@@ -27,6 +27,8 @@ int pm_rename_confirm(struct pm_send *s, const struct pm_entry *now, int (*more)
     if (!err)
         err = pm_send_fold(db, s->e, now, rid);
     if (!err)
+        err = pm_store_adopt_rows(db, s->e->node, now->version);
+    if (!err)
         err = pm_journal_finish(db, s->e->id);
     pm_rename_forget_versions(db, s->e->id);
     err = pm_db_end(db, err);

@@ -100,6 +100,9 @@ void pm_store_stale(struct pm_content *c);
 /* The same bytes have a new version name, also for other nodes' contents that are fetched from the
  * node's object. */
 void pm_store_adopt(struct pm_store *s, pm_node node, const char *version);
+/* Its part in the transaction that gives the node that version: who opens it before pm_store_adopt
+ * comes must not find its content another version's. */
+int pm_store_adopt_rows(struct pm_db *db, pm_node node, const char *version);
 /* The last open file of the content was closed: one that was superseded goes. */
 void pm_store_closed(struct pm_content *c);
 /* Drops the content of a node that is gone, unless it is unsent; the file goes when closed. */

@@ -172,6 +172,12 @@ void pm_store_closed(struct pm_content *c)
     pm_store_unhash_locked(c->store, c);
 }
 
+int pm_store_adopt_rows(struct pm_db *db, pm_node node, const char *version)
+{
+    return pm_db_run(db, "UPDATE content SET version=?2 WHERE node=?1 OR origin=?1", "is",
+                     (int64_t)node, version);
+}
+
 void pm_store_adopt(struct pm_store *s, pm_node node, const char *version)
 {
     for_copies(s, node, set_version, version);
@@ -180,8 +186,7 @@ void pm_store_adopt(struct pm_store *s, pm_node node, const char *version)
     struct pm_content *c = pm_store_find_locked(s, node);
 
     pm_db_begin(s->db);
-    pm_db_run(s->db, "UPDATE content SET version=?2 WHERE node=?1 OR origin=?1", "is",
-              (int64_t)node, version);
+    pm_store_adopt_rows(s->db, node, version);
     pm_db_end(s->db, 0);
     if (!c)
         return;

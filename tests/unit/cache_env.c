@@ -184,7 +184,7 @@ void env_sync(struct env *e)
     int                           err;
 
     pm_queue_pause(e->c, false);
-    err = pm_queue_sync(e->c, 0, 8000, NULL, NULL, &left);
+    err = pm_queue_sync(e->c, 0, 60000, NULL, NULL, &left); /* a loaded machine is slow */
     if (err)
         fail_msg("sync: %d: %s", err, left.ptr ? left.ptr : "");
 }

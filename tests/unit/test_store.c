@@ -410,7 +410,13 @@ static void what_is_counted_is_what_is_there(void **state)
         case 0: read_some(node[n]); break;
         case 1: env_write(&e, e.root, name, "written"); break;
         case 2: pm_change_unlink(e.c, e.root, name); env_sync(&e); break;
-        case 3: env_stop(&e); env_open(&e); pm_queue_pause(e.c, false); break;
+        case 3:
+            env_stop(&e);
+            env_open(&e);
+            pm_queue_pause(e.c, false);
+            for (int twice = 0; twice < 2; twice++) /* the service is a new one, without all that */
+                assert_int_equal(env_list(&e, e.root), 0);
+            break;
         }
         pm_memory_set_options(e.b, i % 3 ? &plain : &one_way);
         check_usage();
@@ -645,13 +651,18 @@ static void room_that_a_file_has_already_is_not_asked_for_again(void **state)
     pm_node         node = env_write(&e, e.root, "mine", "");
     struct pm_file *f = open_file(node, O_RDWR);
     struct pm_space space;
+    int             err = -ENOSPC;
 
     (void)state;
     for (unsigned i = 0; i < 8; i++)
         assert_int_equal(pm_file_write(f, bytes, 4096 * K, i * 4096 * K), 4096 * K);
-    assert_int_equal(pm_info_space(e.c, &space), 0);
-    e.conf.min_free = space.free - 16384 * K; /* so much is left, less than the file has */
-    assert_int_equal(pm_file_allocate(f, 0, 0, 32768 * K, NULL), 0);
+    for (int i = 0; i < 100 && err; i++) { /* others use the same disk */
+        e.conf.min_free = 0;
+        assert_int_equal(pm_info_space(e.c, &space), 0);
+        e.conf.min_free = space.free - 16384 * K; /* so much is left, less than the file has */
+        err = pm_file_allocate(f, 0, 0, 32768 * K, NULL);
+    }
+    assert_int_equal(err, 0);
     assert_int_equal(pm_file_allocate(f, 0, 0, 4096ull * 1024 * K, NULL), -ENOSPC);
     e.conf.min_free = 0;
     pm_file_release(f);
