@@ -52,8 +52,7 @@ static bool in_journal(struct pm_store *s, pm_node node)
     return unsent;
 }
 
-/* Only the user may drop it. */
-static bool is_ours(struct pm_store *s, pm_node node)
+bool pm_store_is_ours(struct pm_store *s, pm_node node)
 {
     bool ours;
 
@@ -121,7 +120,7 @@ static struct pm_content *supersede(struct pm_store *s, pm_node node)
         return NULL;
     }
     PM_GUARD(&c->lock); /* a first write marks the journal under it */
-    if (is_ours(s, node))
+    if (pm_store_is_ours(s, node))
         return NULL;
     if (pm_content_whole_locked(c) && c->handles) {
         c->superseded = true;
@@ -158,7 +157,7 @@ void pm_store_stale(struct pm_content *c)
     PM_GUARD(&c->store->lock);
     PM_GUARD(&c->lock);
     c->stale = true;
-    if (!c->gone && !is_ours(c->store, c->node))
+    if (!c->gone && !pm_store_is_ours(c->store, c->node))
         detach_locked(c->store, c);
 }
 
@@ -166,7 +165,7 @@ void pm_store_closed(struct pm_content *c)
 {
     PM_GUARD(&c->store->lock);
     PM_GUARD(&c->lock);
-    if (c->handles || !c->superseded || is_ours(c->store, c->node))
+    if (c->handles || !c->superseded || pm_store_is_ours(c->store, c->node))
         return;
     delete_open(c);
     pm_store_unhash_locked(c->store, c);
@@ -218,7 +217,7 @@ int pm_store_evict(struct pm_store *s, pm_node node, bool last_copy)
         return -EAGAIN;
     if (pm_store_find_locked(s, node))
         return -EBUSY;
-    if (!last_copy && is_ours(s, node))
+    if (!last_copy && pm_store_is_ours(s, node))
         return -EPERM;
     pm_store_delete_closed(s, node, last_copy);
     return 0;

@@ -28,6 +28,8 @@ struct pm_store {
 
 /* The node's content, if it is in memory. No reference is taken. */
 struct pm_content *pm_store_find_locked(struct pm_store *s, pm_node node);
+/* Unsent, or a last copy: only the user may drop it. */
+bool pm_store_is_ours(struct pm_store *s, pm_node node);
 /* Nobody gets it any more; whoever has it keeps it. */
 void pm_store_unhash_locked(struct pm_store *s, struct pm_content *c);
 /* Row and file of a content go that is not in memory, unless it is unsent; a last copy only with

@@ -61,11 +61,20 @@ static bool granted(struct pm_store *s, const struct wish *w)
     return avail >= w->free && avail >= s->conf->min_free + more;
 }
 
-/* In memory; opened by somebody, or only looked at? */
 static bool is_open(struct pm_content *c)
 {
     PM_GUARD(&c->lock);
     return c->handles > 0;
+}
+
+/* Is something in memory that nobody has open and that could go: a download that is just ending? */
+static bool is_passing_locked(struct pm_store *s)
+{
+    for (size_t i = 0; i < PM_STORE_BUCKETS; i++)
+        for (struct pm_content *c = s->bucket[i]; c; c = c->next)
+            if (!is_open(c) && !pm_store_is_ours(s, c->node))
+                return true;
+    return false;
 }
 
 /* Evicts until the wish is granted. Nobody can open a victim meanwhile: opening takes the lock. */
@@ -82,21 +91,17 @@ static bool make_room(struct pm_store *s, const struct wish *w)
     turn = s->turn;
     if (s->barren == turn + 1)
         return granted(s, w);
-    s->passing = false;
     while ((n = victims(s, v, after)) > 0) {
         for (size_t i = 0; i < n; i++) {
-            struct pm_content *c = pm_store_find_locked(s, v[i]);
-
-            if (c) {
-                s->passing = s->passing || !is_open(c);
+            if (pm_store_find_locked(s, v[i]))
                 continue;
-            }
             pm_store_delete_closed(s, v[i], false);
             if (granted(s, w))
                 return true;
         }
     }
     s->barren = turn + 1;
+    s->passing = is_passing_locked(s);
     return false;
 }
 
