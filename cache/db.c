@@ -1,6 +1,6 @@
 #include "cache/db.h"
 
-#include "cache/usage.h"
+#include "cache/db_usage.h"
 
 #include "backends/util.h"
 

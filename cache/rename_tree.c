@@ -340,6 +340,8 @@ static int fold_pairs(void *arg)
         now.id = new_rid;
         pm_send_take_from_others(db, p->node, t->s->e->account, new_rid);
         err = pm_node_describe(db, p->node, &now);
+        if (!err && p->to->kind != PM_FOLDER)
+            err = pm_store_adopt_rows(db, p->node, now.version);
         pm_db_run(db, "UPDATE j.entry SET rid=?2, base=?3 WHERE node=?1", "iss", (int64_t)p->node,
                   new_rid, now.version);
     }

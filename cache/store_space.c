@@ -6,7 +6,7 @@
 #include "cache/store_impl.h"
 
 #include "cache/state.h"
-#include "cache/usage.h"
+#include "cache/db_usage.h"
 
 #include <errno.h>
 #include <sys/statvfs.h>

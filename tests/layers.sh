@@ -20,8 +20,8 @@ refuse "fs/ and cache/ see of backends/ only backend.h, conf.h and util.h" \
     '#include "backends/(backend|conf|util)?[^.]*[^"]"' \
     <(grep -HnE '#include "backends/' fs/*.[ch] cache/*.[ch] | grep -vE '"backends/(backend|conf|util)\.h"')
 refuse "libfuse has its home in fs/" '#include <fuse' cache/*.[ch] backends/*.[ch]
-refuse "SQLite has its home in cache/db.c" '#include <sqlite3' fs/*.[ch] backends/*.[ch] \
-    $(ls cache/*.[ch] | grep -v '^cache/db\.c$')
+refuse "SQLite has its home in cache/db*.c" '#include <sqlite3' fs/*.[ch] backends/*.[ch] \
+    $(ls cache/*.[ch] | grep -v '^cache/db[a-z_]*\.c$')
 refuse "libcurl has its home in backends/http*" '#include <curl' fs/*.[ch] cache/*.[ch] \
     $(ls backends/*.[ch] | grep -vE '^backends/http')
 refuse "cJSON has its home in backends/" '#include <(cjson/)?cJSON' fs/*.[ch] cache/*.[ch]

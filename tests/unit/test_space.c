@@ -1,7 +1,7 @@
 /* Room: who waits for it and who is refused, what goes when it is short, and what never goes. */
 #include "cache/file.h"
 #include "cache/label.h"
-#include "cache/usage.h"
+#include "cache/db_usage.h"
 #include "tests/unit/cache_env.h"
 
 #include <dirent.h>

@@ -1,5 +1,5 @@
 /* Contents held here: what is fetched, kept, evicted, and what a write leaves of the base. */
-#include "cache/usage.h"
+#include "cache/db_usage.h"
 #include "tests/unit/cache_env.h"
 
 #include <errno.h>

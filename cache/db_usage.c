@@ -1,6 +1,6 @@
 /* Triggers tell what each statement changes, whoever runs it. A content is unsent while its node has a
  * PUT; else the service cannot give it back if it is in j.kept; else it is clean. */
-#include "cache/usage.h"
+#include "cache/db_usage.h"
 
 #include "backends/util.h"
 

@@ -1,7 +1,7 @@
 /* usage.h: how much all contents take, as their rows say: kept as sums, since with many contents
  * counting them takes long, and file managers ask often. */
-#ifndef PM_CACHE_USAGE_H
-#define PM_CACHE_USAGE_H
+#ifndef PM_CACHE_DB_USAGE_H
+#define PM_CACHE_DB_USAGE_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
