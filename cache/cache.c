@@ -183,6 +183,7 @@ static int open_state(struct pm_cache *c, char *why, size_t why_len)
 
     if (err)
         return err;
+    pm_db_reserve(c->db, c->conf->cache_dir);
     pm_db_begin(c->db);
     pm_work_recover(c->db);
     pm_node_drop_orphans(c->db);

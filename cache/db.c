@@ -1,5 +1,8 @@
 #include "cache/db.h"
 
+#include "cache/damage.h"
+#include "cache/redo.h"
+#include "cache/reserve.h"
 #include "cache/db_usage.h"
 
 #include "backends/util.h"
@@ -15,11 +18,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Two files have no commit in common: SQLite commits the index first, and a death in between would
- * leave the journal one transaction behind. So a transaction that writes to both leaves in the index
- * what it does to the journal, and a number in both; at a start what is missing there is done again. */
-
 #define STATEMENTS     256 /* a power of two, well above how many literals there are */
+#define LOG_MAX        ((off_t)16 * 1024 * 1024) /* a log above this is begun anew when it can be */
 
 struct cached {
     const char   *sql;
@@ -36,8 +36,11 @@ struct pm_db {
     char           *wal[2]; /* immutable: the two logs' paths */
     pthread_mutex_t sync_lock; /* held while the logs are made durable */
     atomic_bool     unsynced; /* something was committed since */
-    struct pm_buf   redo; /* lock; what this transaction did to the journal, as SQL */
+    int             reserve; /* immutable; a file to be cut when the disk is full; -1: none */
+    struct pm_redo  redo; /* lock */
+    bool            behind; /* lock; the journal lacks what the index has committed */
     struct pm_usage usage; /* what the contents take */
+    bool            recount; /* lock; a replay has changed what they take */
     struct cached   cache[STATEMENTS]; /* lock */
 };
 
@@ -68,7 +71,14 @@ static const char *const index_schema[] = {
     "CREATE TABLE xattr(node INTEGER, name TEXT, value BLOB NOT NULL, PRIMARY KEY(node, name))"
     " WITHOUT ROWID;",
     /* 2: what is on the disk (durable.h) */
-    "ALTER TABLE content ADD COLUMN era INTEGER NOT NULL DEFAULT 0;"};
+    "ALTER TABLE content ADD COLUMN era INTEGER NOT NULL DEFAULT 0;",
+    /* 3: what was done to the journal (redo.h); what a new index must know of the disk is there */
+    "CREATE TABLE redo(n INTEGER PRIMARY KEY, text TEXT NOT NULL);"
+    "INSERT INTO redo(n, text) SELECT b.value, r.value FROM meta b, meta r WHERE b.key='both' AND"
+    " r.key='redo';"
+    "INSERT OR IGNORE INTO j.meta(key, value) SELECT key, value FROM meta WHERE key IN ('machine',"
+    " 'era', 'durable');"
+    "DELETE FROM meta WHERE key IN ('both', 'redo', 'machine', 'era', 'durable');"};
 
 /* journal.c says what these mean. */
 static const char *const journal_schema[] = {
@@ -229,43 +239,6 @@ void pm_db_reset(struct sqlite3_stmt *st)
     sqlite3_clear_bindings(st);
 }
 
-static bool writes_journal(const char *sql)
-{
-    return !strncmp(sql, "UPDATE j.", 9) || !strncmp(sql, "DELETE FROM j.", 14) ||
-           (!strncmp(sql, "INSERT ", 7) && strstr(sql, " INTO j."));
-}
-
-static void note_redo(struct pm_db *db, struct sqlite3_stmt *st)
-{
-    char *text = st && writes_journal(sqlite3_sql(st)) ? sqlite3_expanded_sql(st) : NULL;
-
-    if (!text)
-        return;
-    pm_buf_str(&db->redo, text);
-    pm_buf_str(&db->redo, ";\n");
-    sqlite3_free(text);
-}
-
-/* Before the commit. */
-static void store_redo(struct pm_db *db)
-{
-    int64_t number;
-
-    if (!db->redo.len || sqlite3_txn_state(db->sql, "main") != SQLITE_TXN_WRITE)
-        return;
-    if (db->redo.failed) {
-        failed(db, SQLITE_NOMEM, "what the journal is to be told");
-        return;
-    }
-    number = 1 + pm_db_int(db, 0,
-                           "SELECT max(ifnull((SELECT value FROM main.meta WHERE key='both'), 0) + 0,"
-                           " ifnull((SELECT value FROM j.meta WHERE key='both'), 0) + 0)",
-                           "");
-    pm_db_run(db, "INSERT OR REPLACE INTO main.meta(key, value) VALUES('both', ?1), ('redo', ?2)",
-              "is", number, db->redo.ptr);
-    pm_db_run(db, "INSERT OR REPLACE INTO j.meta(key, value) VALUES('both', ?1)", "i", number);
-}
-
 int pm_db_run(struct pm_db *db, const char *sql, const char *types, ...)
 {
     va_list       ap;
@@ -275,10 +248,17 @@ int pm_db_run(struct pm_db *db, const char *sql, const char *types, ...)
     va_start(ap, types);
     st = query(db, sql, types, ap);
     va_end(ap);
-    note_redo(db, st);
+    pm_redo_note(&db->redo, st);
     while (pm_db_row(db, st))
         ;
     return before ? 0 : db->err;
+}
+
+int pm_db_script(struct pm_db *db, const char *text)
+{
+    int rc = sqlite3_exec(db->sql, text, NULL, NULL, NULL);
+
+    return rc == SQLITE_OK ? 0 : failed(db, rc, text);
 }
 
 int64_t pm_db_int(struct pm_db *db, int64_t none, const char *sql, const char *types, ...)
@@ -333,59 +313,160 @@ int64_t pm_db_last_id(struct pm_db *db)
     return sqlite3_last_insert_rowid(db->sql);
 }
 
+static void rollback(struct pm_db *db)
+{
+    if (!sqlite3_get_autocommit(db->sql)) {
+        db->err = 0;
+        pm_db_run(db, "ROLLBACK", "");
+    }
+}
+
+/* The journal gets what the index has: then a transaction of which that failed is whole after all. */
+static int catch_up(struct pm_db *db)
+{
+    int err = pm_db_run(db, "BEGIN", "");
+
+    if (!err)
+        err = pm_redo_replay(&db->redo, db);
+    if (!err)
+        err = pm_db_run(db, "COMMIT", "");
+    if (err)
+        rollback(db);
+    pm_redo_end(&db->redo, !err);
+    db->recount = !err;
+    db->behind = err != 0;
+    db->err = 0;
+    return err;
+}
+
+static int commit(struct pm_db *db)
+{
+    int err = db->err ? db->err : pm_db_run(db, "COMMIT", "");
+
+    if (!err)
+        return 0;
+    rollback(db);
+    if (err == -ENOSPC)
+        pm_reserve_give(db->reserve); /* for the next */
+    db->err = 0;
+    if (!pm_redo_half(&db->redo, db))
+        return err;
+    return catch_up(db) ? err : 0;
+}
+
 void pm_db_begin(struct pm_db *db)
 {
     pthread_mutex_lock(&db->lock);
     assert(!db->open);
     db->open = true;
     db->err = 0;
+    if (db->behind)
+        catch_up(db);
     pm_db_run(db, "BEGIN", "");
+}
+
+static void count_usage(struct pm_db *db, bool committed)
+{
+    if (db->recount && pm_usage_recount(db->sql, &db->usage))
+        pm_log(PM_WARN, "what the contents take is not known any more, until the next start");
+    else if (!db->recount)
+        pm_usage_end(&db->usage, committed);
+    db->recount = false;
+}
+
+static bool wrote(struct pm_db *db)
+{
+    return sqlite3_txn_state(db->sql, "main") == SQLITE_TXN_WRITE ||
+           sqlite3_txn_state(db->sql, "j") == SQLITE_TXN_WRITE;
 }
 
 int pm_db_end(struct pm_db *db, int err)
 {
+    int done;
+
     if (db->err && err >= 0)
         err = db->err;
-    if (err >= 0)
-        store_redo(db);
-    if (err >= 0 && (db->err || pm_db_run(db, "COMMIT", "")))
-        err = db->err;
-    pm_usage_end(&db->usage, err >= 0);
-    pm_buf_free(&db->redo);
-    db->redo = (struct pm_buf){0};
+    if (err >= 0 && db->behind && wrote(db)) /* first things first */
+        err = -ENOSPC;
+    if (err >= 0 && pm_redo_store(&db->redo, db))
+        err = failed(db, SQLITE_NOMEM, "what the journal is to be told");
+    done = err >= 0 ? commit(db) : err;
+    if (done < 0)
+        err = done;
+    rollback(db);
+    pm_redo_end(&db->redo, done >= 0);
+    count_usage(db, done >= 0);
     if (sqlite3_total_changes(db->sql) != db->changes) {
         db->changes = sqlite3_total_changes(db->sql);
         db->unsynced = true;
-    }
-    if (err < 0 && !sqlite3_get_autocommit(db->sql)) {
-        db->err = 0;
-        pm_db_run(db, "ROLLBACK", "");
     }
     db->open = false;
     pthread_mutex_unlock(&db->lock);
     return err;
 }
 
+static int sync_log(const char *path)
+{
+    PM_AUTO(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    return fdatasync(fd) ? -errno : 0;
+}
+
+/* The index before the journal: what that lacks of it can be done again (redo.h). So the index must
+ * not stay behind what came to the journal while it was synced. */
+static int sync_logs(struct pm_db *db)
+{
+    int64_t last;
+    int     err = sync_log(db->wal[0]);
+
+    last = db->redo.last;
+    if (!err)
+        err = sync_log(db->wal[1]);
+    if (!err && db->redo.last != last)
+        err = sync_log(db->wal[0]);
+    if (!err)
+        db->redo.synced = last;
+    return err;
+}
+
 int pm_db_sync(struct pm_db *db)
 {
+    int err;
+
     PM_GUARD(&db->sync_lock); /* who finds nothing to do must not return before who does it */
     if (!atomic_exchange(&db->unsynced, false))
         return 0;
-    for (size_t i = 0; i < PM_COUNT(db->wal); i++) {
-        PM_AUTO(close) int fd = open(db->wal[i], O_RDONLY | O_CLOEXEC);
+    err = sync_logs(db);
+    if (err)
+        db->unsynced = true;
+    return err;
+}
 
-        if ((fd < 0 && errno != ENOENT) || (fd >= 0 && fdatasync(fd))) {
-            db->unsynced = true;
-            return -errno;
-        }
-    }
-    return 0;
+static void move_logs(struct pm_db *db)
+{
+    sqlite3_wal_checkpoint_v2(db->checkpointer, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+}
+
+static bool is_long(const char *log)
+{
+    struct stat st;
+
+    return !stat(log, &st) && st.st_size > LOG_MAX;
 }
 
 void pm_db_checkpoint(struct pm_db *db)
 {
-    if (db->checkpointer)
-        sqlite3_wal_checkpoint_v2(db->checkpointer, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    pm_reserve_fill(db->reserve);
+    if (!db->checkpointer)
+        return;
+    move_logs(db);
+    if (!is_long(db->wal[0]) && !is_long(db->wal[1]))
+        return;
+    move_logs(db); /* what came meanwhile is little by now, and the rest is less */
+    PM_GUARD(&db->lock); /* with all in the files the next writer begins a log anew */
+    move_logs(db);
 }
 
 /* --- opening */
@@ -480,6 +561,7 @@ static int prepare_files(sqlite3 *sql, char *why, size_t why_len)
     if (!err)
         err = exec(sql, "PRAGMA main.journal_mode=WAL; PRAGMA j.journal_mode=WAL;"
                         "PRAGMA main.synchronous=NORMAL; PRAGMA j.synchronous=NORMAL;"
+                        "PRAGMA main.journal_size_limit=4194304; PRAGMA j.journal_size_limit=4194304;"
                         "PRAGMA wal_autocheckpoint=0;");
     return err ? err : exec(sql, stage_schema);
 }
@@ -492,58 +574,10 @@ static struct pm_db *alloc(const char *dir)
         return NULL;
     pthread_mutex_init(&db->lock, NULL);
     pthread_mutex_init(&db->sync_lock, NULL);
+    db->reserve = -1;
     db->wal[0] = pm_asprintf("%s/index.db-wal", dir);
     db->wal[1] = pm_asprintf("%s/journal.db-wal", dir);
     return db;
-}
-
-/* Moves files of the state folder out of the way, under a name that says so. */
-static void set_aside(const char *dir, const char *const *parts, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        PM_AUTO(free) char *from = pm_asprintf("%s/%s", dir, parts[i]);
-        PM_AUTO(free) char *to = pm_asprintf("%s/%s.damaged-%lld", dir, parts[i],
-                                             (long long)pm_wall_ms());
-
-        if (from && to && rename(from, to) && errno != ENOENT)
-            pm_log(PM_ERROR, "%s: %s", from, strerror(errno));
-    }
-}
-
-static bool exists(const char *dir, const char *file)
-{
-    PM_AUTO(free) char *path = pm_asprintf("%s/%s", dir, file);
-
-    return path && !access(path, F_OK);
-}
-
-bool pm_db_is_sound(const char *dir, const char *file)
-{
-    PM_AUTO(free) char *path = pm_asprintf("%s/%s", dir, file);
-    sqlite3            *sql = NULL;
-    sqlite3_stmt       *st = NULL;
-    bool                ok = path && access(path, F_OK);
-
-    if (!ok && path && sqlite3_open_v2(path, &sql, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
-        sqlite3_prepare_v2(sql, "PRAGMA quick_check(1)", -1, &st, NULL) == SQLITE_OK &&
-        sqlite3_step(st) == SQLITE_ROW)
-        ok = !strcmp((const char *)sqlite3_column_text(st, 0), "ok") &&
-             version_of(sql, "PRAGMA user_version") > 0;
-    sqlite3_finalize(st);
-    sqlite3_close(sql);
-    return ok;
-}
-
-static bool is_readable(const char *dir, const char *file)
-{
-    PM_AUTO(free) char *path = pm_asprintf("%s/%s", dir, file);
-    sqlite3            *sql = NULL;
-    bool                ok = path && access(path, F_OK);
-
-    if (!ok && path && sqlite3_open_v2(path, &sql, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK)
-        ok = version_of(sql, "PRAGMA user_version") >= 0;
-    sqlite3_close(sql);
-    return ok;
 }
 
 /* What a new index must know of the journal's: its folders, nodes and contents, also those
@@ -586,56 +620,8 @@ static int rebuild(struct pm_db *db, int64_t last_content)
               "INSERT INTO main.sqlite_sequence(name, seq) SELECT 'content',"
               " max(?1, ifnull(max(id), 0)) FROM content",
               "i", last_content);
+    pm_redo_agreed(&db->redo, db);
     return pm_db_end(db, 0);
-}
-
-/* The daemon died between the two commits of its last transaction: the journal gets its part. */
-static int redo(struct pm_db *db)
-{
-    PM_AUTO(free) char  *text = NULL;
-    struct sqlite3_stmt *st;
-    int                  err;
-
-    pm_db_begin(db);
-    st = pm_db_query(db,
-                     "SELECT r.value FROM main.meta r JOIN main.meta n ON n.key='both' WHERE"
-                     " r.key='redo' AND n.value + 0 = 1 + ifnull((SELECT value FROM j.meta WHERE"
-                     " key='both'), 0)",
-                     "");
-    if (pm_db_row(db, st)) {
-        text = strdup(pm_col_text(st, 0));
-        pm_db_reset(st);
-    }
-    if (text && (err = exec(db->sql, text)) != 0) {
-        pm_log(PM_ERROR, "the journal's part of the last transaction: %s", sqlite3_errmsg(db->sql));
-        return pm_db_end(db, err);
-    }
-    if (text)
-        pm_db_run(db,
-                  "INSERT OR REPLACE INTO j.meta(key, value) SELECT key, value FROM main.meta WHERE"
-                  " key='both'",
-                  "");
-    db->redo.len = 0; /* the journal alone: there is nothing to be told */
-    return pm_db_end(db, 0);
-}
-
-/* The highest number of a file in DIR/data. */
-static int64_t last_data_file(const char *dir)
-{
-    int64_t last = 0;
-
-    for (unsigned sub = 0; sub < 256; sub++) {
-        PM_AUTO(free) char  *path = pm_asprintf("%s/data/%02x", dir, sub);
-        DIR                 *d = path ? opendir(path) : NULL;
-        const struct dirent *de;
-
-        while (d && (de = readdir(d)) != NULL)
-            if (strtoll(de->d_name, NULL, 10) > last)
-                last = strtoll(de->d_name, NULL, 10);
-        if (d)
-            closedir(d);
-    }
-    return last;
 }
 
 static int open_once(struct pm_db *db, const char *dir, char *why, size_t why_len)
@@ -649,25 +635,44 @@ static int open_once(struct pm_db *db, const char *dir, char *why, size_t why_le
     return err;
 }
 
-/* The index can be had again from the services: a damaged one is made anew. A damaged journal is
- * set aside together with the contents, of which some are nowhere else. True: the index is new. */
-static bool set_damaged_aside(const char *dir)
+static void close_files(struct pm_db *db)
 {
-    static const char *const index[] = {"index.db", "index.db-wal", "index.db-shm"};
-    static const char *const work[] = {"journal.db", "journal.db-wal", "journal.db-shm", "data",
-                                       "index.db", "index.db-wal", "index.db-shm"};
+    for (size_t i = 0; i < STATEMENTS; i++)
+        sqlite3_finalize(db->cache[i].st);
+    memset(db->cache, 0, sizeof(db->cache));
+    sqlite3_close(db->checkpointer);
+    sqlite3_close(db->sql);
+    db->checkpointer = db->sql = NULL;
+}
 
-    if (!is_readable(dir, "journal.db")) {
-        pm_log(PM_ERROR, "%s/journal.db is damaged: it and all contents are set aside as *.damaged-*;"
-                         " what was not sent yet is in there", dir);
-        set_aside(dir, work, PM_COUNT(work));
-        return false;
-    }
-    if (is_readable(dir, "index.db"))
-        return exists(dir, "journal.db") && !exists(dir, "index.db");
-    pm_log(PM_WARN, "%s/index.db is damaged: set aside as index.db.damaged-* and made anew", dir);
-    set_aside(dir, index, PM_COUNT(index));
-    return true;
+static enum pm_moment compare(struct pm_db *db)
+{
+    enum pm_moment m;
+
+    pm_db_begin(db);
+    m = pm_redo_compare(&db->redo, db);
+    return pm_db_end(db, 0) ? PM_MOMENT_APART : m;
+}
+
+static int replay(struct pm_db *db)
+{
+    pm_db_begin(db);
+    return pm_db_end(db, pm_redo_replay(&db->redo, db));
+}
+
+/* Both files as of one moment. *anew: the index is to be made anew. */
+static int agree(struct pm_db *db, const char *dir, bool *anew, char *why, size_t why_len)
+{
+    enum pm_moment m = *anew ? PM_MOMENT_SAME : compare(db);
+    int            err = m == PM_MOMENT_BEHIND ? replay(db) : 0;
+
+    if (m == PM_MOMENT_SAME || (m == PM_MOMENT_BEHIND && (!err || err == -ENOSPC)))
+        return err;
+    pm_log(PM_WARN, "index and journal are not of one moment: the index is made anew");
+    close_files(db);
+    err = pm_damage_drop_index(dir);
+    *anew = true;
+    return err ? err : open_once(db, dir, why, why_len);
 }
 
 int pm_db_open(const char *dir, struct pm_db **out, char *why, size_t why_len)
@@ -679,12 +684,12 @@ int pm_db_open(const char *dir, struct pm_db **out, char *why, size_t why_len)
     if (!db)
         return -ENOMEM;
     snprintf(why, why_len, "%s: cannot open the state databases", dir);
-    anew = set_damaged_aside(dir);
+    anew = pm_damage_set_aside(dir);
     err = open_once(db, dir, why, why_len);
-    if (!err && !anew)
-        err = redo(db);
+    if (!err)
+        err = agree(db, dir, &anew, why, why_len);
     if (!err && anew)
-        err = rebuild(db, last_data_file(dir));
+        err = rebuild(db, pm_damage_last_file(dir));
     if (!err)
         err = pm_usage_open(db->sql, &db->usage);
     if (err) {
@@ -695,6 +700,12 @@ int pm_db_open(const char *dir, struct pm_db **out, char *why, size_t why_len)
     return 0;
 }
 
+void pm_db_reserve(struct pm_db *db, const char *dir)
+{
+    db->reserve = pm_reserve_open(dir);
+    pm_reserve_fill(db->reserve);
+}
+
 void pm_db_usage(struct pm_db *db, struct pm_usage_sums *out)
 {
     pm_usage_get(&db->usage, out);
@@ -702,13 +713,16 @@ void pm_db_usage(struct pm_db *db, struct pm_usage_sums *out)
 
 int pm_db_open_readonly(const char *dir, struct pm_db **out, char *why, size_t why_len)
 {
-    struct pm_db *db = alloc(dir);
-    int           err;
+    PM_AUTO(free) char *journal = pm_asprintf("%s/journal.db", dir);
+    struct pm_db       *db = alloc(dir);
+    int                 err;
 
-    if (!db)
+    if (!db || !journal) {
+        pm_db_close(db);
         return -ENOMEM;
+    }
     snprintf(why, why_len, "%s: no readable state databases", dir);
-    err = exists(dir, "journal.db") ? 0 : -ENOENT;
+    err = access(journal, F_OK) ? -ENOENT : 0;
     if (!err)
         err = connect(dir, SQLITE_OPEN_READWRITE, &db->sql);
     if (!err && (version_of(db->sql, "PRAGMA j.user_version") != PM_COUNT(journal_schema) ||
@@ -728,10 +742,9 @@ void pm_db_close(struct pm_db *db)
 {
     if (!db)
         return;
-    for (size_t i = 0; i < STATEMENTS; i++)
-        sqlite3_finalize(db->cache[i].st);
-    sqlite3_close(db->checkpointer);
-    sqlite3_close(db->sql);
+    close_files(db);
+    if (db->reserve >= 0)
+        close(db->reserve);
     free(db->wal[0]);
     free(db->wal[1]);
     pthread_mutex_destroy(&db->lock);

@@ -5,9 +5,8 @@
  * files it is the user's work. Both are in WAL mode: a commit survives kill -9 at once, a power
  * cut after pm_db_sync.
  *
- * A transaction that writes both commits the index first. So the index may know nodes that no
- * journal entry names, and results of an entry that is still there; both are harmless, since
- * entries may be carried out twice.
+ * At each start both are of one moment (redo.h). If they cannot be, after a power cut, the journal
+ * counts, and the index is made anew from it.
  *
  * Every statement runs inside pm_db_begin … pm_db_end, which hold the one lock. It is a leaf: never
  * held across a network wait or a callback out of cache/. */
@@ -33,6 +32,9 @@ void pm_db_close(struct pm_db *db);
  * Reads all of it, and may write beside it: for copies. */
 bool pm_db_is_sound(const char *dir, const char *file);
 
+/* Keeps some room in a file of that folder, to be given for what must be written down on a full disk. */
+void pm_db_reserve(struct pm_db *db, const char *dir);
+
 /* Takes the lock and starts a transaction. Always pair with pm_db_end. */
 void pm_db_begin(struct pm_db *db);
 /* Commits if err >= 0, else rolls back; gives the lock back. Returns err, or the commit's error. A
@@ -43,6 +45,9 @@ int  pm_db_end(struct pm_db *db, int err);
  * `types` has a letter for each ?1, ?2, …: i int64_t, z int64_t with -1 for NULL, s text (NULL
  * is NULL), b blob (const void *, size_t). 0 or -errno, which also fails the transaction. */
 int pm_db_run(struct pm_db *db, const char *sql, const char *types, ...);
+/* Runs statements that are no literal; what they do to the journal is in no index (redo.h). 0 or
+ * -errno, which also fails the transaction. */
+int pm_db_script(struct pm_db *db, const char *text);
 /* The first column of the first row as a number; `none` if there is no row or it is NULL. */
 int64_t pm_db_int(struct pm_db *db, int64_t none, const char *sql, const char *types, ...);
 /* Starts a query; step with pm_db_row until it returns false, which resets the statement; or end

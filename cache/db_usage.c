@@ -49,15 +49,22 @@ static void add(sqlite3_context *ctx, int n, sqlite3_value **values)
     sums->last_copy += sqlite3_value_int64(values[2]);
 }
 
-int pm_usage_open(sqlite3 *sql, struct pm_usage *u)
+int pm_usage_recount(sqlite3 *sql, struct pm_usage *u)
 {
     u->pending = (struct pm_usage_sums){0};
     u->all = u->unsent = u->last_copy = 0;
-    if (sqlite3_create_function_v2(sql, "pm_usage", 3, SQLITE_UTF8, u, add, NULL, NULL, NULL) ||
-        sqlite3_exec(sql, triggers, NULL, NULL, NULL) || sqlite3_exec(sql, count, NULL, NULL, NULL))
+    if (sqlite3_exec(sql, count, NULL, NULL, NULL))
         return -EIO;
     pm_usage_end(u, true);
     return 0;
+}
+
+int pm_usage_open(sqlite3 *sql, struct pm_usage *u)
+{
+    if (sqlite3_create_function_v2(sql, "pm_usage", 3, SQLITE_UTF8, u, add, NULL, NULL, NULL) ||
+        sqlite3_exec(sql, triggers, NULL, NULL, NULL))
+        return -EIO;
+    return pm_usage_recount(sql, u);
 }
 
 void pm_usage_end(struct pm_usage *u, bool committed)

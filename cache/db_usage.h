@@ -23,6 +23,8 @@ struct pm_usage {
 /* Counts what there is and, from then on, what every transaction of this connection changes. 0 or
  * -EIO. No transaction is open. */
 int pm_usage_open(struct sqlite3 *sql, struct pm_usage *u);
+/* Counts anew, for once that the sums cannot be right. 0 or -EIO. No transaction is open. */
+int pm_usage_recount(struct sqlite3 *sql, struct pm_usage *u);
 /* The transaction was committed, or rolled back. Called with the database's lock. */
 void pm_usage_end(struct pm_usage *u, bool committed);
 void pm_usage_get(struct pm_usage *u, struct pm_usage_sums *out);

@@ -29,7 +29,7 @@ bool pm_era_needs_sync(const struct pm_store *s)
 
 static int set_meta(struct pm_db *db, const char *key, const char *value)
 {
-    return pm_db_run(db, "INSERT OR REPLACE INTO main.meta(key, value) VALUES(?1, ?2)", "ss", key,
+    return pm_db_run(db, "INSERT OR REPLACE INTO j.meta(key, value) VALUES(?1, ?2)", "ss", key,
                      value);
 }
 
@@ -143,13 +143,13 @@ bool pm_era_in_doubt(struct pm_db *db, int dirfd, int64_t *durable)
     char                 machine[128];
     char                 before[128] = "";
     struct sqlite3_stmt *st =
-        pm_db_query(db, "SELECT value FROM main.meta WHERE key='machine'", "");
+        pm_db_query(db, "SELECT value FROM j.meta WHERE key='machine'", "");
 
     if (pm_db_row(db, st)) {
         pm_col_copy(st, 0, before, sizeof(before));
         pm_db_reset(st);
     }
-    *durable = pm_db_int(db, 0, "SELECT value FROM main.meta WHERE key='durable'", "");
+    *durable = pm_db_int(db, 0, "SELECT value FROM j.meta WHERE key='durable'", "");
     name_machine(dirfd, machine, sizeof(machine));
     return *before && strcmp(before, machine) != 0;
 }
@@ -158,23 +158,29 @@ int pm_era_open(struct pm_store *s)
 {
     char    machine[128];
     int64_t durable;
+    int64_t last;
     bool    in_doubt;
     int     err;
 
     pm_db_begin(s->db);
     in_doubt = pm_era_in_doubt(s->db, s->dirfd, &durable);
     s->durable = durable;
-    s->era = pm_db_int(s->db, 0, "SELECT value FROM main.meta WHERE key='era'", "") + 1;
-    pm_db_end(s->db, 0);
+    last = pm_db_int(s->db, 0,
+                     "SELECT max(ifnull((SELECT max(era) FROM content), 0),"
+                     " ifnull((SELECT max(era) FROM j.entry), 0))",
+                     "");
+    s->era = pm_db_int(s->db, 0, "SELECT value FROM j.meta WHERE key='era'", "");
+    if (last > s->era) /* what told so was lost */
+        s->era = last;
+    s->era++;
+    s->written = !in_doubt && last > durable; /* by an earlier run, which did not sync it */
+    err = pm_db_end(s->db, 0);
     name_machine(s->dirfd, machine, sizeof(machine));
-    err = in_doubt ? doubt(s) : 0;
+    if (!err && in_doubt)
+        err = doubt(s);
     if (err)
         return err;
     pm_db_begin(s->db);
-    s->written = pm_db_int(s->db, 0,
-                           "SELECT EXISTS (SELECT 1 FROM content WHERE era>?1) OR EXISTS"
-                           " (SELECT 1 FROM j.entry WHERE era>?1)",
-                           "i", s->durable) != 0; /* by an earlier run, which did not sync it */
     set_meta_int(s->db, "era", s->era);
     return pm_db_end(s->db, set_meta(s->db, "machine", machine));
 }

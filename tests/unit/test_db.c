@@ -5,10 +5,12 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -72,20 +74,67 @@ static char *contents(const char *name, size_t *len)
     return buf;
 }
 
+static void put_meta(const char *sql)
+{
+    struct pm_db *db;
+
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    pm_db_begin(db);
+    pm_db_run(db, sql, "");
+    assert_int_equal(pm_db_end(db, 0), 0);
+    pm_db_close(db);
+}
+
+static int64_t ask(const char *sql)
+{
+    struct pm_db *db;
+    int64_t       n;
+
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    pm_db_begin(db);
+    n = pm_db_int(db, -1, sql, "");
+    assert_int_equal(pm_db_end(db, 0), 0);
+    pm_db_close(db);
+    return n;
+}
+
+static int version_of(const char *name)
+{
+    sqlite3      *db;
+    sqlite3_stmt *st;
+    int           version;
+
+    assert_int_equal(sqlite3_open(file(name), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    version = sqlite3_column_int(st, 0);
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    return version;
+}
+
+static void set_version(const char *name, int version)
+{
+    char sql[64];
+
+    snprintf(sql, sizeof(sql), "PRAGMA user_version=%d", version);
+    run_on(name, sql);
+}
+
 static void a_newer_schema_is_refused_untouched(void **state)
 {
     static const char *const names[] = {"index.db", "journal.db"};
-    static const char *const back[] = {"PRAGMA user_version=2", "PRAGMA user_version=3"};
 
     (void)state;
+    open_and_close(0);
     for (size_t i = 0; i < PM_COUNT(names); i++) {
+        int                 version = version_of(names[i]);
         size_t              len;
         size_t              len_after;
         PM_AUTO(free) char *before = NULL;
         PM_AUTO(free) char *after = NULL;
 
-        open_and_close(0);
-        run_on(names[i], "PRAGMA user_version=99");
+        set_version(names[i], version + 1);
         before = contents(names[i], &len);
         open_and_close(-EPROTO);
         assert_non_null(strstr(why, names[i]));
@@ -93,7 +142,7 @@ static void a_newer_schema_is_refused_untouched(void **state)
         after = contents(names[i], &len_after);
         assert_int_equal(len, len_after);
         assert_memory_equal(before, after, len);
-        run_on(names[i], back[i]);
+        set_version(names[i], version);
     }
     open_and_close(0);
 }
@@ -102,7 +151,9 @@ static void older_databases_are_brought_up_to_date_with_what_is_in_them(void **s
 {
     (void)state;
     open_and_close(0);
-    run_on("index.db", "ALTER TABLE content DROP COLUMN era;"
+    run_on("index.db", "DROP TABLE redo;"
+                       "INSERT INTO meta(key, value) VALUES('durable', '3');"
+                       "ALTER TABLE content DROP COLUMN era;"
                        "INSERT INTO content(node, version, size, used) VALUES(9, '', 1, 1);"
                        "PRAGMA user_version=1");
     run_on("journal.db", "DROP TABLE kept;"
@@ -122,6 +173,22 @@ static void older_databases_are_brought_up_to_date_with_what_is_in_them(void **s
                          "INSERT INTO one SELECT count(*)+1 FROM kept");
     run_on("index.db", "CREATE TEMP TABLE one(n INTEGER CHECK(n=1));"
                        "INSERT INTO one SELECT count(*) FROM content WHERE node=9 AND era=0");
+    run_on("journal.db", "CREATE TEMP TABLE one(n INTEGER CHECK(n=1));"
+                         "INSERT INTO one SELECT count(*) FROM meta WHERE key='durable' AND value=3");
+}
+
+/* A step that fails leaves the version before it, whole. */
+static void a_migration_that_fails_changes_nothing(void **state)
+{
+    (void)state;
+    open_and_close(0);
+    run_on("index.db", "DROP TABLE redo; DROP INDEX content_used; PRAGMA user_version=2;"
+                       "CREATE TABLE redo(n INTEGER PRIMARY KEY); CREATE TABLE witness(n)");
+    open_and_close(-EIO);
+    assert_int_equal(version_of("index.db"), 2);
+    run_on("index.db", "DROP TABLE redo");
+    open_and_close(0);
+    assert_int_equal(ask("SELECT count(*) FROM witness"), 0); /* it is no new one */
 }
 
 /* Is there a file of this name with something after it? */
@@ -147,30 +214,6 @@ static void spoil(const char *name)
     assert_true(fd >= 0);
     assert_int_equal(pwrite(fd, junk, sizeof(junk), 0), sizeof(junk));
     close(fd);
-}
-
-static void put_meta(const char *sql)
-{
-    struct pm_db *db;
-
-    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
-    pm_db_begin(db);
-    pm_db_run(db, sql, "");
-    assert_int_equal(pm_db_end(db, 0), 0);
-    pm_db_close(db);
-}
-
-static int64_t ask(const char *sql)
-{
-    struct pm_db *db;
-    int64_t       n;
-
-    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
-    pm_db_begin(db);
-    n = pm_db_int(db, -1, sql, "");
-    assert_int_equal(pm_db_end(db, 0), 0);
-    pm_db_close(db);
-    return n;
 }
 
 static void a_damaged_index_is_set_aside_and_made_anew(void **state)
@@ -354,6 +397,14 @@ static void unsent_work_outlives_a_damaged_index(void **state)
     assert_string_equal(env_served(&e, "mine.txt"), "my work");
 }
 
+static void write_back(const char *name, const char *buf, size_t len)
+{
+    int fd = open(file(name), O_WRONLY | O_TRUNC);
+
+    assert_int_equal(write(fd, buf, len), len);
+    close(fd);
+}
+
 /* As a death between the two files' commits leaves it. */
 static void a_transaction_that_only_the_index_has_is_carried_out_in_the_journal_too(void **state)
 {
@@ -363,7 +414,6 @@ static void a_transaction_that_only_the_index_has_is_carried_out_in_the_journal_
     PM_AUTO(free) char *before = NULL;
     struct pm_db       *db;
     size_t              len;
-    int                 fd;
 
     (void)state;
     put_meta("INSERT INTO j.meta(key, value) VALUES('old', '1')");
@@ -374,13 +424,149 @@ static void a_transaction_that_only_the_index_has_is_carried_out_in_the_journal_
         pm_db_run(db, sql[i], "");
     assert_int_equal(pm_db_end(db, 0), 0);
     pm_db_close(db);
-    fd = open(file("journal.db"), O_WRONLY | O_TRUNC);
-    assert_int_equal(write(fd, before, len), len);
-    close(fd);
+    write_back("journal.db", before, len);
     assert_int_equal(ask("SELECT value FROM j.meta WHERE key='a'"), 1);
     assert_int_equal(ask("SELECT count(*) FROM j.meta WHERE key='old'"), 0);
     put_meta("UPDATE j.meta SET value='2' WHERE key='a'");
     assert_int_equal(ask("SELECT value FROM j.meta WHERE key='a'"), 2); /* and only once */
+}
+
+/* A number added to what is there: twice shows. */
+static void add(struct pm_db *db, const char *key, int64_t n)
+{
+    pm_db_begin(db);
+    pm_db_run(db, "INSERT INTO j.meta(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET"
+                  " value=value + ?2", "si", key, n);
+    assert_int_equal(pm_db_end(db, 0), 0);
+}
+
+/* As a power cut leaves it of which the journal's log came to nothing. */
+static void what_was_done_since_the_journal_was_on_the_disk_is_done_again(void **state)
+{
+    PM_AUTO(free) char *before = NULL;
+    struct pm_db       *db;
+    size_t              len;
+
+    (void)state;
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    add(db, "sum", 1);
+    assert_int_equal(pm_db_sync(db), 0);
+    add(db, "sum", 10); /* what is on the disk is not kept beyond this one */
+    pm_db_close(db);
+    assert_int_equal(ask("SELECT count(*) FROM main.redo"), 1);
+    before = contents("journal.db", &len);
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    for (int i = 0; i < 5; i++)
+        add(db, "sum", 100);
+    add(db, "other", 7);
+    pm_db_close(db);
+    write_back("journal.db", before, len);
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    add(db, "sum", 1000);
+    pm_db_close(db);
+    assert_int_equal(ask("SELECT value FROM j.meta WHERE key='sum'"), 1511);
+    assert_int_equal(ask("SELECT value FROM j.meta WHERE key='other'"), 7);
+}
+
+/* As a power cut leaves it of which the index's log came to nothing: the node that the journal names
+ * is not given to another file. */
+static void an_index_that_is_behind_the_journal_is_made_anew(void **state)
+{
+    PM_AUTO(free) char *before = NULL;
+    pm_node             mine;
+    size_t              len;
+
+    (void)state;
+    env_open(&e);
+    pm_queue_pause(e.c, true);
+    env_stop(&e);
+    before = contents("index.db", &len);
+    env_open(&e);
+    pm_queue_pause(e.c, true);
+    mine = env_write(&e, e.root, "mine.txt", "my work");
+    env_stop(&e);
+    write_back("index.db", before, len);
+    env_open(&e);
+    pm_queue_pause(e.c, true);
+    env_serve(&e, "theirs.txt", "their work");
+    assert_int_equal(env_list(&e, e.root), 0);
+    assert_string_equal(env_text(&e, env_find(&e, "theirs.txt")), "their work");
+    assert_int_equal(env_find(&e, "mine.txt"), mine);
+    assert_string_equal(env_text(&e, mine), "my work");
+    env_sync(&e);
+    assert_string_equal(env_served(&e, "mine.txt"), "my work");
+    env_stop(&e);
+    assert_false(set_aside("index.db"));
+    assert_int_equal(ask("SELECT count(*) FROM node WHERE name='theirs.txt'"), 1); /* once is enough */
+}
+
+static void grow(struct pm_db *db, int64_t bytes, int expected)
+{
+    pm_db_begin(db);
+    pm_db_run(db, "INSERT OR REPLACE INTO main.meta(key, value) VALUES('grown', ?1)", "i", bytes);
+    pm_db_run(db, "INSERT OR REPLACE INTO j.meta(key, value) VALUES('grown', hex(zeroblob(?1)))", "i",
+              bytes / 2);
+    assert_int_equal(pm_db_end(db, 0) < 0 ? -1 : 0, expected);
+}
+
+static int64_t asked(struct pm_db *db, const char *sql)
+{
+    int64_t n;
+
+    pm_db_begin(db);
+    n = pm_db_int(db, -1, sql, "");
+    assert_int_equal(pm_db_end(db, 0), 0);
+    return n;
+}
+
+#define JOURNAL_GREW "SELECT length(value) FROM j.meta WHERE key='grown'"
+#define INDEX_GREW   "SELECT value FROM main.meta WHERE key='grown'"
+
+/* The index has room for its part, the journal for its own has none. */
+static void a_transaction_of_which_one_file_has_no_room_is_whole_later(void **state)
+{
+    struct rlimit was;
+    struct pm_db *db;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    grow(db, 300000, 0);
+    setrlimit(RLIMIT_FSIZE, &(struct rlimit){.rlim_cur = 400000, .rlim_max = was.rlim_max});
+    grow(db, 290000, -1);
+    assert_int_equal(asked(db, JOURNAL_GREW), 300000);
+    grow(db, 280000, -1); /* nothing overtakes it */
+    setrlimit(RLIMIT_FSIZE, &was);
+    assert_int_equal(asked(db, JOURNAL_GREW), 290000);
+    assert_int_equal(asked(db, INDEX_GREW), 290000);
+    grow(db, 270000, 0);
+    pm_db_close(db);
+    assert_int_equal(ask(JOURNAL_GREW), 270000);
+    assert_int_equal(ask(INDEX_GREW), 270000);
+}
+
+static off_t size_of(const char *name)
+{
+    struct stat st;
+
+    return stat(file(name), &st) ? 0 : st.st_size;
+}
+
+static void the_logs_of_a_busy_day_do_not_fill_the_disk(void **state)
+{
+    struct pm_db *db;
+
+    (void)state;
+    assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
+    for (int i = 0; i < 30; i++)
+        grow(db, 1000000, 0);
+    assert_true(size_of("journal.db-wal") > 20000000);
+    pm_db_checkpoint(db);
+    grow(db, 1000, 0);
+    assert_true(size_of("journal.db-wal") < 10000000);
+    pm_db_close(db);
+    assert_int_equal(ask(JOURNAL_GREW), 1000);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -390,6 +576,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(a_newer_schema_is_refused_untouched),
         TEST(older_databases_are_brought_up_to_date_with_what_is_in_them),
+        TEST(a_migration_that_fails_changes_nothing),
         TEST(a_damaged_index_is_set_aside_and_made_anew),
         TEST(a_damaged_journal_is_set_aside_with_all_contents),
         TEST(a_failed_statement_rolls_the_whole_back),
@@ -401,6 +588,10 @@ int main(int argc, char **argv)
         TEST(sync_and_checkpoint_may_come_at_any_time),
         TEST(unsent_work_outlives_a_damaged_index),
         TEST(a_transaction_that_only_the_index_has_is_carried_out_in_the_journal_too),
+        TEST(what_was_done_since_the_journal_was_on_the_disk_is_done_again),
+        TEST(an_index_that_is_behind_the_journal_is_made_anew),
+        TEST(a_transaction_of_which_one_file_has_no_room_is_whole_later),
+        TEST(the_logs_of_a_busy_day_do_not_fill_the_disk),
     };
 
     if (argc > 1)

@@ -39,7 +39,7 @@ static void cut_power(off_t durable)
     sqlite3   *db;
 
     env_copy_folder(&e, &after);
-    snprintf(path, sizeof(path), "%s/index.db", after.dir);
+    snprintf(path, sizeof(path), "%s/journal.db", after.dir);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "UPDATE meta SET value='before' WHERE key='machine'", NULL,
                                   NULL, NULL), SQLITE_OK);

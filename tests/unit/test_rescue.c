@@ -350,7 +350,7 @@ static void after_a_power_cut_fetched_parts_are_not_trusted(void **state)
     /* as if all had been fetched, and told of in the index, and then the machine began anew */
     pm_db_run(db, "UPDATE content SET era=7, present=x'0000000000000000ffffffffffffff7f'", "");
     pm_db_run(db, "UPDATE j.entry SET era=7", "");
-    pm_db_run(db, "INSERT OR REPLACE INTO main.meta(key, value) VALUES('durable', '6')", "");
+    pm_db_run(db, "INSERT OR REPLACE INTO j.meta(key, value) VALUES('durable', '6')", "");
     assert_int_equal(pm_db_end(db, 0), 0);
     pm_db_close(db);
     rescue(1);
@@ -358,7 +358,7 @@ static void after_a_power_cut_fetched_parts_are_not_trusted(void **state)
         fail_msg("%s", said);
     assert_int_equal(pm_db_open(e.dir, &db, why, sizeof(why)), 0);
     pm_db_begin(db);
-    pm_db_run(db, "UPDATE main.meta SET value='another' WHERE key='machine'", "");
+    pm_db_run(db, "UPDATE j.meta SET value='another' WHERE key='machine'", "");
     assert_int_equal(pm_db_end(db, 0), 0);
     pm_db_close(db);
     rescue(1);
