@@ -156,6 +156,7 @@ static void *make_durable(void *arg)
     struct pm_cache *c = arg;
     int64_t          full = pm_now_ms();
 
+    pm_store_sweep(c->store, &c->stopping);
     pthread_mutex_lock(&c->keeper_lock);
     while (!c->stopping) {
         bool    fetched = pm_now_ms() - full >= FULL_EVERY_MS;

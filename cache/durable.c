@@ -80,6 +80,20 @@ static int settled(struct pm_content *k, int64_t gen)
     return pm_db_end(db, 0);
 }
 
+/* The file's name, too: not every file system has that with the file. */
+static int sync_file(const struct pm_content *k)
+{
+    char               name[32];
+    PM_AUTO(close) int dir = -1;
+
+    if (fdatasync(k->fd))
+        return -errno;
+    pm_store_file_name(k->id, name);
+    *strchr(name, '/') = 0;
+    dir = openat(k->store->dirfd, name, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    return dir < 0 || fsync(dir) ? -errno : 0;
+}
+
 int pm_era_settle(struct pm_content *k)
 {
     int64_t gen;
@@ -89,9 +103,9 @@ int pm_era_settle(struct pm_content *k)
     pthread_mutex_lock(&k->lock);
     gen = k->gen;
     pthread_mutex_unlock(&k->lock);
-    if (fdatasync(k->fd) || fsync(k->store->dirfd))
-        return -errno;
-    err = settled(k, gen);
+    err = sync_file(k);
+    if (!err)
+        err = settled(k, gen);
     return err ? err : pm_db_sync(k->store->db);
 }
 

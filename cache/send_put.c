@@ -309,6 +309,9 @@ static int begin_or_resume(struct pm_send *s, struct pm_upload *up, uint64_t *of
         up->state = NULL;
         *off = 0;
         err = pm_backend_begin(s->account->backend, s->ctx, up);
+        if (!err)
+            err = keep_step(s, up);
+        return err ? err : pm_db_sync(s->cache->db); /* what arrives is known to be ours */
     }
     return err ? err : keep_step(s, up);
 }

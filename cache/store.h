@@ -114,6 +114,10 @@ void pm_store_recover_sizes(struct pm_store *s);
 void pm_store_revive(struct pm_store *s, pm_node node);
 /* Drops contents whose node is gone; at a start. */
 void pm_store_drop_orphans(struct pm_store *s);
+/* Removes files that no index and no journal knows of, as a crash or a lost index leaves them; but
+ * none that was written here and is not known to be sent (label.h). Any time, from a background
+ * thread; ends early when *stop. */
+void pm_store_sweep(struct pm_store *s, const atomic_bool *stop);
 /* Every upload and every transfer that runs ends soon with -ECANCELED. */
 void pm_store_cancel_all(struct pm_store *s);
 

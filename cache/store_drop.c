@@ -1,11 +1,16 @@
 /* Contents that are not served any more: evicted, outdated on the service, or of a node that is gone. */
 #include "cache/store_impl.h"
 
+#include "cache/durable.h"
 #include "cache/fetch.h"
 #include "cache/kept.h"
+#include "cache/label.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* Row and file go; whoever has it open keeps the descriptor. */
 static void delete_open(struct pm_content *c)
@@ -104,6 +109,30 @@ static void lose_base(struct pm_content *c, const char *version)
     c->stale = c->stale || !pm_content_whole_locked(c);
 }
 
+/* What others have whole of the node's object is on the disk before it cannot be had again. */
+static void settle_copies(struct pm_store *s, pm_node node)
+{
+    int64_t after = 0;
+
+    for (;;) {
+        struct pm_content *c;
+        bool               whole;
+
+        pm_db_begin(s->db);
+        after = pm_db_int(s->db, 0, "SELECT min(node) FROM content WHERE origin=?1 AND node>?2",
+                          "ii", (int64_t)node, after);
+        pm_db_end(s->db, 0);
+        if (!after || pm_content_get(s, (pm_node)after, &c))
+            return;
+        pthread_mutex_lock(&c->lock);
+        whole = pm_content_whole_locked(c) && (c->changed || !pm_era_is_durable(s, c->era));
+        pthread_mutex_unlock(&c->lock);
+        if (whole && pm_era_settle(c))
+            pm_log(PM_WARN, "a copy of what the service has no more may not outlive a power cut");
+        pm_content_put(c);
+    }
+}
+
 static void set_version(struct pm_content *c, const char *version)
 {
     snprintf(c->version, sizeof(c->version), "%s", version);
@@ -134,6 +163,7 @@ static struct pm_content *supersede(struct pm_store *s, pm_node node)
 
 void pm_store_lose_copies(struct pm_store *s, pm_node node)
 {
+    settle_copies(s, node);
     for_copies(s, node, lose_base, NULL);
     pm_db_begin(s->db);
     pm_db_run(s->db, "UPDATE content SET origin=-1 WHERE origin=?1", "i", (int64_t)node);
@@ -225,12 +255,78 @@ int pm_store_evict(struct pm_store *s, pm_node node, bool last_copy)
 
 void pm_store_revive(struct pm_store *s, pm_node node)
 {
-    struct pm_content *c = pm_content_peek(s, node);
+    PM_GUARD(&s->lock);
+    struct pm_content *c = pm_store_find_locked(s, node);
 
     if (!c)
         return;
-    pthread_mutex_lock(&c->lock);
-    c->nowhere = false;
-    pthread_mutex_unlock(&c->lock);
-    pm_content_put(c);
+    PM_GUARD(&c->lock);
+    if (c->gone) /* who has it open keeps what was dropped; the name is the service's object */
+        pm_store_unhash_locked(s, c);
+    else
+        c->nowhere = false;
+}
+
+/* --- files that nobody knows of */
+
+/* Known: the index has a row of it (each has, before it has a file), or the journal does. */
+static bool is_known(struct pm_store *s, int64_t id)
+{
+    bool known;
+
+    pm_db_begin(s->db);
+    known = pm_db_int(s->db, 0,
+                      "SELECT EXISTS (SELECT 1 FROM content WHERE id=?1) OR EXISTS"
+                      " (SELECT 1 FROM j.entry WHERE content=?1) OR EXISTS (SELECT 1 FROM j.kept WHERE"
+                      " content=?1)",
+                      "i", id) != 0;
+    return pm_db_end(s->db, 0) || known;
+}
+
+/* Whatever index and journal say, or said before they were lost: a rescue would take it. */
+static bool may_be_unsent(int fd)
+{
+    struct pm_label l;
+    int             err = pm_label_read(fd, &l);
+    bool            sent = !err && (l.state == PM_LABEL_SENT || l.state == PM_LABEL_NONE);
+
+    if (!err)
+        pm_label_free(&l);
+    return !sent;
+}
+
+static bool sweep_file(struct pm_store *s, int dir, const char *name)
+{
+    char               *end;
+    int64_t             id = strtoll(name, &end, 10);
+    PM_AUTO(close) int  fd = -1;
+
+    if (id <= 0 || *end || is_known(s, id))
+        return false;
+    fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return fd >= 0 && !may_be_unsent(fd) && !unlinkat(dir, name, 0);
+}
+
+void pm_store_sweep(struct pm_store *s, const atomic_bool *stop)
+{
+    unsigned n = 0;
+
+    for (unsigned sub = 0; sub < 256 && !*stop; sub++) {
+        char                 name[3];
+        DIR                 *d;
+        const struct dirent *de;
+        int                  fd;
+
+        snprintf(name, sizeof(name), "%02x", sub);
+        fd = openat(s->dirfd, name, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+        d = fd < 0 ? NULL : fdopendir(fd);
+        while (d && !*stop && (de = readdir(d)) != NULL)
+            n += sweep_file(s, fd, de->d_name);
+        if (d)
+            closedir(d);
+        else if (fd >= 0)
+            close(fd);
+    }
+    if (n)
+        pm_log(PM_INFO, "%u files in the cache folder that nothing knew of were removed", n);
 }

@@ -333,6 +333,83 @@ static void a_backup_is_durable_before_its_object_changes(void **state)
     assert_string_equal(env_text(&e, f), "old content");
 }
 
+static void lose_index(void)
+{
+    char cmd[128];
+
+    snprintf(cmd, sizeof(cmd), "rm -f '%s'/index.db*", e.dir);
+    assert_int_equal(system(cmd), 0);
+}
+
+static void what_is_in_doubt_is_so_without_the_index_too(void **state)
+{
+    (void)state;
+    env_write(&e, e.root, "sure", "mine");
+    assert_int_equal(pm_era_sync(e.c->store), 0);
+    env_write(&e, e.root, "new", "mine");
+    cut_power(100);
+    lose_index();
+    power_up(NULL);
+    assert_string_equal(state_of("sure"), "queued");
+    assert_string_equal(state_of("new"), "interrupted");
+}
+
+/* Or what is written from then on would be taken for what was synced long ago. */
+static void a_new_index_goes_on_with_the_eras_of_the_journal(void **state)
+{
+    int64_t last;
+
+    (void)state;
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(pm_era_sync(e.c->store), 0);
+    env_write(&e, e.root, "new", "mine");
+    last = pm_era_now(e.c->store);
+    env_stop(&e);
+    lose_index();
+    env_open(&e);
+    pm_queue_pause(e.c, true);
+    assert_true(pm_era_now(e.c->store) > last);
+    env_write(&e, e.root, "newer", "mine");
+    cut_power(0);
+    power_up(NULL);
+    assert_string_equal(state_of("newer"), "interrupted");
+    assert_string_equal(state_of("new"), "queued");
+}
+
+static void eras_that_only_rows_tell_of_are_not_used_again(void **state)
+{
+    int64_t last;
+
+    (void)state;
+    env_write(&e, e.root, "new", "mine");
+    pm_db_begin(e.c->db); /* the row came to the disk, the counter did not */
+    pm_db_run(e.c->db, "UPDATE j.entry SET era=77", "");
+    pm_db_end(e.c->db, 0);
+    last = 77;
+    env_stop(&e);
+    env_open(&e);
+    assert_true(pm_era_now(e.c->store) > last);
+}
+
+static void a_copy_whose_original_is_no_more_outlives_a_power_cut(void **state)
+{
+    pm_node f = serve("content");
+    pm_node g;
+
+    (void)state;
+    g = env_copy(&e, f, e.root, "g");
+    assert_string_equal(env_text(&e, g), "content"); /* whole, and not on the disk */
+    pm_store_tick(e.c->store);
+    pm_db_begin(e.c->db); /* the copy itself was closed long ago */
+    pm_db_run(e.c->db, "UPDATE j.entry SET era=0", "");
+    pm_db_end(e.c->db, 0);
+    env_serve(&e, "f", "another");
+    assert_int_equal(env_list(&e, e.root), 0);
+    cut_power(100);
+    power_up("another");
+    assert_string_equal(env_text(&e, g), "content");
+}
+
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(int argc, char **argv)
@@ -352,6 +429,10 @@ int main(int argc, char **argv)
         TEST(what_was_refused_and_not_synced_is_not_sent_by_a_retry),
         TEST(what_an_earlier_run_did_not_sync_is_synced_by_the_next),
         TEST(a_backup_is_durable_before_its_object_changes),
+        TEST(what_is_in_doubt_is_so_without_the_index_too),
+        TEST(a_new_index_goes_on_with_the_eras_of_the_journal),
+        TEST(eras_that_only_rows_tell_of_are_not_used_again),
+        TEST(a_copy_whose_original_is_no_more_outlives_a_power_cut),
     };
 
     if (argc > 1)

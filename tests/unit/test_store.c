@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/xattr.h>
 
 #include <cmocka.h>
 
@@ -736,6 +737,103 @@ static void random_writes_and_truncates_agree_with_a_copy(void **state)
     assert_memory_equal(env_served(&e, "a"), bytes, size < 8000 ? size : 8000);
 }
 
+/* Is there a data file of that number? */
+static bool has_file(int64_t id)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/data/%02x/%d", e.dir, (unsigned)(id & 0xff), (int)id);
+    return access(path, F_OK) == 0;
+}
+
+static bool is_swept(void *arg)
+{
+    return !has_file(*(int64_t *)arg);
+}
+
+/* A file as a lost index leaves it, `label` in its attribute. */
+static void leave_file(int64_t id, const char *label)
+{
+    char path[128];
+    int  fd;
+
+    snprintf(path, sizeof(path), "%s/data/%02x/%d", e.dir, (unsigned)(id & 0xff), (int)id);
+    fd = open(path, O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "text", 4), 4);
+    if (label)
+        assert_int_equal(fsetxattr(fd, "user.polymount.unsent", label, strlen(label), 0), 0);
+    close(fd);
+}
+
+static bool disk_has_attributes(void)
+{
+    return !setxattr(e.dir, "user.polymount.test", "1", 1, 0);
+}
+
+static void files_that_nothing_knows_of_go_and_unsent_ones_never(void **state)
+{
+    int64_t fetched = 1000;
+    int64_t sent = 1001;
+    pm_node mine = env_write(&e, e.root, "mine", "my work");
+
+    (void)state;
+    if (!disk_has_attributes())
+        skip();
+    read_whole(serve("theirs", 5000), 5000);
+    env_stop(&e);
+    leave_file(fetched, NULL);
+    leave_file(sent, "no");
+    leave_file(1002, "whole 7 memory /m/lost");
+    leave_file(1003, "partial:4 8 memory /m/lost too");
+    leave_file(1004, "what nobody understands");
+    env_open(&e);
+    assert_true(env_until(is_swept, &fetched));
+    assert_true(env_until(is_swept, &sent));
+    pm_store_sweep(e.c->store, &(atomic_bool){false}); /* all of it */
+    for (int id = 1002; id <= 1004; id++)
+        assert_true(has_file(id));
+    assert_string_equal(env_text(&e, mine), "my work");
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM content WHERE present IS NOT NULL"), 2);
+    read_whole(env_find(&e, "theirs"), 5000);
+}
+
+static void a_disk_that_cannot_say_what_is_unsent_is_not_swept(void **state)
+{
+    (void)state;
+    if (disk_has_attributes())
+        skip();
+    leave_file(1000, NULL);
+    pm_store_sweep(e.c->store, &(atomic_bool){false});
+    assert_true(has_file(1000));
+}
+
+/* Its unsent content was dropped with it, but who has it open keeps that. */
+static void a_removed_file_that_comes_back_is_what_the_service_has(void **state)
+{
+    struct pm_file *old, *f;
+    pm_node         node;
+    char            buf[8];
+
+    (void)state;
+    env_serve(&e, "f", "theirs");
+    assert_int_equal(env_list(&e, e.root), 0);
+    node = env_write(&e, e.root, "f", "mine");
+    old = open_file(node, O_RDONLY);
+    assert_int_equal(pm_change_unlink(e.c, e.root, "f"), 0);
+    assert_int_equal(pm_change_undelete(e.c, e.root, "f"), 0);
+    assert_int_equal(env_read(old, buf, sizeof(buf), 0), 4);
+    assert_memory_equal(buf, "mine", 4);
+    assert_int_equal(env_find(&e, "f"), node);
+    assert_string_equal(env_text(&e, node), "theirs");
+    f = open_file(node, O_WRONLY);
+    assert_int_equal(pm_file_write(f, "OUR", 3, 0), 3);
+    pm_file_release(f);
+    pm_file_release(old);
+    env_sync(&e);
+    assert_string_equal(env_served(&e, "f"), "OURirs");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(int argc, char **argv)
@@ -768,6 +866,9 @@ int main(int argc, char **argv)
         TEST(what_cannot_be_allocated_is_refused_by_its_reason),
         TEST(room_that_a_file_has_already_is_not_asked_for_again),
         TEST(random_writes_and_truncates_agree_with_a_copy),
+        TEST(files_that_nothing_knows_of_go_and_unsent_ones_never),
+        TEST(a_disk_that_cannot_say_what_is_unsent_is_not_swept),
+        TEST(a_removed_file_that_comes_back_is_what_the_service_has),
     };
 
     if (argc > 1)
