@@ -509,7 +509,7 @@ static int connect(const char *dir, int flags, sqlite3 **out)
     if (!err)
         err = attach(sql, dir);
     if (!err)
-        err = exec(sql, "PRAGMA busy_timeout=10000; PRAGMA cache_size=-3000; PRAGMA j.cache_size=-3000;"
+        err = exec(sql, "PRAGMA busy_timeout=10000; PRAGMA j.page_size=1024; PRAGMA cache_size=-3000; PRAGMA j.cache_size=-3000;"
                         "PRAGMA temp_store=FILE; PRAGMA temp.cache_size=-1000;");
     if (err) {
         sqlite3_close(sql);

@@ -330,7 +330,9 @@ static void remember_folders(struct pm_db *db, pm_node folder)
     for (int depth = 0; folder > PM_NODE_ROOT && depth < 256; depth++) {
         pm_db_run(db,
                   "INSERT OR REPLACE INTO j.folder(id, account, parent, name, rname, rid, root)"
-                  " SELECT id, account, parent, name, rname, rid, root FROM node WHERE id=?1",
+                  " SELECT id, account, parent, name, rname, rid, root FROM node n WHERE id=?1 AND NOT"
+                  " EXISTS (SELECT 1 FROM j.folder f WHERE f.id=?1 AND f.parent IS n.parent AND f.name"
+                  " IS n.name AND f.rname IS n.rname AND f.rid IS n.rid AND f.root IS n.root)",
                   "i", (int64_t)folder);
         folder = (pm_node)pm_db_int(db, 0, "SELECT parent FROM node WHERE id=?1", "i",
                                     (int64_t)folder);

@@ -275,6 +275,10 @@ make_names() {
     mount_drive upload.delay=1h cache.min_free=0
     random "$T/src/first" 5000000
     on cp "$T/src/first" "$S/first"
+    on mkdir "$S/many"
+    mkdir "$T/many"
+    for i in {1..40}; do echo "file $i" >"$T/many/$i"; done
+    on cp "$T"/many/* "$S/many/"
     dd if=/dev/zero of="$T/disk/ballast" bs=1M status=none 2>/dev/null || true
     fails_with "No space left" cp "$T/src/first" "$S/second"
     on cmp "$T/src/first" "$S/first"
@@ -284,10 +288,11 @@ make_names() {
     fi
     on rm "$S/second"
     sync_drive
+    service_has "$T/many" /many
     remote_is /first sha256 "$(sha256sum <"$T/src/first" | cut -d' ' -f1)"
     rm "$T/disk/ballast"
     on cp "$T/src/first" "$S/third"
     sync_drive
     remote_is /third sha256 "$(sha256sum <"$T/src/first" | cut -d' ' -f1)"
-    equal "objects" "$(remote_count /)" 2
+    equal "objects" "$(remote_count /)" 43
 }
