@@ -253,8 +253,20 @@ int pm_store_evict(struct pm_store *s, pm_node node, bool last_copy)
     return 0;
 }
 
+/* What was written before it was removed went with that. */
+static void size_of_object(struct pm_db *db, pm_node node)
+{
+    pm_db_begin(db);
+    pm_db_run(db,
+              "UPDATE node SET size=rsize WHERE id=?1 AND rid IS NOT NULL AND rsize IS NOT NULL AND"
+              " NOT EXISTS (SELECT 1 FROM j.entry e WHERE e.node=?1 AND e.op=1)",
+              "i", (int64_t)node);
+    pm_db_end(db, 0);
+}
+
 void pm_store_revive(struct pm_store *s, pm_node node)
 {
+    size_of_object(s->db, node);
     PM_GUARD(&s->lock);
     struct pm_content *c = pm_store_find_locked(s, node);
 

@@ -177,6 +177,22 @@ make_names() {
     equal "new/c" "$(remote_text /new/c)" "c"
 }
 
+@test "an fsync of a folder keeps what was made, renamed and removed in it" {
+    make_names
+    on mv "$S/a" "$S/b"
+    on rm "$S/gone"
+    on mkdir "$S/new"
+    on mv "$S/c" "$S/new/c"
+    on sync "$S"
+    cut_power
+    mount_drive
+    equal "b" "$(on cat "$S/b")" "a"
+    equal "new/c" "$(on cat "$S/new/c")" "c"
+    equal "names" "$(cd "$S" && on ls | tr '\n' ' ')" "b new "
+    sync_drive
+    equal "objects" "$(remote_count /)" 3
+}
+
 @test "what was renamed and removed five seconds before a power cut stays so" {
     make_names
     change_names
@@ -219,36 +235,55 @@ make_names() {
     run -1 on test -e "$S/gone"
 }
 
+# Copies, renames and removals until the drive is gone; what is written is known in $T/was.
+work_on() {
+    local i
+    for i in {1..60}; do
+        random "$T/piece" $((RANDOM * 40))
+        touch "$T/was/$(sha256sum <"$T/piece" | cut -d' ' -f1)"
+        cp "$T/piece" "$S/f$((RANDOM % 9)).bin" || return 0
+        case $((RANDOM % 4)) in
+        0) mv "$S/f$((RANDOM % 9)).bin" "$S/f$((RANDOM % 9)).bin" || true ;;
+        1) rm -f "$S/f$((RANDOM % 9)).bin" || true ;;
+        esac
+    done
+} 2>/dev/null
+
+# Each file that is not said to be broken is one of what was written, and each sure one what it was.
+nothing_is_torn() {
+    local f
+    for f in "$S"/f*.bin; do
+        [ -e "$f" ] || continue
+        state_is "$f" interrupted && continue
+        if [ ! -e "$T/was/$(on sha256sum <"$f" | cut -d' ' -f1)" ]; then
+            echo "${f##*/} is what nobody wrote: $(xattr "$f" state), $(stat -c %s "$f") bytes" >&2
+            return 1
+        fi
+    done
+    for f in "$T"/sure/*.bin; do
+        [ ! -e "$f" ] || on cmp "$f" "$S/${f##*/}"
+    done
+}
+
+# A broken-off try of what was given up may have arrived: the next list shows it.
+shows_what_the_service_has() {
+    digest_of "$S" >"$T/shown"
+    emu_get digest path=/ | diff "$T/shown" - >/dev/null
+}
+
 @test "power cuts at random moments serve and send nothing that was not written" {
-    local round i files=() f
-    mkdir "$T/was"
-    for round in 1 2 3 4 5; do
-        mount_drive upload.delay=500ms upload.delete_delay=500ms
-        # what is unsaid may be lost; what is there must be one of what was written
-        for f in "$S"/*.bin; do
-            [ -e "$f" ] || continue
-            state_is "$f" interrupted && continue
-            if [ ! -e "$T/was/$(on sha256sum <"$f" | cut -d' ' -f1)" ]; then
-                echo "round $round: ${f##*/} is what nobody wrote: $(xattr "$f" state), $(stat -c %s "$f") bytes" >&2
-                return 1
-            fi
-        done
-        for f in ${files[@]+"${files[@]}"}; do
-            equal "$f, which fsync answered for" "$(on sha256sum <"$S/$f" | cut -d' ' -f1)" "$(cat "$T/$f.sum")"
-        done
-        (
-            for i in {1..40}; do
-                random "$T/piece" $((RANDOM * 40))
-                touch "$T/was/$(sha256sum <"$T/piece" | cut -d' ' -f1)"
-                cp "$T/piece" "$S/f$((RANDOM % 9)).bin" 2>/dev/null || break
-            done
-        ) 3>&- &
+    local round f sum
+    mkdir "$T/was" "$T/sure"
+    touch "$T/was/$(sha256sum </dev/null | cut -d' ' -f1)" # made, and not written to by then
+    for round in 1 2 3 4 5 6; do
+        mount_drive upload.delay=300ms upload.delete_delay=300ms
+        nothing_is_torn
+        work_on 3>&- &
         local writer=$!
-        random "$T/src/sure" 500000
-        touch "$T/was/$(sha256sum <"$T/src/sure" | cut -d' ' -f1)"
-        copy_and_fsync "$T/src/sure" "$S/sure$round.bin"
-        sha256sum <"$T/src/sure" | cut -d' ' -f1 >"$T/sure$round.bin.sum"
-        files+=("sure$round.bin")
+        sleep "0.$((RANDOM % 10))"
+        random "$T/sure$round" 500000
+        copy_and_fsync "$T/sure$round" "$S/sure$round.bin"
+        mv "$T/sure$round" "$T/sure/sure$round.bin"
         sleep "0.$((RANDOM % 10))"
         case $((RANDOM % 3)) in
         0) only_on_disk index ;;
@@ -258,14 +293,19 @@ make_names() {
         wait "$writer" || true
     done
     mount_drive
-    for f in "$S"/f*.bin; do
-        [ ! -e "$f" ] || ! state_is "$f" interrupted || on rm "$f"
-    done
+    nothing_is_torn
+    on "$PM" discard "$MNT" >/dev/null # what is said to be broken
     sync_drive
     emu_get digest path=/ | while read -r sum f; do
-        [ -e "$T/was/$sum" ] || { echo "$f on the service is what nobody wrote" >&2; exit 1; }
+        [ -e "$T/was/$sum" ] || [ -e "$T/sure/$f" ] || { echo "$f on the service is what nobody wrote" >&2; exit 1; }
     done
-    for f in "${files[@]}"; do remote_is "/$f" sha256 "$(cat "$T/$f.sum")"; done
+    for f in "$T"/sure/*; do remote_is "/${f##*/}" sha256 "$(sha256sum <"$f" | cut -d' ' -f1)"; done
+    wait_until 20 shows_what_the_service_has || {
+        emu_get digest path=/ | diff -u "$T/shown" - >&2
+        on ls -l "$S" >&2
+        emu_get tree path=/ >&2
+        return 1
+    }
 }
 
 # --- a disk that is full

@@ -812,6 +812,7 @@ static void a_disk_that_cannot_say_what_is_unsent_is_not_swept(void **state)
 static void a_removed_file_that_comes_back_is_what_the_service_has(void **state)
 {
     struct pm_file *old, *f;
+    struct pm_attr  attr;
     pm_node         node;
     char            buf[8];
 
@@ -826,6 +827,8 @@ static void a_removed_file_that_comes_back_is_what_the_service_has(void **state)
     assert_memory_equal(buf, "mine", 4);
     assert_int_equal(env_find(&e, "f"), node);
     assert_string_equal(env_text(&e, node), "theirs");
+    assert_int_equal(pm_tree_getattr(e.c, node, &attr), 0);
+    assert_int_equal(attr.size, strlen("theirs"));
     f = open_file(node, O_WRONLY);
     assert_int_equal(pm_file_write(f, "OUR", 3, 0), 3);
     pm_file_release(f);
