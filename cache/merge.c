@@ -295,6 +295,11 @@ static int merge_known(struct pm_merge *m, const struct pm_row *row, struct stag
         return merge_version(m, row, s);
     if (strcmp(row->version, s->version) != 0)
         note(m, ADOPTED, row->id, s->version);
+    if (is_unsent(db, row->id) && row->rsize == PM_SIZE_UNKNOWN) /* the index was made anew */
+        err = pm_db_run(db, "UPDATE node SET rsize=?2 WHERE id=?1", "iz", (int64_t)row->id,
+                        (int64_t)s->e.size);
+    if (err)
+        return err;
     if ((same_description(row, &s->e) && !strcmp(row->version, s->version)) ||
         is_unsent(db, row->id))
         return pm_db_run(db, "UPDATE node SET missing=0 WHERE id=?1 AND missing>0", "i",

@@ -182,6 +182,8 @@ static int find_or_make_row(struct pm_db *db, pm_node node, struct found *f, cha
         if (!err)
             err = -ENOENT;
     }
+    if (err == -ENOENT && *f->row.rid && f->row.rsize == PM_SIZE_UNKNOWN && !f->unsent)
+        return -EAGAIN; /* known by the journal alone: the next list describes it */
     if (err == -ENOENT) {
         f->fresh = true;
         f->present.n = 0;

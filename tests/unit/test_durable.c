@@ -1,5 +1,6 @@
 /* A power cut: what was made durable is there, what is in doubt is neither served nor sent. */
 #include "cache/durable.h"
+#include "cache/work.h"
 #include "tests/unit/cache_env.h"
 
 #include <errno.h>
@@ -410,6 +411,65 @@ static void a_copy_whose_original_is_no_more_outlives_a_power_cut(void **state)
     assert_string_equal(env_text(&e, g), "content");
 }
 
+static void ignore_line(void *arg, const char *line)
+{
+    (void)arg;
+    (void)line;
+}
+
+static void discard_all(void)
+{
+    uint64_t found;
+
+    assert_int_equal(pm_work_discard(e.c, 0, ignore_line, NULL, &found), 0);
+    assert_int_equal(found, 1);
+}
+
+static void assert_is_served(pm_node node, const char *text)
+{
+    struct pm_attr attr;
+
+    assert_int_equal(pm_tree_getattr(e.c, node, &attr), 0);
+    assert_int_equal(attr.size, strlen(text));
+    assert_string_equal(env_text(&e, node), text);
+}
+
+/* A new index has of the journal what object the file is, but not how large that is. */
+static void what_is_given_up_without_the_index_is_what_the_service_has(void **state)
+{
+    pm_node f = serve("content");
+
+    (void)state;
+    env_write(&e, e.root, "f", "torn");
+    cut_power(0);
+    lose_index();
+    power_up(NULL);
+    assert_int_equal(env_find(&e, "f"), f);
+    assert_string_equal(state_of("f"), "interrupted");
+    env_serve(&e, "f", "content");
+    assert_int_equal(env_list(&e, e.root), 0);
+    discard_all();
+    assert_is_served(f, "content");
+}
+
+static void a_file_of_unknown_size_is_not_served_as_an_empty_one(void **state)
+{
+    struct pm_file *file;
+    pm_node         f = serve("content");
+
+    (void)state;
+    env_write(&e, e.root, "f", "torn");
+    cut_power(0);
+    power_up("content");
+    pm_db_begin(e.c->db); /* as before the first list of a new index */
+    pm_db_run(e.c->db, "UPDATE node SET rsize=NULL WHERE id=?1", "i", (int64_t)f);
+    pm_db_end(e.c->db, 0);
+    discard_all();
+    assert_int_equal(pm_file_open(e.c, f, O_RDONLY, &file), -EAGAIN);
+    assert_int_equal(env_list(&e, e.root), 0);
+    assert_is_served(f, "content");
+}
+
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(int argc, char **argv)
@@ -433,6 +493,8 @@ int main(int argc, char **argv)
         TEST(a_new_index_goes_on_with_the_eras_of_the_journal),
         TEST(eras_that_only_rows_tell_of_are_not_used_again),
         TEST(a_copy_whose_original_is_no_more_outlives_a_power_cut),
+        TEST(what_is_given_up_without_the_index_is_what_the_service_has),
+        TEST(a_file_of_unknown_size_is_not_served_as_an_empty_one),
     };
 
     if (argc > 1)
