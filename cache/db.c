@@ -601,6 +601,14 @@ static int rebuild(struct pm_db *db, int64_t last_content)
               " CASE WHEN source OR EXISTS (SELECT 1 FROM j.dirty d WHERE d.content=e.content) THEN"
               " size ELSE 0 END, created, CASE WHEN source THEN -1 END FROM j.entry e WHERE op=1",
               "");
+    /* What was renamed and never written to is what the object has that goes when it was sent. */
+    pm_db_run(db,
+              "UPDATE content SET size=e.size, version=ifnull(r.base, ''), origin=ifnull(r.node, -1)"
+              " FROM j.entry e LEFT JOIN j.entry r ON r.op=3 AND r.rid IS NOT NULL AND EXISTS (SELECT"
+              " 1 FROM j.dep d WHERE d.entry=r.id AND d.needs=e.id) WHERE e.content=content.id AND"
+              " e.op=1 AND e.gen=0 AND e.size>0 AND e.source IS NULL AND NOT EXISTS (SELECT 1 FROM j.kept k"
+              " WHERE k.content=e.content)",
+              "");
     pm_db_run(db,
               "INSERT OR IGNORE INTO node(id, account, kind, parent, name, rid, version, size, rsize,"
               " own, lmtime) SELECT node, account, kind, CASE WHEN parent IN (SELECT id FROM node)"

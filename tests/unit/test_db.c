@@ -500,6 +500,28 @@ static void an_index_that_is_behind_the_journal_is_made_anew(void **state)
     assert_int_equal(ask("SELECT count(*) FROM node WHERE name='theirs.txt'"), 1); /* once is enough */
 }
 
+/* A file was renamed over another's object, where that is an update: what it has is only on the service,
+ * as the object that goes afterwards. */
+static void what_was_only_renamed_is_not_taken_for_zeros_without_the_index(void **state)
+{
+    (void)state;
+    open_and_close(0);
+    run_on("journal.db",
+           "INSERT INTO entry(id, op, node, account, kind, parent, name, rid, base, content, size,"
+           " state, created) VALUES(4, 1, 20, 1, 1, 1, 'b', 'R-B', 'vb', 9, 10, 2, 1),"
+           " (5, 3, 21, 1, 1, 1, 'a', 'R-A', 'va', NULL, 0, 2, 1),"
+           " (6, 1, 22, 1, 1, 1, 'mine', NULL, '', 10, 7, 2, 1);"
+           "UPDATE entry SET gen=1 WHERE id=6;"
+           "INSERT INTO dep(entry, needs) VALUES(5, 4)");
+    spoil("index.db");
+    assert_int_equal(ask("SELECT size FROM content WHERE node=20 AND origin=21 AND version='va' AND"
+                         " present IS NULL"), 10);
+    assert_int_equal(ask("SELECT size FROM content WHERE node=22 AND origin IS NULL"), 0);
+    run_on("journal.db", "DELETE FROM dep");
+    spoil("index.db");
+    assert_int_equal(ask("SELECT size FROM content WHERE node=20 AND origin=-1"), 10);
+}
+
 static void grow(struct pm_db *db, int64_t bytes, int expected)
 {
     pm_db_begin(db);
@@ -590,6 +612,7 @@ int main(int argc, char **argv)
         TEST(a_transaction_that_only_the_index_has_is_carried_out_in_the_journal_too),
         TEST(what_was_done_since_the_journal_was_on_the_disk_is_done_again),
         TEST(an_index_that_is_behind_the_journal_is_made_anew),
+        TEST(what_was_only_renamed_is_not_taken_for_zeros_without_the_index),
         TEST(a_transaction_of_which_one_file_has_no_room_is_whole_later),
         TEST(the_logs_of_a_busy_day_do_not_fill_the_disk),
     };
