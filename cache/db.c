@@ -1,9 +1,9 @@
 #include "cache/db.h"
 
-#include "cache/damage.h"
-#include "cache/redo.h"
-#include "cache/reserve.h"
+#include "cache/db_damage.h"
+#include "cache/db_redo.h"
 #include "cache/db_usage.h"
+#include "cache/reserve.h"
 
 #include "backends/util.h"
 

@@ -1,6 +1,6 @@
 /* damage.h: what of a state folder cannot be used, and what becomes of it. */
-#ifndef PM_CACHE_DAMAGE_H
-#define PM_CACHE_DAMAGE_H
+#ifndef PM_CACHE_DB_DAMAGE_H
+#define PM_CACHE_DB_DAMAGE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -5,8 +5,8 @@
  * a number, kept in both, and leaves in the index what it does to the journal, as SQL, until that is
  * on the journal's disk. At a start what the journal lacks is done again. Where the journal is ahead,
  * or the index does not know enough, the journal counts: the index is to be made anew. */
-#ifndef PM_CACHE_REDO_H
-#define PM_CACHE_REDO_H
+#ifndef PM_CACHE_DB_REDO_H
+#define PM_CACHE_DB_REDO_H
 
 #include "cache/db.h"
 

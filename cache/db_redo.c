@@ -1,4 +1,4 @@
-#include "cache/redo.h"
+#include "cache/db_redo.h"
 
 #include <errno.h>
 #include <sqlite3.h>

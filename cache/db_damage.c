@@ -1,4 +1,4 @@
-#include "cache/damage.h"
+#include "cache/db_damage.h"
 
 #include "cache/db.h"
 
