@@ -21,6 +21,9 @@ struct run {
     struct pm_waiter  *waiters; /* lists->lock */
     struct touched    *touched; /* lists->lock; objects changed since it began */
     bool               known; /* immutable; an older list could serve */
+    uint64_t           number; /* immutable; a run that began later has a higher one */
+    bool               applying; /* lists->lock */
+    bool               outdated; /* lists->lock; a later one of this folder was applied */
 };
 
 /* A list that failed a moment ago: not asked again for each of many lookups. */
@@ -32,7 +35,9 @@ struct failure {
 
 struct pm_lists {
     pthread_mutex_t lock; /* leaf */
+    pthread_cond_t  applied; /* lock; a run ended applying */
     struct run     *runs; /* lock */
+    uint64_t        number; /* lock; of the last run */
     struct failure  failed[FAILURES]; /* lock; a slot a folder, by remainder */
 };
 
@@ -42,6 +47,7 @@ int pm_lists_open(struct pm_cache *c)
     if (!c->lists)
         return -ENOMEM;
     pthread_mutex_init(&c->lists->lock, NULL);
+    pthread_cond_init(&c->lists->applied, NULL);
     return 0;
 }
 
@@ -49,6 +55,7 @@ void pm_lists_close(struct pm_cache *c)
 {
     if (!c->lists)
         return;
+    pthread_cond_destroy(&c->lists->applied);
     pthread_mutex_destroy(&c->lists->lock);
     free(c->lists);
     c->lists = NULL;
@@ -141,6 +148,32 @@ static void free_touched(struct touched *t)
     }
 }
 
+/* Lists of one folder are applied one by one, and none after a later one: what became of a version
+ * could not be told any more. False: there is nothing to apply. */
+static bool begin_applying(struct pm_lists *l, struct run *run)
+{
+    PM_GUARD(&l->lock);
+    for (struct run *r = l->runs; r;) {
+        if (r == run || r->folder != run->folder || !r->applying) {
+            r = r->next;
+            continue;
+        }
+        pthread_cond_wait(&l->applied, &l->lock);
+        r = l->runs;
+    }
+    run->applying = !run->outdated;
+    return run->applying;
+}
+
+static void end_applying(struct pm_lists *l, struct run *run, int err)
+{
+    PM_GUARD(&l->lock);
+    run->applying = false;
+    for (struct run *r = l->runs; r && !err; r = r->next)
+        r->outdated |= r->folder == run->folder && r->number < run->number;
+    pthread_cond_broadcast(&l->applied);
+}
+
 static int get_list(struct run *run, struct pm_ctx *ctx)
 {
     struct pm_cache               *c = run->cache;
@@ -171,8 +204,10 @@ static int get_list(struct run *run, struct pm_ctx *ctx)
             err = pm_backend_list(a->backend, ctx, dir, pm_merge_add, m);
     }
     pm_account_report(a, err, ctx->why);
-    if (!err)
+    if (!err && begin_applying(c->lists, run)) {
         err = pm_merge_apply(m, is_touched, run);
+        end_applying(c->lists, run, err);
+    }
     pm_merge_free(m);
     return err;
 }
@@ -236,6 +271,7 @@ static struct run *start_run_locked(struct pm_cache *c, pm_node folder, bool kno
     r->known = known;
     r->started_ms = pm_now_ms();
     r->began = pm_wall_ms();
+    r->number = ++c->lists->number;
     r->next = c->lists->runs;
     c->lists->runs = r;
     pm_pool_run(c->list_pool, &r->job);
@@ -294,6 +330,7 @@ int pm_list_now(struct pm_cache *c, pm_node folder, struct pm_ctx *ctx)
     int        err;
 
     pthread_mutex_lock(&c->lists->lock);
+    r.number = ++c->lists->number;
     r.next = c->lists->runs;
     c->lists->runs = &r;
     pthread_mutex_unlock(&c->lists->lock);
