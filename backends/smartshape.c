@@ -431,7 +431,7 @@ static int ss_mkdir(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_en
 {
     PM_AUTO(free) char    *path = pm_ss_child(parent, name);
     PM_AUTO(free) char    *url = path ? pm_asprintf("/file/dir/private/%s", path) : NULL;
-    struct pm_http_request req = {.method = "POST", .url = url};
+    struct pm_http_request req = {.method = "POST", .url = url, .once = true};
     struct cJSON          *body = NULL;
     struct pm_entry       *e = NULL;
     int                    err;
