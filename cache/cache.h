@@ -112,6 +112,9 @@ struct pm_owner {
  * The folder's list must be known (a lookup came before): else -EAGAIN. */
 int pm_change_create(struct pm_cache *c, pm_node parent, const char *name,
                      const struct pm_owner *owner, struct pm_attr *out);
+/* The same of a file that is opened for writing at once: until its first flush it is written to. */
+int pm_change_create_open(struct pm_cache *c, pm_node parent, const char *name,
+                          const struct pm_owner *owner, struct pm_attr *out);
 int pm_change_mkdir(struct pm_cache *c, pm_node parent, const char *name,
                     const struct pm_owner *owner, struct pm_attr *out);
 int pm_change_unlink(struct pm_cache *c, pm_node parent, const char *name);

@@ -260,8 +260,8 @@ static int create_locked(struct pm_cache *c, struct pm_jentry *e, const struct p
     return err ? err : pm_journal_add(db, e);
 }
 
-int pm_change_create(struct pm_cache *c, pm_node parent, const char *name,
-                     const struct pm_owner *owner, struct pm_attr *out)
+static int create(struct pm_cache *c, pm_node parent, const char *name, const struct pm_owner *owner,
+                  bool open, struct pm_attr *out)
 {
     struct pm_jentry   e = {.op = PM_OP_PUT, .kind = PM_FILE, .parent = parent};
     struct pm_jentry   again;
@@ -274,8 +274,8 @@ int pm_change_create(struct pm_cache *c, pm_node parent, const char *name,
     if (err)
         return err;
     e.account = account->id;
-    e.state = pm_name_is_litter(name) ? PM_J_LOCAL : PM_J_READY;
-    e.not_before = pm_file_due(c, name);
+    e.state = pm_name_is_litter(name) ? PM_J_LOCAL : open ? PM_J_OPEN : PM_J_READY;
+    e.not_before = open ? PM_J_HELD : pm_file_due(c, name);
     snprintf(e.name, sizeof(e.name), "%s", name);
     again = e;
     pm_db_begin(c->db);
@@ -291,6 +291,18 @@ int pm_change_create(struct pm_cache *c, pm_node parent, const char *name,
     return pm_tree_getattr(c, e.node, out);
 }
 
+int pm_change_create(struct pm_cache *c, pm_node parent, const char *name,
+                     const struct pm_owner *owner, struct pm_attr *out)
+{
+    return create(c, parent, name, owner, false, out);
+}
+
+int pm_change_create_open(struct pm_cache *c, pm_node parent, const char *name,
+                          const struct pm_owner *owner, struct pm_attr *out)
+{
+    return create(c, parent, name, owner, true, out);
+}
+
 /* mkdir over an rmdir that was not sent: the folder stays. */
 static bool cancel_removal(struct pm_db *db, pm_node parent, const char *name, pm_node *node)
 {
@@ -298,7 +310,7 @@ static bool cancel_removal(struct pm_db *db, pm_node parent, const char *name, p
 
     if (pm_journal_at(db, parent, name, &removal) || removal.op != PM_OP_REMOVE ||
         removal.kind != PM_FOLDER || removal.state != PM_J_READY ||
-        pm_journal_needed(db, removal.id))
+        pm_journal_needed(db, removal.id) || pm_journal_begun(db, removal.id))
         return false;
     *node = removal.node;
     return pm_journal_drop(db, removal.id) == 0;
@@ -402,16 +414,32 @@ static int remove_replaced(struct pm_cache *c, struct pm_jentry *put)
     return pm_journal_add(c->db, &e);
 }
 
+int pm_change_remove_instead(struct pm_db *db, const struct pm_jentry *old)
+{
+    struct pm_jentry e = {.op = PM_OP_REMOVE, .node = old->replaces, .account = old->account,
+                          .kind = old->kind, .parent = old->parent, .state = PM_J_READY};
+    struct pm_row    row;
+
+    if (!old->replaces || pm_node_get(db, old->replaces, &row))
+        return pm_journal_drop(db, old->id);
+    snprintf(e.name, sizeof(e.name), "%s", old->name);
+    snprintf(e.rid, sizeof(e.rid), "%s", row.rid);
+    snprintf(e.base, sizeof(e.base), "%s", row.version);
+    return pm_journal_become(db, old->id, &e);
+}
+
 /* Nothing more is sent of this content, and whoever waits for its entry must not wait for a close, or
  * for somebody to mend it: it only remains to be found out what arrived (send_put.c). */
 static int end_begun(struct pm_db *db, const struct removal *r)
 {
     struct pm_jentry put = r->put;
 
-    if (!r->begun || put.op != PM_OP_PUT || put.state == PM_J_ACTIVE)
+    if (!put.id || put.op != PM_OP_PUT || put.state == PM_J_ACTIVE)
         return 0;
+    if (put.state != PM_J_READY || put.not_before == PM_J_HELD)
+        put.tries++; /* what it is now, or will be, was never closed, or is refused */
     put.state = PM_J_READY;
-    put.not_before = pm_wall_ms() + PM_BROKEN_OFF_MS;
+    put.not_before = r->begun ? pm_wall_ms() + PM_BROKEN_OFF_MS : 0;
     return pm_journal_update(db, &put);
 }
 
@@ -422,7 +450,7 @@ static int remove_locked(struct pm_cache *c, pm_node parent, const char *name, s
     struct pm_jentry e = {.op = PM_OP_REMOVE, .node = r->row.id, .account = r->row.account,
                           .kind = r->row.kind, .parent = parent, .state = PM_J_READY,
                           .not_before = pm_wall_ms() + c->conf->delete_delay_ms};
-    int              err;
+    int              err = 0;
 
     if (r->local) {
         err = remove_replaced(c, &r->put);
@@ -432,9 +460,10 @@ static int remove_locked(struct pm_cache *c, pm_node parent, const char *name, s
     forget_rename(db, &e);
     snprintf(e.rid, sizeof(e.rid), "%s", r->row.rid);
     snprintf(e.base, sizeof(e.base), "%s", r->put.id ? r->put.base : r->row.version);
-    if (r->put.id && !r->begun && r->row.kind != PM_FOLDER)
-        pm_journal_drop(db, r->put.id);
-    err = end_begun(db, r);
+    if (r->begun)
+        err = end_begun(db, r);
+    else if (r->put.id && r->row.kind != PM_FOLDER)
+        err = pm_change_remove_instead(db, &r->put);
     if (!err)
         err = pm_journal_add(db, &e);
     if (!err && *e.rid)
@@ -573,6 +602,8 @@ static int move_remote(struct pm_cache *c, struct rename *r)
         if (e.oparent == e.parent && !strcmp(e.oname, e.name))
             return 0;
     }
+    if (e.replaces && end_begun(db, &r->to))
+        return -EIO;
     return pm_journal_add(db, &e);
 }
 
@@ -610,25 +641,36 @@ static int move_local(struct pm_cache *c, struct rename *r)
     return pm_journal_update(c->db, &put);
 }
 
+/* A node of its own stands for the file's object from now on, with an entry that removes that. */
+static int part_object(struct pm_db *db, struct rename *r, struct pm_jentry *removal)
+{
+    const struct pm_row *row = &r->from.row;
+    int                  err;
+
+    *removal = (struct pm_jentry){.op = PM_OP_REMOVE, .account = row->account, .kind = row->kind,
+                                  .parent = r->parent, .state = PM_J_READY};
+    snprintf(removal->name, sizeof(removal->name), "%s", r->name);
+    snprintf(removal->rid, sizeof(removal->rid), "%s", row->rid);
+    snprintf(removal->base, sizeof(removal->base), "%s", row->version);
+    err = pm_node_make(db, row->account, row->kind, NULL, &removal->node);
+    return err ? err : pm_node_adopt(db, removal->node, row);
+}
+
 /* A file over another's object: that object is updated with this content, and then this file's own
- * object removed. A node of its own stands for it until then. The two take the place of the RENAME
- * in the journal's order. */
+ * object removed. The two take the place of the RENAME in the journal's order. */
 static int replace_remote(struct pm_cache *c, struct rename *r, int64_t rename)
 {
     struct pm_db    *db = c->db;
     struct pm_row   *row = &r->from.row;
     struct pm_jentry put = {.op = PM_OP_PUT, .node = row->id, .account = row->account,
-                            .kind = row->kind, .parent = r->new_parent, .size = row->size,
+                            .kind = row->kind, .parent = r->new_parent,
+                            .size = r->from.put.id ? row->size : row->rsize,
                             .state = PM_J_READY, .not_before = pm_file_due(c, r->new_name)};
-    struct pm_jentry removal = {.op = PM_OP_REMOVE, .account = row->account, .kind = row->kind,
-                                .parent = r->parent, .state = PM_J_READY};
-    int              err;
+    struct pm_jentry removal;
+    int              err = part_object(db, r, &removal);
 
-    err = pm_node_make(db, row->account, row->kind, NULL, &removal.node);
     if (!err)
         err = content_row(db, row, removal.node, &put.content);
-    if (!err)
-        err = pm_node_adopt(db, removal.node, row);
     if (!err)
         err = replace_target(c, r, &put);
     if (err)
@@ -640,29 +682,42 @@ static int replace_remote(struct pm_cache *c, struct rename *r, int64_t rename)
         pm_journal_drop(db, r->from.put.id);
     }
     snprintf(put.name, sizeof(put.name), "%s", r->new_name);
-    snprintf(removal.name, sizeof(removal.name), "%s", r->name);
-    snprintf(removal.rid, sizeof(removal.rid), "%s", row->rid);
-    snprintf(removal.base, sizeof(removal.base), "%s", row->version);
     /* What comes after starts from the object that it is now. */
     pm_db_run(db, "UPDATE j.entry SET rid=?2, base=?3 WHERE node=?1", "iss", (int64_t)row->id,
               *put.rid ? put.rid : NULL, put.base);
     return pm_journal_split(db, rename, &put, &removal);
 }
 
+/* As replace_remote, of a file that was removed since: both objects go. */
+static int remove_both(struct pm_cache *c, struct rename *r, int64_t rename)
+{
+    struct pm_jentry both = {.op = PM_OP_REMOVE, .node = r->to.row.id, .account = r->to.row.account,
+                             .kind = r->to.row.kind, .parent = r->new_parent, .state = PM_J_READY};
+    struct pm_jentry own;
+    int              err = part_object(c->db, r, &own);
+
+    snprintf(both.name, sizeof(both.name), "%s", r->new_name);
+    snprintf(both.rid, sizeof(both.rid), "%s", r->to.row.rid);
+    snprintf(both.base, sizeof(both.base), "%s", r->to.row.version);
+    return err ? err : pm_journal_split(c->db, rename, &both, &own);
+}
+
 int pm_change_replace(struct pm_cache *c, struct pm_jentry *e)
 {
-    struct rename r = {.parent = e->oparent, .new_parent = e->parent, .name = e->oname,
-                       .new_name = e->name};
-    bool          plain;
-    int           err;
+    struct rename    r = {.parent = e->oparent, .new_parent = e->parent, .name = e->oname,
+                          .new_name = e->name};
+    struct pm_jentry later;
+    bool             plain;
+    int              err;
 
     pm_db_begin(c->db);
     look_at_removed(c->db, e->node, &r.from);
     look_at_removed(c->db, e->replaces, &r.to);
-    plain = !*r.from.row.rid || !*r.to.row.rid;
-    if (plain) { /* what was to be replaced is gone */
+    if ((plain = !*r.from.row.rid || !*r.to.row.rid)) { /* what was to be replaced is gone */
         e->replaces = 0;
         err = pm_journal_update(c->db, e);
+    } else if (!pm_journal_of(c->db, e->node, PM_OP_REMOVE, &later)) {
+        err = remove_both(c, &r, e->id);
     } else {
         err = replace_remote(c, &r, e->id);
     }

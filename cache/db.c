@@ -118,7 +118,9 @@ static const char *const journal_schema[] = {
     "CREATE TABLE j.kept(content INTEGER PRIMARY KEY, node INTEGER NOT NULL, account INTEGER NOT"
     " NULL, kind INTEGER NOT NULL, parent INTEGER NOT NULL, name TEXT NOT NULL, rid TEXT,"
     " version TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL);"
-    "CREATE INDEX j.kept_node ON kept(node);"};
+    "CREATE INDEX j.kept_node ON kept(node);",
+    /* 4: the node whose object the service was asked to copy, when that is not wanted any more */
+    "ALTER TABLE j.entry ADD COLUMN copying INTEGER;"};
 
 /* What a list brings is put here first: it replaces the known list only when it came whole. */
 static const char stage_schema[] =

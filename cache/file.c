@@ -42,6 +42,8 @@ static int hold_upload(struct pm_cache *c, struct pm_content *k)
         e.not_before = PM_J_HELD;
         pm_journal_update(c->db, &e);
     }
+    if (!err && e.state == PM_J_OPEN) /* made to be opened: nothing of it was closed yet */
+        k->marked = true;
     if (!err)
         pm_label_unsent_locked(c, k); /* a new file may stay empty */
     return pm_db_end(c->db, 0);
@@ -550,6 +552,17 @@ static int truncate_locked(struct pm_file *f, uint64_t size)
     return 0;
 }
 
+static bool is_interrupted(struct pm_cache *c, pm_node node)
+{
+    struct pm_jentry e;
+    bool             interrupted;
+
+    pm_db_begin(c->db);
+    interrupted = !pm_journal_of(c->db, node, PM_OP_PUT, &e) && e.state == PM_J_INTERRUPTED;
+    pm_db_end(c->db, 0);
+    return interrupted;
+}
+
 /* What is left of the base is to be fetched. */
 static int room_for_rest(struct pm_file *f, uint64_t size, struct pm_waiter *w)
 {
@@ -578,7 +591,7 @@ static int set_size(struct pm_file *f, uint64_t size, bool wrote, struct pm_wait
     if (err)
         return err;
     pthread_mutex_lock(&k->lock);
-    same = size == k->size;
+    same = size == k->size && !is_interrupted(f->cache, k->node);
     if (!same)
         err = truncate_locked(f, size);
     f->wrote |= wrote && !same && !err;

@@ -21,6 +21,9 @@ int64_t pm_file_due(const struct pm_cache *c, const char *name);
 /* change.c: a RENAME over another's object, made while its file was being sent, becomes an update of
  * that object and a removal of the file's own. 0; -ECANCELED: it is a plain rename now. */
 int pm_change_replace(struct pm_cache *c, struct pm_jentry *e);
+/* In a transaction: what was to be renamed over `replaces` is not to be there any more; that goes, and
+ * its removal takes the entry's place in the order. */
+int pm_change_remove_instead(struct pm_db *db, const struct pm_jentry *old);
 /* Before anything is written since the last flush: the journal knows first. From then on it is no
  * untouched copy. Called with the content's lock. */
 int pm_file_mark_locked(struct pm_cache *c, struct pm_content *k);

@@ -120,13 +120,22 @@ static bool read_next(struct pm_cache *c, int64_t after, pm_node node, struct sh
 
 /* --- one node */
 
+/* The last one, unless the content itself is not to be sent as it is, whatever else becomes of the file. */
+static int telling_entry(struct pm_db *db, pm_node node, struct pm_jentry *out)
+{
+    if (!pm_journal_of(db, node, PM_OP_PUT, out) &&
+        (out->state == PM_J_INTERRUPTED || out->state == PM_J_FAILED))
+        return 0;
+    return pm_journal_of(db, node, (enum pm_op)0, out);
+}
+
 static void node_state(struct pm_cache *c, const struct pm_row *row, bool whole, struct pm_info *out)
 {
     struct shown_entry x = {0};
     int                err;
 
     pm_db_begin(c->db);
-    err = pm_journal_of(c->db, row->id, (enum pm_op)0, &x.e);
+    err = telling_entry(c->db, row->id, &x.e);
     if (!err) {
         struct sqlite3_stmt *st =
             pm_db_query(c->db, "SELECT error FROM j.entry WHERE id=?1", "i", x.e.id);

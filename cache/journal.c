@@ -6,7 +6,8 @@
  *   - the last unfinished entry that uses its old or its new (parent, name),
  *   - a folder's rename: every unfinished entry below it; a folder's removal: every unfinished
  *     entry with a place directly in it (what was deeper left it by one of those),
- *   - every unfinished PUT that is a copy of what its node, or something in it, has.
+ *   - every unfinished PUT that is a copy of what its node, or one it replaces, or something in it,
+ *     has, or for which the service makes such a copy.
  * Everything else runs side by side.
  *
  * States:
@@ -15,7 +16,8 @@
  *   ACTIVE       a thread of this process sends it (so does one while `sending`, whatever the state
  *                has become: the thread finds out when it ends)
  *   FAILED       cannot heal by itself; `error` is the reason. Kept until the user does something
- *   INTERRUPTED  written to, never flushed, and the process ended: the file may be half of something
+ *   INTERRUPTED  written to, never flushed, and the process ended: the file may be half of something.
+ *                Not sent; only a copy that was being made for it is waited for
  *   LOCAL        litter: never sent
  *   GUARDED      a removal among too many: waits to be allowed
  *
@@ -264,7 +266,8 @@ static int need_subtree(struct pm_db *db, int64_t entry, pm_node top)
 static void need_copies(struct pm_db *db, int64_t entry, pm_node top)
 {
     struct sqlite3_stmt *st =
-        pm_db_query(db, "SELECT id, source FROM j.entry WHERE source IS NOT NULL", "");
+        pm_db_query(db, "SELECT id, ifnull(source, copying) FROM j.entry WHERE source IS NOT NULL OR"
+                        " copying IS NOT NULL", "");
 
     while (pm_db_row(db, st))
         if (pm_shown_below(db, (pm_node)pm_col_int(st, 1), top) && pm_col_int(st, 0) != entry)
@@ -287,14 +290,27 @@ static int set_needs(struct pm_db *db, const struct pm_jentry *e)
         err = need_subtree(db, e->id, e->node);
     if (e->op != PM_OP_MKDIR)
         need_copies(db, e->id, e->node);
+    if (e->replaces)
+        need_copies(db, e->id, e->replaces);
     return err;
 }
 
 int pm_journal_set_source(struct pm_db *db, int64_t id, pm_node source)
 {
+    pm_db_run(db,
+              "UPDATE j.entry SET copying=CASE WHEN ?2 IS NULL AND step LIKE 'copy %' THEN"
+              " ifnull(source, copying) END, source=?2 WHERE id=?1",
+              "iz", id, source ? (int64_t)source : -1);
+    return pm_db_run(db,
+                     "DELETE FROM j.dep WHERE needs=?1 AND source AND NOT EXISTS (SELECT 1 FROM"
+                     " j.entry WHERE id=?1 AND copying IS NOT NULL)",
+                     "i", id);
+}
+
+int pm_journal_forget_source(struct pm_db *db, int64_t id)
+{
     pm_db_run(db, "DELETE FROM j.dep WHERE needs=?1 AND source", "i", id);
-    return pm_db_run(db, "UPDATE j.entry SET source=?2 WHERE id=?1", "iz", id,
-                     source ? (int64_t)source : -1);
+    return pm_db_run(db, "UPDATE j.entry SET source=NULL, copying=NULL WHERE id=?1", "i", id);
 }
 
 /* --- places */
@@ -420,6 +436,19 @@ int pm_journal_split(struct pm_db *db, int64_t old, struct pm_jentry *a, struct 
     return 0;
 }
 
+int pm_journal_become(struct pm_db *db, int64_t old, struct pm_jentry *e)
+{
+    int err;
+
+    clear_places(db, old);
+    pm_db_run(db, "DELETE FROM j.entry WHERE id=?1", "i", old);
+    e->id = old;
+    err = insert(db, e);
+    if (!err)
+        set_places(db, e);
+    return err;
+}
+
 /* Does `from` need `to`, directly or through others? */
 static bool reaches(struct pm_db *db, int64_t from, int64_t to)
 {
@@ -429,12 +458,26 @@ static bool reaches(struct pm_db *db, int64_t from, int64_t to)
                      "ii", from, to) != 0;
 }
 
-/* Would an entry for this place need one that needs `id`? */
-static bool would_deadlock(struct pm_db *db, int64_t id, pm_node parent, const char *name)
+/* Does a copy of what the entry changes need the entry? */
+static bool copies_reach(struct pm_db *db, const struct pm_jentry *e)
 {
+    struct sqlite3_stmt *st = pm_db_query(db, "SELECT id FROM j.entry WHERE id<>?3 AND (source"
+                                              " IN (?1, ?2) OR copying IN (?1, ?2))",
+                                          "iii", (int64_t)e->node, (int64_t)e->replaces, e->id);
+    bool                 reach = false;
+
+    while (pm_db_row(db, st))
+        reach = reach || reaches(db, pm_col_int(st, 0), e->id);
+    return reach;
+}
+
+/* Would the entry at this place need one that needs it? */
+static bool would_deadlock(struct pm_db *db, const struct pm_jentry *e, pm_node parent, const char *name)
+{
+    int64_t id = e->id;
     int64_t at = last_at(db, parent, name, id);
 
-    if (at && reaches(db, at, id))
+    if ((at && reaches(db, at, id)) || copies_reach(db, e))
         return true;
     for (int depth = 0; parent > PM_NODE_ROOT && depth < 256; depth++) {
         int64_t last = pm_db_int(db, 0, "SELECT max(id) FROM j.entry WHERE node=?1 AND id<>?2",
@@ -453,7 +496,7 @@ int pm_journal_move(struct pm_db *db, struct pm_jentry *e, pm_node parent, const
     int64_t old = e->id;
 
     assert(e->op == PM_OP_PUT || e->op == PM_OP_MKDIR);
-    if (would_deadlock(db, old, parent, name))
+    if (would_deadlock(db, e, parent, name))
         return -EDEADLK;
     inherit_needs(db, old);
     pm_db_run(db, "DELETE FROM j.dep WHERE entry=?1", "i", old);
@@ -466,6 +509,9 @@ int pm_journal_move(struct pm_db *db, struct pm_jentry *e, pm_node parent, const
     pm_db_run(db, "UPDATE j.dep SET needs=?2 WHERE needs=?1", "ii", old, e->id);
     remember_folders(db, parent);
     need_place(db, e->id, parent, name);
+    need_copies(db, e->id, e->node);
+    if (e->replaces)
+        need_copies(db, e->id, e->replaces);
     set_places(db, e);
     return 0;
 }
@@ -513,7 +559,8 @@ int pm_journal_next(struct pm_db *db, uint64_t blocked, bool uploads, struct pm_
 {
     struct sqlite3_stmt *st = pm_db_query(
         db,
-        "SELECT " COLUMNS " FROM j.entry e WHERE state=2 AND NOT sending AND NOT ((?1 >> account) & 1)"
+        "SELECT " COLUMNS " FROM j.entry e WHERE (state=2 OR (state=6 AND copying IS NOT NULL)) AND NOT"
+        " sending AND NOT ((?1 >> account) & 1)"
         " AND (?2 OR op<>1) AND NOT EXISTS (SELECT 1 FROM j.dep d WHERE d.entry=e.id)"
         " ORDER BY not_before LIMIT 1",
         "ii", (int64_t)blocked, (int64_t)uploads);
@@ -526,7 +573,8 @@ int pm_journal_next(struct pm_db *db, uint64_t blocked, bool uploads, struct pm_
         *wake_ms = out->not_before;
         return -ENOENT;
     }
-    out->state = PM_J_ACTIVE;
+    if (out->state == PM_J_READY)
+        out->state = PM_J_ACTIVE;
     out->sending = true;
     return pm_journal_update(db, out);
 }
@@ -536,18 +584,18 @@ int pm_journal_restart(struct pm_db *db)
     pm_db_run(db, "UPDATE j.entry SET sending=0 WHERE sending", "");
     pm_db_run(db, "UPDATE j.entry SET state=?1 WHERE state=?2", "ii", (int64_t)PM_J_READY,
               (int64_t)PM_J_ACTIVE);
-    pm_db_run(db, "UPDATE j.entry SET not_before=0 WHERE not_before=?1 AND state=?2", "ii",
-              PM_J_HELD, (int64_t)PM_J_READY);
+    pm_db_run(db, "UPDATE j.entry SET not_before=0 WHERE not_before=?1 AND state IN (?2, ?3)", "iii",
+              PM_J_HELD, (int64_t)PM_J_READY, (int64_t)PM_J_OPEN);
     pm_db_run(db, "UPDATE j.entry SET not_before=max(not_before, ?1) WHERE state=?2 AND step IS NOT NULL",
               "ii", pm_wall_ms() + PM_BROKEN_OFF_MS, (int64_t)PM_J_READY);
     pm_db_run(db, "UPDATE j.entry SET state=?1, error='the drive ended before the file was"
                   " closed' WHERE state=?2",
               "ii", (int64_t)PM_J_INTERRUPTED, (int64_t)PM_J_OPEN);
-    /* Nobody may ever come for it: what it was copied from must not wait. */
-    pm_db_run(db, "DELETE FROM j.dep WHERE source AND needs IN (SELECT id FROM j.entry WHERE state=?1)",
-              "i", (int64_t)PM_J_INTERRUPTED);
-    return pm_db_run(db, "UPDATE j.entry SET source=NULL WHERE state=?1", "i",
-                     (int64_t)PM_J_INTERRUPTED);
+    /* Nobody may ever come for it: what it was copied from waits no longer than the service makes that. */
+    pm_db_run(db, "UPDATE j.entry SET copying=CASE WHEN step LIKE 'copy %' THEN ifnull(source, copying) END,"
+                  " source=NULL WHERE state=?1", "i", (int64_t)PM_J_INTERRUPTED);
+    return pm_db_run(db, "DELETE FROM j.dep WHERE source AND needs IN (SELECT id FROM j.entry WHERE"
+                         " state=?1 AND copying IS NULL)", "i", (int64_t)PM_J_INTERRUPTED);
 }
 
 int pm_journal_check(struct pm_db *db)
@@ -563,8 +611,8 @@ int pm_journal_check(struct pm_db *db)
         " LIMIT 1",
         "SELECT 1 FROM j.entry WHERE (op=1) <> (content IS NOT NULL) LIMIT 1",
         "SELECT 1 FROM j.entry WHERE op=1 GROUP BY node HAVING count(*)>1 LIMIT 1",
-        "SELECT 1 FROM j.entry WHERE source IS NOT NULL AND (op<>1 OR source NOT IN"
-        " (SELECT id FROM node)) LIMIT 1",
+        "SELECT 1 FROM j.entry WHERE ifnull(source, copying) IS NOT NULL AND (op<>1 OR"
+        " ifnull(source, copying) NOT IN (SELECT id FROM node)) LIMIT 1",
         "SELECT 1 FROM j.entry e WHERE NOT EXISTS (SELECT 1 FROM j.place p WHERE p.entry=e.id AND"
         " p.parent=e.parent AND p.name=e.name AND ifnull(p.node, 0)=CASE WHEN e.op=3 THEN 0 ELSE"
         " e.node END) LIMIT 1",

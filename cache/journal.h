@@ -64,8 +64,11 @@ bool pm_journal_begun(struct pm_db *db, int64_t id);
 bool pm_journal_below(struct pm_db *db, pm_node folder);
 /* Does anything wait for this entry? */
 bool pm_journal_needed(struct pm_db *db, int64_t id);
-/* The PUT is a copy of what `source` has, or with 0 no more: what waited for that goes on. */
+/* The PUT is a copy of what `source` has, or with 0 no more: what waited for that goes on, unless its
+ * step says that the service makes that copy: then when this is called again after that. */
 int pm_journal_set_source(struct pm_db *db, int64_t id, pm_node source);
+/* Nobody may ever come for it: what waited for it as for a copy goes on in any case. */
+int pm_journal_forget_source(struct pm_db *db, int64_t id);
 /* Must this entry wait for another? */
 bool pm_journal_waits(struct pm_db *db, int64_t id);
 
@@ -76,6 +79,8 @@ int pm_journal_drop(struct pm_db *db, int64_t id);
 /* Two entries take the place of `old` in the order, `b` after `a`: what waited for it waits for
  * both, and what was shown at their places since stays shown. `old` waits for nothing. */
 int pm_journal_split(struct pm_db *db, int64_t old, struct pm_jentry *a, struct pm_jentry *b);
+/* `e` takes the place of `old` in the order: it waits, and is waited for, as `old` was. */
+int pm_journal_become(struct pm_db *db, int64_t old, struct pm_jentry *e);
 /* An unsent PUT or MKDIR gets another place and becomes the latest entry; e is updated.
  * -EDEADLK: it would wait for what waits for it (nothing is changed; add a RENAME instead). */
 int pm_journal_move(struct pm_db *db, struct pm_jentry *e, pm_node parent, const char *name);

@@ -134,6 +134,8 @@ int pm_node_adopt(struct pm_db *db, pm_node node, const struct pm_row *from)
               "ii", (int64_t)from->id, (int64_t)node);
     pm_db_run(db, "UPDATE j.entry SET source=?2 WHERE source=?1", "ii", (int64_t)from->id,
               (int64_t)node);
+    pm_db_run(db, "UPDATE j.entry SET copying=?2 WHERE copying=?1", "ii", (int64_t)from->id,
+              (int64_t)node);
     pm_db_run(db, "UPDATE node SET rid=?2, version=?3, settling=?4, own=?5, rsize=?6 WHERE id=?1",
               "issiiz",
               (int64_t)node, *from->rid ? from->rid : NULL, from->version, (int64_t)from->settling,
@@ -143,7 +145,7 @@ int pm_node_adopt(struct pm_db *db, pm_node node, const struct pm_row *from)
 
 #define ORPHAN                                                                                     \
     " parent IS NULL AND root IS NULL AND id<>1 AND NOT EXISTS (SELECT 1 FROM j.entry e WHERE e.node=node.id)"      \
-    " AND NOT EXISTS (SELECT 1 FROM j.entry e WHERE e.source=node.id)"                              \
+    " AND NOT EXISTS (SELECT 1 FROM j.entry e WHERE e.source=node.id OR e.copying=node.id)"                              \
     " AND NOT EXISTS (SELECT 1 FROM j.place p WHERE p.node=node.id)"
 
 void pm_node_drop_if_orphan(struct pm_db *db, pm_node id)

@@ -105,12 +105,14 @@ static void put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
         } else if (e.state == PM_J_ACTIVE) {
             e.state = is_final(err) ? PM_J_FAILED : PM_J_READY;
             e.not_before = pm_wall_ms() + (err == -ECANCELED ? PAUSE_MIN_MS : pause_ms(e.tries, ctx));
+        } else if (e.state == PM_J_INTERRUPTED) {
+            e.not_before = pm_wall_ms() + pause_ms(e.tries, ctx);
         } else if (err == -ECANCELED && e.not_before < pm_wall_ms() + PAUSE_MIN_MS) {
             e.not_before = pm_wall_ms() + PAUSE_MIN_MS; /* the service may still work on it */
         }
-        if (e.state == PM_J_FAILED && e.source)
-            pm_journal_set_source(c->db, e.id, 0); /* what it is a copy of must not wait for it */
-        if (err != -ECANCELED && !waits) {
+        if (e.state == PM_J_FAILED)
+            pm_journal_forget_source(c->db, e.id);
+        if (err != -ECANCELED && !waits && e.state != PM_J_INTERRUPTED) {
             e.tries++;
             pm_journal_error(c->db, e.id, why);
         }

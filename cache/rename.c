@@ -4,6 +4,7 @@
 #include "cache/file.h"
 #include "cache/list.h"
 #include "cache/merge.h"
+#include "cache/queue.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -59,6 +60,27 @@ static int restore(struct pm_send *s, const char *report)
     return 0;
 }
 
+/* The file never came to the service, for it was removed or replaced in its turn before: what it was
+ * renamed over is removed, or replaced, instead. -ENOENT: nothing became of it. */
+static int pass_on(struct pm_send *s)
+{
+    struct pm_db    *db = s->cache->db;
+    struct pm_jentry later;
+    int              err = -ENOENT;
+
+    pm_db_begin(db);
+    if (pm_db_int(db, 0, "SELECT 1 FROM j.entry WHERE replaces=?1", "i", (int64_t)s->e->node)) {
+        pm_db_run(db, "UPDATE j.entry SET replaces=?2 WHERE replaces=?1", "ii",
+                  (int64_t)s->e->node, (int64_t)s->e->replaces);
+        err = pm_journal_drop(db, s->e->id);
+    } else if (!pm_journal_of(db, s->e->node, PM_OP_REMOVE, &later)) {
+        err = pm_change_remove_instead(db, s->e);
+    }
+    err = pm_db_end(db, err);
+    pm_queue_kick(s->cache);
+    return err;
+}
+
 /* May the copy take the place of `src`? Asked again if that was a while ago. */
 static int check_move(struct pm_send *s, const struct pm_entry *src, int64_t *asked_ms)
 {
@@ -92,14 +114,44 @@ static int rename_file(struct pm_send *s, const struct pm_entry *src, int64_t *a
     return err ? err : pm_rename_confirm(s, copy, NULL, NULL);
 }
 
-/* The source is gone. If the whole copy that an earlier try made is there, its removal was ours, and
+static int stop_at_first(void *arg, const struct pm_entry *e)
+{
+    (void)arg;
+    (void)e;
+    return -ECANCELED;
+}
+
+/* Something is gone: is it what was to be renamed? 0: yes; -EAGAIN: something in it, or where it goes
+ * to, which is made again. */
+static int is_gone(struct pm_send *s, const struct pm_entry *src)
+{
+    PM_AUTO(free) struct pm_entry *now = NULL;
+    struct pm_backend             *b = s->account->backend;
+    int                            err;
+
+    if (!src)
+        return 0;
+    err = s->e->kind == PM_FOLDER ? pm_backend_list(b, s->ctx, src, stop_at_first, NULL)
+                                  : pm_backend_stat(b, s->ctx, src, &now);
+    if (err == -ENOENT)
+        return 0;
+    if (err && err != -ECANCELED)
+        return err;
+    pm_send_remake(s, s->e->parent);
+    snprintf(s->ctx->why, sizeof(s->ctx->why), "something of it went meanwhile");
+    return -EAGAIN;
+}
+
+/* Something is gone. If it is the source, and the whole copy that an earlier try made is there, its removal was ours, and
  * only the answer was lost. */
-static int finish_lost(struct pm_send *s)
+static int finish_lost(struct pm_send *s, const struct pm_entry *src)
 {
     PM_AUTO(free) struct pm_entry *copy = NULL;
     struct pm_entry                like = {.kind = s->e->kind};
-    int                            err = pm_copy_made(s, &copy);
+    int                            err = is_gone(s, src);
 
+    if (!err)
+        err = pm_copy_made(s, &copy);
     if (!err && s->e->kind != PM_FOLDER && pm_copy_begun(s, &like.size))
         err = pm_copy_settle(s, &like, &copy, pm_copy_is_sure(s, copy));
     if (err && copy && !copy->settling && copy->size != like.size && err != -ECANCELED)
@@ -125,7 +177,9 @@ int pm_send_rename(struct pm_send *s)
     if (!err)
         err = s->e->kind == PM_FOLDER ? pm_rename_tree(s, src) : rename_file(s, src, &asked_ms);
     if (err == -ENOENT)
-        err = finish_lost(s);
+        err = finish_lost(s, src);
+    if (err == -ENOENT && s->e->replaces)
+        err = pass_on(s);
     if (err == -EEXIST)
         err = pm_copy_judge(s);
     if (err == -EEXIST)

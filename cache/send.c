@@ -27,6 +27,28 @@ int pm_send_entry(struct pm_cache *c, pm_node node, struct pm_row *row, struct p
     return err ? err : pm_account_reaches(c, row);
 }
 
+/* Did the version that the entry starts from get another name since it was chosen, or become one that is
+ * this drive's own doing, too? `now` is what the service has. */
+static bool is_ours(struct pm_send *s, const char *now)
+{
+    struct pm_backend *b = s->account->backend;
+    struct pm_jentry   e;
+    const char        *base = NULL;
+    bool               known;
+
+    pm_db_begin(s->cache->db);
+    known = !pm_journal_get(s->cache->db, s->e->id, &e) &&
+            !pm_node_get(s->cache->db, e.node, &s->row);
+    pm_db_end(s->cache->db, 0);
+    if (known && pm_backend_same_version(b, now, e.base))
+        base = e.base;
+    else if (known && s->row.own && pm_backend_same_version(b, now, s->row.version))
+        base = s->row.version;
+    if (base)
+        snprintf(s->e->base, sizeof(s->e->base), "%s", base);
+    return base;
+}
+
 int pm_send_check_version(struct pm_send *s, const struct pm_entry *known, const char *version,
                           struct pm_entry **now)
 {
@@ -35,6 +57,8 @@ int pm_send_check_version(struct pm_send *s, const struct pm_entry *known, const
     if (err || !*now)
         return err ? err : -EIO;
     if (pm_backend_same_version(s->account->backend, (*now)->version, version))
+        return 0;
+    if (version == s->e->base && is_ours(s, (*now)->version))
         return 0;
     /* Our own upload, converted since: the same bytes under a new version. */
     return s->row.own && s->row.settling && (*now)->size == s->row.rsize ? 0 : -ESTALE;
@@ -150,6 +174,8 @@ static int send_mkdir(struct pm_send *s)
     struct pm_row                  row;
     int                            err = pm_send_entry(s->cache, s->e->parent, &row, &parent);
 
+    if (!err)
+        err = pm_send_store_step(s, "mkdir"); /* from now on it may be there */
     if (!err)
         err = pm_backend_mkdir(s->account->backend, s->ctx, parent, s->e->name, &now);
     if (err == -ENOENT && parent) {
@@ -286,6 +312,8 @@ static int send_remove(struct pm_send *s)
         err = pm_send_save_content(s, s->e->node);
     if (!err)
         err = pm_send_save_old(s);
+    if (!err && s->e->kind == PM_FOLDER)
+        err = pm_send_store_step(s, "remove"); /* from now on it may be gone */
     if (!err)
         err = pm_backend_remove(b, s->ctx, known);
     if (!err || err == -ENOENT)

@@ -51,6 +51,8 @@ int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now);
 /* send_clone.c: lets the service copy the content from the object that it is a copy of. -EOPNOTSUPP:
  * it is none, or that cannot be: to be sent as a content. */
 int pm_send_clone(struct pm_send *s);
+/* Nothing is to be sent: a copy that was begun is only waited for. -ECANCELED: done. */
+int pm_send_end_copy(struct pm_send *s);
 /* rename.c: carries a RENAME out. */
 int pm_send_rename(struct pm_send *s);
 /* "name (conflict DATE host).ext", cut to fit. */

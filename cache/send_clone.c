@@ -39,7 +39,9 @@ static int take_begun(struct pm_send *s, uint64_t size, struct pm_entry **copy)
         err = pm_copy_settle(s, &like, copy, pm_copy_is_sure(s, *copy));
     if (err != -ENOENT && err != -EEXIST)
         return err;
-    err = pm_send_store_step(s, NULL);
+    pm_db_begin(s->cache->db);
+    pm_journal_set_step(s->cache->db, s->e->id, NULL);
+    err = pm_db_end(s->cache->db, pm_journal_set_source(s->cache->db, s->e->id, 0));
     return err ? err : -EOPNOTSUPP;
 }
 
@@ -99,4 +101,17 @@ int pm_send_clone(struct pm_send *s)
     else if (err == -EOPNOTSUPP && begun)
         err = take_begun(s, size, &copy);
     return err ? err : pm_send_confirm(s, src ? gen : PM_OTHER_GENERATION, copy);
+}
+
+int pm_send_end_copy(struct pm_send *s)
+{
+    PM_AUTO(free) struct pm_entry *copy = NULL;
+    uint64_t                       size = 0;
+    int                            err = -EOPNOTSUPP;
+
+    if (pm_copy_begun(s, &size))
+        err = take_begun(s, size, &copy);
+    if (!err)
+        return pm_send_confirm(s, PM_OTHER_GENERATION, copy);
+    return err == -EOPNOTSUPP ? -ECANCELED : err;
 }

@@ -227,8 +227,8 @@ int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
         snprintf(e.rid, sizeof(e.rid), "%s", rid);
         snprintf(e.base, sizeof(e.base), "%s", now->version);
         pm_journal_update(db, &e);
-        pm_journal_set_source(db, e.id, 0);
         pm_journal_set_step(db, e.id, NULL);
+        pm_journal_set_source(db, e.id, 0);
     }
     err = pm_db_end(db, err);
     if (err)
@@ -253,17 +253,51 @@ static bool arrived(const struct pm_send *s, const struct pm_upload *up, uint64_
     return s->moved_on && up->target && s->target_size == 0;
 }
 
-/* Asks what became of an earlier try. 0 and *whole; -ESTALE: it is dead. */
+/* The service still works on what it got from here before: its version moves by itself, and tells
+ * nothing of a try of as many bytes. */
+static bool tells_nothing(const struct pm_send *s, const struct pm_upload *up)
+{
+    return up->target && !s->moved_on && s->row.own && s->row.settling && up->size == s->row.rsize;
+}
+
+/* Asks what became of an earlier try. 0 and *whole; -ESTALE: it is dead, or to be made once more. */
 static int resume(struct pm_send *s, struct pm_upload *up, uint64_t *off, bool *whole)
 {
-    int err = up->state ? pm_backend_resume(s->account->backend, s->ctx, up, off) : -ESTALE;
+    int err = -ESTALE;
 
+    if (up->state && !tells_nothing(s, up))
+        err = pm_backend_resume(s->account->backend, s->ctx, up, off);
     *whole = !err && arrived(s, up, *off);
     if (s->moved_on && !*whole && (!err || err == -ESTALE)) {
         s->conflict = true;
         return -EEXIST;
     }
     return err;
+}
+
+/* What an earlier try left was taken away: no list that has it counts, however new. */
+static int forget_left(struct pm_send *s)
+{
+    PM_AUTO(free) struct pm_entry *known = NULL;
+    PM_AUTO(free) struct pm_entry *now = NULL;
+    struct pm_cache               *c = s->cache;
+    struct pm_row                  row;
+    pm_node                        listed;
+    int                            err = pm_list_now(c, s->e->parent, s->ctx);
+
+    if (err)
+        return err;
+    pm_db_begin(c->db);
+    listed = pm_node_listed(c->db, s->e->parent, s->e->name);
+    pm_db_end(c->db, 0);
+    if (!listed || listed == s->e->node || pm_send_entry(c, listed, &row, &known))
+        return 0;
+    err = pm_backend_stat(s->account->backend, s->ctx, known, &now);
+    if (err != -ENOENT)
+        return err;
+    pm_list_touch(c, s->e->parent, row.rid);
+    pm_db_begin(c->db);
+    return pm_db_end(c->db, pm_node_detach(c->db, listed));
 }
 
 /* A try of what the content was before it was written to again, or removed: if it arrived, its
@@ -289,6 +323,8 @@ static int end_old_try(struct pm_send *s, struct pm_upload *up, struct step *old
         return err;
     if (!err)
         pm_backend_abort(b, s->ctx, up);
+    if (!up->target && (err = forget_left(s)) != 0)
+        return err;
     free(up->state);
     up->state = NULL;
     up->size = size;
@@ -338,8 +374,8 @@ static int upload(struct pm_send *s, struct pm_upload *up, struct pm_entry **out
     return err ? err : pm_backend_finish(b, s->ctx, up, out);
 }
 
-/* Nothing more is sent of it: it was removed here, or the service refused it and another content takes
- * its place. */
+/* Nothing more is sent of it: it was removed here, or another content takes its place and the service
+ * refused it, or it was never closed. */
 static bool is_removed(struct pm_send *s)
 {
     struct pm_jentry later;
@@ -350,7 +386,7 @@ static bool is_removed(struct pm_send *s)
               later.id > s->e->id;
     if (!removed && s->e->tries)
         removed = pm_db_int(s->cache->db, 0,
-                            "SELECT 1 FROM j.entry WHERE replaces=?1 AND op=1 LIMIT 1", "i",
+                            "SELECT 1 FROM j.entry WHERE replaces=?1 LIMIT 1", "i",
                             (int64_t)s->e->node) != 0;
     pm_db_end(s->cache->db, 0);
     return removed;
@@ -514,7 +550,9 @@ int pm_send_put(struct pm_send *s)
         snprintf(s->ctx->why, sizeof(s->ctx->why), "its content is not in the cache folder");
         err = -EIO;
     }
-    if (!err)
+    if (!err && s->e->state == PM_J_INTERRUPTED)
+        err = pm_send_end_copy(s);
+    else if (!err)
         err = pm_send_clone(s);
     if (err == -EOPNOTSUPP) {
         err = forget_source(s);

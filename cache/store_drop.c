@@ -214,12 +214,16 @@ void pm_store_adopt(struct pm_store *s, pm_node node, const char *version)
     PM_GUARD(&s->lock);
     struct pm_content *c = pm_store_find_locked(s, node);
 
+    if (c)
+        pthread_mutex_lock(&c->lock);
     pm_db_begin(s->db);
     pm_store_adopt_rows(s->db, node, version);
+    if (c) /* what began to be written to it since the index was told */
+        pm_db_run(s->db, "UPDATE j.entry SET base=?2 WHERE node=?1 AND base=?3", "iss", (int64_t)node,
+                  version, c->version);
     pm_db_end(s->db, 0);
     if (!c)
         return;
-    pthread_mutex_lock(&c->lock);
     set_version(c, version);
     pthread_mutex_unlock(&c->lock);
 }

@@ -152,6 +152,11 @@ static int change_create(struct named *n)
     return pm_change_create(n->m->cache, n->parent, n->name, &n->owner, &n->attr);
 }
 
+static int change_create_open(struct named *n)
+{
+    return pm_change_create_open(n->m->cache, n->parent, n->name, &n->owner, &n->attr);
+}
+
 static int change_mkdir(struct named *n)
 {
     return pm_change_mkdir(n->m->cache, n->parent, n->name, &n->owner, &n->attr);
@@ -191,10 +196,15 @@ static ssize_t attempt_create(struct pm_pending *p)
     struct named *n = named_of(p);
     int           flags = n->fi.flags & (O_ACCMODE | O_TRUNC);
     ssize_t       err = attempt_change(p);
+    bool          made = err == 0;
 
     if (err == -EEXIST && !(n->fi.flags & O_EXCL)) /* it came since the kernel looked */
         err = pm_tree_lookup(n->m->cache, n->parent, n->name, NULL, &n->attr);
-    return err ? err : pm_file_open(n->m->cache, n->attr.node, flags, &n->file);
+    if (err == 0)
+        err = pm_file_open(n->m->cache, n->attr.node, flags, &n->file);
+    if (err && made) /* nobody will close it */
+        pm_change_unlink(n->m->cache, n->parent, n->name);
+    return err;
 }
 
 static void answer_create(struct pm_pending *p, ssize_t res)
@@ -220,7 +230,7 @@ void pm_ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t m
         return;
     n = named_new(req, &create_op, parent, name, NULL);
     if (n) {
-        n->change = change_create;
+        n->change = (fi->flags & O_ACCMODE) == O_RDONLY ? change_create : change_create_open;
         n->owner = owner_of(req, mode);
         n->fi = *fi;
     }

@@ -158,6 +158,7 @@ static void older_databases_are_brought_up_to_date_with_what_is_in_them(void **s
                        "PRAGMA user_version=1");
     run_on("journal.db", "DROP TABLE kept;"
                          "DROP INDEX entry_source;"
+                         "ALTER TABLE entry DROP COLUMN copying;"
                          "ALTER TABLE entry DROP COLUMN era;"
                          "ALTER TABLE entry DROP COLUMN source;"
                          "ALTER TABLE dep DROP COLUMN source;"

@@ -276,7 +276,7 @@ static void a_broken_journal_is_told_by_its_invariant(void **state)
         {5, "UPDATE j.entry SET content=1 WHERE op<>1"},
         {6, "INSERT INTO j.entry SELECT id+1, op, node, account, kind, parent, name, oparent, oname,"
             " rid, base, content, size, state, step, not_before, tries, error, created, gen, replaces,"
-            " sending, source, era FROM j.entry WHERE op=1"},
+            " sending, source, era, copying FROM j.entry WHERE op=1"},
         {7, "UPDATE j.entry SET source=999999 WHERE op=1"},
         {8, "UPDATE j.entry SET name='elsewhere' WHERE op=1"},
         {8, "UPDATE j.place SET node=NULL"},
@@ -1018,8 +1018,10 @@ static void send_chosen(struct pm_jentry *j)
         return;
     assert_int_equal(err, -ECANCELED);
     pm_db_begin(e.c->db);
-    if (!pm_journal_get(e.c->db, j->id, &now) && now.state == PM_J_ACTIVE) {
-        now.state = PM_J_READY;
+    if (!pm_journal_get(e.c->db, j->id, &now)) {
+        now.sending = false;
+        if (now.state == PM_J_ACTIVE)
+            now.state = PM_J_READY;
         pm_journal_update(e.c->db, &now);
     }
     pm_db_end(e.c->db, 0);
