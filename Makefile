@@ -124,6 +124,7 @@ soak: all
 	$(MAKE) SANITIZE=address,undefined check-unit
 	$(MAKE) SANITIZE=thread check-unit
 	$(MAKE) check-drive
+	PM_CRASH_ROUNDS=1000 PM_CRASH_SEED=$(shell date +%s) $(MAKE) check-drive FILES=tests/drive/crash.bats
 	$(MAKE) SANITIZE=address,undefined check-drive
 	$(MAKE) SANITIZE=thread check-drive
 	$(MAKE) fuzz FUZZ_SECONDS=120

@@ -113,6 +113,23 @@ uploads() {
     equal "size on the service" "$(remote /open.bin size)" 300010
 }
 
+@test "after kill -9 between a file's creation and its first write no empty file goes up" {
+    again upload.delay=0
+    perl -e 'open F, ">", $ARGV[0] or die; sleep 60' "$S/new.bin" 3>&- &
+    local writer=$!
+    wait_until 5 on test -e "$S/new.bin"
+    touch "$S/empty.bin"
+    crash_drive
+    kill "$writer"
+    remount
+    wait_until 10 remote_is /empty.bin size 0
+    equal "state" "$(xattr "$S/new.bin" state)" interrupted
+    run -0 absent /new.bin
+    append "$S/new.bin" "all of it"
+    sync_drive
+    equal "new.bin" "$(remote_text /new.bin)" "all of it"
+}
+
 # bats test_tags=quick
 @test "ten crashes at any time lose nothing that was closed" {
     again upload.delay=0
@@ -172,6 +189,94 @@ uploads() {
     run -0 absent /d/a.txt
 }
 
+# bats test_tags=quick
+@test "an upload recovered after a crash reads with its content, and can be removed" {
+    again upload.delay=1h
+    random "$T/src/x.bin" 300000
+    on cp "$T/src/x.bin" "$S/x.bin"
+    crash_drive
+    remount
+    on cmp "$T/src/x.bin" "$S/x.bin"
+    on rm "$S/x.bin"
+    run ! on stat "$S/x.bin"
+    sync_drive
+    equal "uploads" "$(uploads)" 0
+    crash_drive
+    remount
+    run ! on stat "$S/x.bin"
+    equal "objects" "$(remote_count /)" 2
+}
+
+@test "a file renamed while it is uploaded arrives once, under its new name" {
+    fault '{"endpoint":"upload","delay_ms":1500,"count":1}'
+    random "$T/src/new.bin" 300000
+    on cp "$T/src/new.bin" "$S/old.bin"
+    wait_until 5 eval '[ "$(uploads)" -gt 0 ]'
+    on mv "$S/old.bin" "$S/new.bin"
+    sync_drive 60
+    remote_is /new.bin sha256 "$(sha256sum <"$T/src/new.bin" | cut -d' ' -f1)"
+    run -0 absent /old.bin
+    equal "objects" "$(remote_count /)" 3
+}
+
+@test "what is queued for one account is never sent to another, and goes when its own is back" {
+    again upload.delay=1h
+    write "$S/mine.txt" "mine"
+    umount_drive
+    mount_drive account.endpoint="${URL/127.0.0.1/localhost}"
+    on ls "$S" >/dev/null
+    run ! on stat "$S/mine.txt"
+    within 20 "$PM" sync --timeout 2 "$MNT" || true
+    run -0 absent /mine.txt
+    umount_drive
+    mount_drive
+    equal "mine.txt" "$(on cat "$S/mine.txt")" "mine"
+    sync_drive
+    equal "mine.txt" "$(remote_text /mine.txt)" "mine"
+}
+
+# in_one_open FROM: x.txt is written to, then FROM renamed over it, or with - removed, before it is closed
+in_one_open() {
+    on perl -e 'open F, "+<", "$ARGV[0]/x.txt" or die; syswrite F, "more" or die;
+        $ARGV[1] eq "-" ? unlink "$ARGV[0]/x.txt" : rename "$ARGV[0]/$ARGV[1]", "$ARGV[0]/x.txt" or die' "$S" "$1"
+}
+
+# bats test_tags=quick
+@test "a file renamed over one that is written to leaves nothing to be done" {
+    seed_text /x.txt "one"
+    seed_text /y.txt "two"
+    wait_until 5 on test -e "$S/y.txt"
+    in_one_open y.txt
+    sync_drive
+    equal "x.txt" "$(remote_text /x.txt)" "two"
+    run -0 absent /y.txt
+}
+
+@test "a file removed while it is written to again, after a try to send it, leaves nothing to be done" {
+    seed_text /x.txt "one"
+    again upload.delay=0
+    on ls -l "$S" >/dev/null
+    fault '{"endpoint":"update","reset":"before","count":2}'
+    write "$S/x.txt" "first"
+    wait_until 5 eval '[ "$(uploads)" -gt 0 ]'
+    in_one_open -
+    sync_drive
+    run -0 absent /x.txt
+}
+
+# bats test_tags=quick
+@test "a file renamed while it is open is said to be interrupted after a crash" {
+    again upload.delay=1h
+    perl -e 'open F, "+<", "$ARGV[0]/a.txt" or die; syswrite F, "more"; rename "$ARGV[0]/a.txt",
+        "$ARGV[0]/b.txt" or die; sleep 60' "$S/d" 3>&- &
+    local writer=$!
+    wait_until 5 on test -e "$S/d/b.txt"
+    crash_drive
+    kill "$writer"
+    remount
+    equal "state" "$(xattr "$S/d/b.txt" state)" interrupted
+}
+
 # --- lost answers
 
 # bats test_tags=quick
@@ -202,6 +307,96 @@ uploads() {
     start_daemon
     sync_drive
     equal "objects" "$(remote_count /)" 3
+}
+
+# bats test_tags=quick
+@test "an update of as many bytes that was broken off is sent, though the one before is converted meanwhile" {
+    option convert_ms 500
+    write "$S/d/a.txt" "two"
+    sync_drive
+    fault '{"endpoint":"update","reset":"before","count":1}'
+    write "$S/d/a.txt" "TWO"
+    sync_drive
+    equal "a.txt" "$(remote_text /d/a.txt)" "TWO"
+}
+
+@test "a folder's rename whose last answer is lost keeps what was saved in it since" {
+    wait_until 5 lists "$S/d" "a.txt "
+    fault '{"endpoint":"delete","reset":"after","count":1}'
+    on mv "$S/d" "$S/e"
+    write "$S/e/a.txt" "saved since"
+    sync_drive 60
+    equal "a.txt" "$(remote_text /e/a.txt)" "saved since"
+    equal "objects" "$(remote_count /)" 2
+}
+
+@test "a folder's rename that meets a 404 on its way is made, whole" {
+    wait_until 5 lists "$S/d" "a.txt "
+    fault '{"endpoint":"copy","status":404,"count":1}'
+    on mv "$S/d" "$S/e"
+    sync_drive 60
+    equal "a.txt" "$(remote_text /e/a.txt)" "first"
+    run -0 absent /d
+    equal "shown" "$(on ls "$S")" e
+}
+
+@test "a folder whose making was not answered, and that is removed, is not left on the service" {
+    fault '{"endpoint":"mkdir","reset":"after","count":1}'
+    on mkdir "$S/new"
+    wait_until 5 eval '! absent /new'
+    on rmdir "$S/new"
+    sync_drive 60
+    run -0 absent /new
+}
+
+@test "a folder whose removal was not answered, and that is made again, is on the service" {
+    again upload.delete_delay=0
+    on rm "$S/d/a.txt"
+    sync_drive 60
+    fault '{"endpoint":"delete","reset":"after","count":1}'
+    fault '{"endpoint":"delete","status":503,"count":1}'
+    on rmdir "$S/d"
+    wait_until 5 eval '[ "$(requests delete)" -ge 3 ]'
+    on mkdir "$S/d"
+    sync_drive 60
+    equal "d" "$(remote /d type)" dir
+}
+
+# --- copies that the service makes
+
+copy_whole() {
+    on python3 -c 'import os, sys
+i = os.open(sys.argv[1], os.O_RDONLY)
+o = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+while os.copy_file_range(i, o, 1 << 20):
+    pass' "$1" "$2"
+}
+
+@test "a copy is of what was copied, though another file is renamed over that before it is made" {
+    again upload.delay=1h
+    wait_until 5 lists "$S/d" "a.txt "
+    wait_until 5 settled
+    copy_whole "$S/d/a.txt" "$S/d/b.txt"
+    write "$S/d/new.txt" "new"
+    on mv "$S/d/new.txt" "$S/d/a.txt"
+    fault '{"endpoint":"copy","delay_ms":1000,"count":1}'
+    sync_drive 60
+    equal "a.txt" "$(remote_text /d/a.txt)" "new"
+    equal "b.txt" "$(remote_text /d/b.txt)" "first"
+}
+
+@test "what a copy is being made of stays until it is made, though the copy is written to" {
+    option copy_ms 1500
+    again upload.delay=0
+    wait_until 5 lists "$S/d" "a.txt "
+    wait_until 5 settled
+    copy_whole "$S/d/a.txt" "$S/d/b.txt"
+    wait_until 5 eval '[ "$(requests copy)" -gt 0 ]'
+    append "$S/d/b.txt" " more"
+    on rm "$S/d/a.txt"
+    sync_drive 60
+    equal "b.txt" "$(remote_text /d/b.txt)" "first more"
+    run -0 absent /d/a.txt
 }
 
 # --- other users
