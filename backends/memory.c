@@ -160,18 +160,21 @@ static int make_locked(struct memory *m, const char *path, enum pm_kind kind, co
     return 0;
 }
 
-static void drop_locked(struct memory *m, const char *path)
+static int drop_locked(struct memory *m, const char *path)
 {
     PM_AUTO(free) char *gone = strdup(path); /* `path` may be a node's own */
     struct node        *n, *next;
 
-    for (n = LIST_FIRST(&m->nodes); gone && n; n = next) {
+    if (!gone)
+        return -ENOMEM;
+    for (n = LIST_FIRST(&m->nodes); n; n = next) {
         next = LIST_NEXT(n, link);
         if (strcmp(n->path, gone) != 0 && !is_below(n->path, gone))
             continue;
         LIST_REMOVE(n, link);
         free_node(n);
     }
+    return 0;
 }
 
 static struct pm_entry *entry_locked(const struct memory *m, const struct node *n)
@@ -337,8 +340,7 @@ int pm_memory_drop(struct pm_backend *b, const char *path)
     PM_GUARD(&mem(b)->lock);
     if (!find_locked(mem(b), path))
         return -ENOENT;
-    drop_locked(mem(b), path);
-    return 0;
+    return drop_locked(mem(b), path);
 }
 
 void pm_memory_copies(struct pm_backend *b, bool settle, unsigned broken)
@@ -410,10 +412,9 @@ static void free_session(struct session *s)
     free(s);
 }
 
-static void mem_close(struct pm_backend *b)
+static void empty_locked(struct memory *m)
 {
-    struct memory *m = mem(b);
-    struct node   *n;
+    struct node *n;
 
     while ((n = LIST_FIRST(&m->nodes))) {
         LIST_REMOVE(n, link);
@@ -421,6 +422,32 @@ static void mem_close(struct pm_backend *b)
     }
     while (!LIST_EMPTY(&m->sessions))
         free_session(LIST_FIRST(&m->sessions));
+}
+
+void pm_memory_move(struct pm_backend *from, struct pm_backend *to)
+{
+    struct memory  *m = mem(from), *other = mem(to);
+    struct node    *n;
+    struct session *s;
+
+    PM_GUARD(&other->lock);
+    empty_locked(other);
+    while ((n = LIST_FIRST(&m->nodes))) {
+        LIST_REMOVE(n, link);
+        LIST_INSERT_HEAD(&other->nodes, n, link);
+    }
+    while ((s = LIST_FIRST(&m->sessions))) {
+        LIST_REMOVE(s, link);
+        LIST_INSERT_HEAD(&other->sessions, s, link);
+    }
+    other->last_id = m->last_id;
+}
+
+static void mem_close(struct pm_backend *b)
+{
+    struct memory *m = mem(b);
+
+    empty_locked(m);
     pthread_cond_destroy(&m->moved);
     pthread_mutex_destroy(&m->lock);
     free(m);
@@ -441,9 +468,14 @@ static int snapshot(struct memory *m, const char *dir, struct pm_entry ***out, s
     *out = calloc(most + 1, sizeof(**out));
     if (!*out)
         return -ENOMEM;
-    LIST_FOREACH(n, &m->nodes, link)
-        if (is_child(n, dir) && ((*out)[*count] = entry_locked(m, n)))
-            ++*count;
+    LIST_FOREACH(n, &m->nodes, link) {
+        if (!is_child(n, dir))
+            continue;
+        (*out)[*count] = entry_locked(m, n);
+        if (!(*out)[*count])
+            return -ENOMEM; /* what there is belongs to the caller all the same */
+        ++*count;
+    }
     return 0;
 }
 
@@ -706,8 +738,9 @@ static int mem_abort(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload 
     PM_GUARD(&m->lock);
     s = session_locked(m, up);
     n = s && s->made && !s->target ? find_id_locked(m, s->made) : NULL;
-    if (n)
-        drop_locked(m, n->path);
+    err = n ? drop_locked(m, n->path) : 0;
+    if (err)
+        return err;
     if (s)
         free_session(s);
     return after;
@@ -768,8 +801,8 @@ static int mem_remove(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_
     n = resolve_locked(m, e);
     if (!n)
         return -ENOENT;
-    drop_locked(m, n->path);
-    return after;
+    err = drop_locked(m, n->path);
+    return err ? err : after;
 }
 
 static int mem_copy(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *src,
