@@ -100,7 +100,7 @@ static int kv_get(void *arg, const char *key, char **out)
     pm_db_begin(k->cache->db);
     st = pm_db_query(k->cache->db, "SELECT value FROM meta WHERE key=?1", "s", full);
     if (pm_db_row(k->cache->db, st)) {
-        *out = strdup(pm_col_text(st, 0));
+        *out = pm_col_dup(k->cache->db, st, 0);
         pm_db_reset(st);
     }
     return pm_db_end(k->cache->db, 0);

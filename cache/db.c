@@ -129,7 +129,18 @@ static const char stage_schema[] =
     " settling INTEGER, PRIMARY KEY(list, seq)) WITHOUT ROWID;"
     "CREATE INDEX temp.stage_rid ON stage(list, rid);";
 
-static int errno_of(int rc)
+/* Of those that the system gave SQLite, and SQLite has no word for. */
+static int system_errno(sqlite3 *sql)
+{
+    int err = sql ? sqlite3_system_errno(sql) : 0;
+
+    switch (err) {
+    case ENOSPC: case EDQUOT: case EMFILE: case ENFILE: case EROFS: case EACCES: case ENOMEM: return -err;
+    default: return -EIO;
+    }
+}
+
+int pm_db_errno(sqlite3 *sql, int rc)
 {
     switch (rc & 0xff) {
     case SQLITE_OK: case SQLITE_ROW: case SQLITE_DONE: return 0;
@@ -137,14 +148,14 @@ static int errno_of(int rc)
     case SQLITE_NOMEM: return -ENOMEM;
     case SQLITE_CONSTRAINT: return -EEXIST;
     case SQLITE_READONLY: case SQLITE_PERM: return -EACCES;
-    default: return -EIO;
+    default: return system_errno(sql);
     }
 }
 
 /* Notes a failure: the transaction will be rolled back. */
 static int failed(struct pm_db *db, int rc, const char *what)
 {
-    int err = errno_of(rc);
+    int err = pm_db_errno(db->sql, rc);
 
     if (!db->err) {
         db->err = err;
@@ -178,38 +189,44 @@ static sqlite3_stmt *prepared(struct pm_db *db, const char *sql)
     return NULL;
 }
 
-static void bind_all(sqlite3_stmt *st, const char *types, va_list ap)
+/* A SQLite result code. What is not bound is NULL: such a statement must not run. */
+static int bind_all(sqlite3_stmt *st, const char *types, va_list ap)
 {
-    for (int i = 1; *types; i++, types++) {
+    int rc = SQLITE_OK;
+
+    for (int i = 1; *types && rc == SQLITE_OK; i++, types++) {
         if (*types == 'i') {
-            sqlite3_bind_int64(st, i, va_arg(ap, int64_t));
+            rc = sqlite3_bind_int64(st, i, va_arg(ap, int64_t));
         } else if (*types == 'z') {
             int64_t value = va_arg(ap, int64_t);
 
-            if (value == -1)
-                sqlite3_bind_null(st, i);
-            else
-                sqlite3_bind_int64(st, i, value);
+            rc = value == -1 ? sqlite3_bind_null(st, i) : sqlite3_bind_int64(st, i, value);
         } else if (*types == 's') {
-            sqlite3_bind_text(st, i, va_arg(ap, const char *), -1, SQLITE_TRANSIENT);
+            rc = sqlite3_bind_text(st, i, va_arg(ap, const char *), -1, SQLITE_TRANSIENT);
         } else {
             const void *p = va_arg(ap, const void *);
             size_t      len = va_arg(ap, size_t);
 
-            sqlite3_bind_blob64(st, i, p ? p : "", len, SQLITE_TRANSIENT);
+            rc = sqlite3_bind_blob64(st, i, p ? p : "", len, SQLITE_TRANSIENT);
         }
     }
+    return rc;
 }
 
 static sqlite3_stmt *query(struct pm_db *db, const char *sql, const char *types, va_list ap)
 {
-    sqlite3_stmt *st = prepared(db, sql);
+    sqlite3_stmt *st = db->err ? NULL : prepared(db, sql); /* SQLite may have rolled back already */
+    int           rc;
 
-    if (st) {
-        assert(!sqlite3_stmt_busy(st)); /* one statement, used twice at once */
-        bind_all(st, types, ap);
-    }
-    return st;
+    if (!st)
+        return NULL;
+    assert(!sqlite3_stmt_busy(st)); /* one statement, used twice at once */
+    rc = bind_all(st, types, ap);
+    if (rc == SQLITE_OK)
+        return st;
+    failed(db, rc, sql);
+    sqlite3_clear_bindings(st);
+    return NULL;
 }
 
 struct sqlite3_stmt *pm_db_query(struct pm_db *db, const char *sql, const char *types, ...)
@@ -237,6 +254,8 @@ bool pm_db_row(struct pm_db *db, struct sqlite3_stmt *st)
 
 void pm_db_reset(struct sqlite3_stmt *st)
 {
+    if (!st)
+        return;
     sqlite3_reset(st);
     sqlite3_clear_bindings(st);
 }
@@ -245,7 +264,6 @@ int pm_db_run(struct pm_db *db, const char *sql, const char *types, ...)
 {
     va_list       ap;
     sqlite3_stmt *st;
-    int           before = db->err;
 
     va_start(ap, types);
     st = query(db, sql, types, ap);
@@ -253,13 +271,15 @@ int pm_db_run(struct pm_db *db, const char *sql, const char *types, ...)
     pm_redo_note(&db->redo, st);
     while (pm_db_row(db, st))
         ;
-    return before ? 0 : db->err;
+    return db->err;
 }
 
 int pm_db_script(struct pm_db *db, const char *text)
 {
-    int rc = sqlite3_exec(db->sql, text, NULL, NULL, NULL);
+    int rc = db->err ? SQLITE_OK : sqlite3_exec(db->sql, text, NULL, NULL, NULL);
 
+    if (db->err)
+        return db->err;
     return rc == SQLITE_OK ? 0 : failed(db, rc, text);
 }
 
@@ -303,6 +323,15 @@ const void *pm_col_blob(struct sqlite3_stmt *st, int col, size_t *len)
 
     *len = (size_t)sqlite3_column_bytes(st, col);
     return p;
+}
+
+char *pm_col_dup(struct pm_db *db, struct sqlite3_stmt *st, int col)
+{
+    char *copy = strdup(pm_col_text(st, col));
+
+    if (!copy)
+        failed(db, SQLITE_NOMEM, sqlite3_sql(st));
+    return copy;
 }
 
 void pm_col_copy(struct sqlite3_stmt *st, int col, char *out, size_t size)
@@ -351,8 +380,9 @@ static int commit(struct pm_db *db)
     if (err == -ENOSPC)
         pm_reserve_give(db->reserve); /* for the next */
     db->err = 0;
-    if (!pm_redo_half(&db->redo, db))
+    if (!pm_redo_half(&db->redo, db) && !db->err)
         return err;
+    db->err = 0;
     return catch_up(db) ? err : 0;
 }
 
@@ -386,7 +416,7 @@ int pm_db_end(struct pm_db *db, int err)
 {
     int done;
 
-    if (db->err && err >= 0)
+    if (db->err) /* a lack that somebody found may only be a row that could not be read */
         err = db->err;
     if (err >= 0 && db->behind && wrote(db)) /* first things first */
         err = -ENOSPC;
@@ -487,7 +517,7 @@ static int version_of(sqlite3 *sql, const char *pragma)
 
 static int exec(sqlite3 *sql, const char *text)
 {
-    return errno_of(sqlite3_exec(sql, text, NULL, NULL, NULL));
+    return pm_db_errno(sql, sqlite3_exec(sql, text, NULL, NULL, NULL));
 }
 
 static int attach(sqlite3 *sql, const char *dir)
@@ -507,7 +537,8 @@ static int connect(const char *dir, int flags, sqlite3 **out)
 
     if (!path)
         return -ENOMEM;
-    err = errno_of(sqlite3_open_v2(path, &sql, flags | SQLITE_OPEN_NOMUTEX, NULL));
+    err = sqlite3_open_v2(path, &sql, flags | SQLITE_OPEN_NOMUTEX, NULL);
+    err = pm_db_errno(sql, err);
     if (!err)
         err = attach(sql, dir);
     if (!err)
@@ -551,7 +582,7 @@ static int migrate(sqlite3 *sql, const char *name, const char *const *schema, in
         err = exec(sql, text);
     if (!err)
         err = exec(sql, "COMMIT");
-    return err ? -EIO : 0;
+    return err;
 }
 
 static int prepare_files(sqlite3 *sql, char *why, size_t why_len)
@@ -568,6 +599,7 @@ static int prepare_files(sqlite3 *sql, char *why, size_t why_len)
     return err ? err : exec(sql, stage_schema);
 }
 
+/* NULL: no memory. */
 static struct pm_db *alloc(const char *dir)
 {
     struct pm_db *db = calloc(1, sizeof(*db));
@@ -579,7 +611,10 @@ static struct pm_db *alloc(const char *dir)
     db->reserve = -1;
     db->wal[0] = pm_asprintf("%s/index.db-wal", dir);
     db->wal[1] = pm_asprintf("%s/journal.db-wal", dir);
-    return db;
+    if (db->wal[0] && db->wal[1])
+        return db;
+    pm_db_close(db);
+    return NULL;
 }
 
 /* What a new index must know of the journal's: its folders, nodes and contents, also those
@@ -655,13 +690,11 @@ static void close_files(struct pm_db *db)
     db->checkpointer = db->sql = NULL;
 }
 
-static enum pm_moment compare(struct pm_db *db)
+static int compare(struct pm_db *db, enum pm_moment *out)
 {
-    enum pm_moment m;
-
     pm_db_begin(db);
-    m = pm_redo_compare(&db->redo, db);
-    return pm_db_end(db, 0) ? PM_MOMENT_APART : m;
+    *out = pm_redo_compare(&db->redo, db);
+    return pm_db_end(db, 0);
 }
 
 static int replay(struct pm_db *db)
@@ -673,11 +706,15 @@ static int replay(struct pm_db *db)
 /* Both files as of one moment. *anew: the index is to be made anew. */
 static int agree(struct pm_db *db, const char *dir, bool *anew, char *why, size_t why_len)
 {
-    enum pm_moment m = *anew ? PM_MOMENT_SAME : compare(db);
-    int            err = m == PM_MOMENT_BEHIND ? replay(db) : 0;
+    enum pm_moment m = PM_MOMENT_SAME;
+    int            err = *anew ? 0 : compare(db, &m);
 
-    if (m == PM_MOMENT_SAME || (m == PM_MOMENT_BEHIND && (!err || err == -ENOSPC)))
+    if (!err && m == PM_MOMENT_BEHIND)
+        err = replay(db);
+    if (err && err != -EIO && err != -EEXIST) /* no room, no memory: another time it can be seen */
         return err;
+    if (!err && m != PM_MOMENT_APART)
+        return 0;
     pm_log(PM_WARN, "index and journal are not of one moment: the index is made anew");
     close_files(db);
     err = pm_damage_drop_index(dir);
@@ -688,18 +725,22 @@ static int agree(struct pm_db *db, const char *dir, bool *anew, char *why, size_
 int pm_db_open(const char *dir, struct pm_db **out, char *why, size_t why_len)
 {
     struct pm_db *db = alloc(dir);
+    int64_t       last;
     bool          anew;
     int           err;
 
     if (!db)
         return -ENOMEM;
     snprintf(why, why_len, "%s: cannot open the state databases", dir);
-    anew = pm_damage_set_aside(dir);
-    err = open_once(db, dir, why, why_len);
+    err = pm_damage_set_aside(dir, &anew);
+    if (!err)
+        err = open_once(db, dir, why, why_len);
     if (!err)
         err = agree(db, dir, &anew, why, why_len);
     if (!err && anew)
-        err = rebuild(db, pm_damage_last_file(dir));
+        err = pm_damage_last_file(dir, &last);
+    if (!err && anew)
+        err = rebuild(db, last);
     if (!err)
         err = pm_usage_open(db->sql, &db->usage);
     if (err) {

@@ -19,6 +19,7 @@
 
 struct pm_db;
 struct pm_usage_sums;
+struct sqlite3;
 struct sqlite3_stmt;
 
 /* Opens (creates, migrates) both files in `dir`. A newer schema is refused untouched: -EPROTO. A
@@ -38,7 +39,9 @@ void pm_db_reserve(struct pm_db *db, const char *dir);
 /* Takes the lock and starts a transaction. Always pair with pm_db_end. */
 void pm_db_begin(struct pm_db *db);
 /* Commits if err >= 0, else rolls back; gives the lock back. Returns err, or the commit's error. A
- * statement that failed in between fails the whole, whatever err says. */
+ * statement that failed in between fails the whole, whatever err says, and is what is returned; after
+ * it none is run any more. Where the journal's file cannot be written when the index's was, that is made
+ * up for as soon as it can be: only then a transaction that was refused may come true in part. */
 int  pm_db_end(struct pm_db *db, int err);
 
 /* Runs a statement to its end. `sql` must be a literal (its address keys the statement cache).
@@ -61,9 +64,13 @@ int64_t     pm_col_int(struct sqlite3_stmt *st, int col);
 bool        pm_col_null(struct sqlite3_stmt *st, int col);
 const char *pm_col_text(struct sqlite3_stmt *st, int col);
 const void *pm_col_blob(struct sqlite3_stmt *st, int col, size_t *len);
+/* An owned copy; NULL: no memory, which fails the transaction. */
+char *pm_col_dup(struct pm_db *db, struct sqlite3_stmt *st, int col);
 /* Copies a text, cut to `size`. */
 void        pm_col_copy(struct sqlite3_stmt *st, int col, char *out, size_t size);
 
+/* SQLite's result code as 0 or -errno. `sql` may be NULL. */
+int pm_db_errno(struct sqlite3 *sql, int rc);
 /* The row id of the last INSERT. */
 int64_t pm_db_last_id(struct pm_db *db);
 /* Makes all that was committed survive a power cut; nobody else waits for it. 0 or -errno. */

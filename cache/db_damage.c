@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const index_parts[] = {"index.db", "index.db-wal", "index.db-shm"};
+static const char *const index_parts[] = {"index.db-wal", "index.db-shm", "index.db"};
 
 /* -1: it is no database, or a damaged one. */
 static int version_of(sqlite3 *sql)
@@ -27,16 +27,23 @@ static int version_of(sqlite3 *sql)
 }
 
 /* Moves files of the state folder out of the way, under a name that says so. */
-static void set_aside(const char *dir, const char *const *parts, size_t n)
+static int set_aside(const char *dir, const char *const *parts, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
+    int err = 0;
+
+    for (size_t i = 0; i < n && !err; i++) {
         PM_AUTO(free) char *from = pm_asprintf("%s/%s", dir, parts[i]);
         PM_AUTO(free) char *to = pm_asprintf("%s/%s.damaged-%lld", dir, parts[i],
                                              (long long)pm_wall_ms());
 
-        if (from && to && rename(from, to) && errno != ENOENT)
-            pm_log(PM_ERROR, "%s: %s", from, strerror(errno));
+        if (!from || !to)
+            return -ENOMEM;
+        if (rename(from, to) && errno != ENOENT) {
+            err = -errno;
+            pm_log(PM_ERROR, "%s: %s", from, strerror(-err));
+        }
     }
+    return err;
 }
 
 static bool exists(const char *dir, const char *file)
@@ -63,52 +70,70 @@ bool pm_db_is_sound(const char *dir, const char *file)
     return ok;
 }
 
-static bool is_readable(const char *dir, const char *file)
+/* Of a file that a run left: 0; -EBADMSG: it is damaged; another errno: that cannot be found out now,
+ * for want of room, memory, descriptors, or since the disk fails. */
+static int probe(const char *dir, const char *file)
 {
     PM_AUTO(free) char *path = pm_asprintf("%s/%s", dir, file);
     sqlite3            *sql = NULL;
-    bool                ok = path && access(path, F_OK);
+    int                 rc, err;
 
-    if (!ok && path && sqlite3_open_v2(path, &sql, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK)
-        ok = version_of(sql) >= 0;
+    if (!path)
+        return -ENOMEM;
+    if (access(path, F_OK))
+        return errno == ENOENT ? 0 : -errno;
+    rc = sqlite3_open_v2(path, &sql, SQLITE_OPEN_READWRITE, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(sql, "PRAGMA user_version", NULL, NULL, NULL);
+    err = (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB ? -EBADMSG
+                                                                       : pm_db_errno(sql, rc);
     sqlite3_close(sql);
-    return ok;
+    return err;
 }
 
-int64_t pm_damage_last_file(const char *dir)
+int pm_damage_last_file(const char *dir, int64_t *last)
 {
-    int64_t last = 0;
-
+    *last = 0;
     for (unsigned sub = 0; sub < 256; sub++) {
         PM_AUTO(free) char  *path = pm_asprintf("%s/data/%02x", dir, sub);
         DIR                 *d = path ? opendir(path) : NULL;
         const struct dirent *de;
 
+        if (!path)
+            return -ENOMEM;
+        if (!d && errno != ENOENT)
+            return -errno;
         while (d && (de = readdir(d)) != NULL)
-            if (strtoll(de->d_name, NULL, 10) > last)
-                last = strtoll(de->d_name, NULL, 10);
+            if (strtoll(de->d_name, NULL, 10) > *last)
+                *last = strtoll(de->d_name, NULL, 10);
         if (d)
             closedir(d);
     }
-    return last;
+    return 0;
 }
 
-bool pm_damage_set_aside(const char *dir)
+/* What is damaged goes last: a start that was broken off is gone on with by the next. */
+int pm_damage_set_aside(const char *dir, bool *anew)
 {
-    static const char *const work[] = {"journal.db", "journal.db-wal", "journal.db-shm", "data",
-                                       "index.db", "index.db-wal", "index.db-shm"};
+    static const char *const work[] = {"data", "index.db-wal", "index.db-shm", "index.db",
+                                       "journal.db-wal", "journal.db-shm", "journal.db"};
+    int                      err = probe(dir, "journal.db");
 
-    if (!is_readable(dir, "journal.db")) {
+    *anew = false;
+    if (err == -EBADMSG) {
         pm_log(PM_ERROR, "%s/journal.db is damaged: it and all contents are set aside as *.damaged-*;"
                          " what was not sent yet is in there", dir);
-        set_aside(dir, work, PM_COUNT(work));
-        return false;
+        return set_aside(dir, work, PM_COUNT(work));
     }
-    if (is_readable(dir, "index.db"))
-        return exists(dir, "journal.db") && !exists(dir, "index.db");
-    pm_log(PM_WARN, "%s/index.db is damaged: set aside as index.db.damaged-* and made anew", dir);
-    set_aside(dir, index_parts, PM_COUNT(index_parts));
-    return true;
+    if (err)
+        return err;
+    err = probe(dir, "index.db");
+    if (err == -EBADMSG) {
+        pm_log(PM_WARN, "%s/index.db is damaged: set aside as index.db.damaged-* and made anew", dir);
+        err = set_aside(dir, index_parts, PM_COUNT(index_parts));
+    }
+    *anew = exists(dir, "journal.db") && !exists(dir, "index.db");
+    return err;
 }
 
 int pm_damage_drop_index(const char *dir)

@@ -12,10 +12,15 @@ static bool writes_journal(const char *sql)
 
 void pm_redo_note(struct pm_redo *r, struct sqlite3_stmt *st)
 {
-    char *text = st && writes_journal(sqlite3_sql(st)) ? sqlite3_expanded_sql(st) : NULL;
+    char *text;
 
-    if (!text)
+    if (!st || !writes_journal(sqlite3_sql(st)))
         return;
+    text = sqlite3_expanded_sql(st);
+    if (!text) {
+        r->text.failed = true; /* pm_redo_store tells */
+        return;
+    }
     pm_buf_str(&r->text, text);
     pm_buf_str(&r->text, ";\n");
     sqlite3_free(text);

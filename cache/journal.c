@@ -542,7 +542,7 @@ char *pm_journal_step(struct pm_db *db, int64_t id)
     if (!pm_db_row(db, st))
         return NULL;
     if (!pm_col_null(st, 0))
-        step = strdup(pm_col_text(st, 0));
+        step = pm_col_dup(db, st, 0);
     pm_db_reset(st);
     return step;
 }

@@ -250,7 +250,7 @@ static void a_failed_statement_rolls_the_whole_back(void **state)
     assert_int_equal(pm_db_run(db, "INSERT INTO meta(key, value) VALUES('a', '1')", ""), 0);
     assert_int_equal(pm_db_run(db, "INSERT INTO j.meta(key, value) VALUES('a', '1')", ""), 0);
     assert_int_equal(pm_db_run(db, "INSERT INTO list(node, fetched) VALUES(1, NULL)", ""), -EEXIST);
-    assert_int_equal(pm_db_run(db, "INSERT INTO meta(key, value) VALUES('b', '1')", ""), 0);
+    assert_int_equal(pm_db_run(db, "INSERT INTO meta(key, value) VALUES('b', '1')", ""), -EEXIST);
     assert_int_equal(pm_db_end(db, 0), -EEXIST);
     pm_db_begin(db);
     assert_int_equal(pm_db_int(db, -1, "SELECT count(*) FROM meta", ""), 0);
