@@ -1,6 +1,7 @@
 #include "cache/bounce.h"
 
 #include "backends/util.h"
+#include "cache/range.h"
 
 #include <errno.h>
 #include <string.h>
@@ -11,9 +12,9 @@
 struct block {
     int64_t  id; /* content; 0: free */
     uint64_t at; /* offset of the block, a multiple of BLOCK */
-    size_t   from, to; /* the bytes of it that are there */
-    uint64_t used; /* age */
-    char    *mem; /* NULL until first used */
+    struct pm_ranges there; /* what of it is, from its start */
+    uint64_t         used; /* age */
+    char            *mem; /* NULL until first used */
 };
 
 struct pm_bounce {
@@ -37,8 +38,10 @@ void pm_bounce_close(struct pm_bounce *b)
 {
     if (!b)
         return;
-    for (size_t i = 0; i < BLOCKS; i++)
+    for (size_t i = 0; i < BLOCKS; i++) {
         free(b->block[i].mem);
+        pm_ranges_free(&b->block[i].there);
+    }
     pthread_mutex_destroy(&b->lock);
     free(b);
 }
@@ -65,23 +68,8 @@ static struct block *take_locked(struct pm_bounce *b, int64_t id, uint64_t at)
         return NULL;
     old->id = id;
     old->at = at;
-    old->from = old->to = 0;
+    old->there.n = 0;
     return old;
-}
-
-/* Bytes that do not continue what the block has replace it. */
-static void fill(struct block *k, size_t from, const void *buf, size_t len)
-{
-    memcpy(k->mem + from, buf, len);
-    if (from > k->to || from + len < k->from || k->from == k->to) {
-        k->from = from;
-        k->to = from + len;
-        return;
-    }
-    if (from < k->from)
-        k->from = from;
-    if (from + len > k->to)
-        k->to = from + len;
 }
 
 void pm_bounce_put(struct pm_bounce *b, int64_t id, uint64_t off, const void *buf, size_t len)
@@ -97,9 +85,9 @@ void pm_bounce_put(struct pm_bounce *b, int64_t id, uint64_t off, const void *bu
 
         if (!k)
             k = take_locked(b, id, at);
-        if (!k)
+        if (!k || pm_ranges_add(&k->there, from, from + n))
             return;
-        fill(k, from, p, n);
+        memcpy(k->mem + from, p, n);
         k->used = ++b->clock;
         p += n;
         off += n;
@@ -115,18 +103,19 @@ size_t pm_bounce_get(struct pm_bounce *b, int64_t id, uint64_t off, void *buf, s
     while (done < len) {
         uint64_t      at = off / BLOCK * BLOCK;
         size_t        from = (size_t)(off - at);
+        size_t        n = BLOCK - from < len - done ? BLOCK - from : len - done;
         struct block *k = find_locked(b, id, at);
-        size_t        n;
+        struct pm_range gap = {from + n, 0};
 
-        if (!k || from < k->from || from >= k->to)
+        if (!k || (pm_ranges_gap(&k->there, from, from + n, &gap) && gap.off == from))
             break;
-        n = k->to - from < len - done ? k->to - from : len - done;
+        n = (size_t)gap.off - from;
         if (buf)
             memcpy((char *)buf + done, k->mem + from, n);
         k->used = ++b->clock;
         done += n;
         off += n;
-        if (k->to < BLOCK)
+        if (off < at + BLOCK)
             break;
     }
     return done;

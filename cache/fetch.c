@@ -217,10 +217,9 @@ static int land_locked(struct pm_content *k, uint64_t off, const char *buf, size
 
         if (n < 0)
             return (int)n;
-        if (pm_content_landed_locked(k, gap.off, gap.end))
+        if ((!*k->validator && pm_ranges_add(&k->doubtful, gap.off, gap.end)) ||
+            pm_content_landed_locked(k, gap.off, gap.end))
             return -ENOMEM;
-        if (!*k->validator)
-            pm_ranges_add(&k->doubtful, gap.off, gap.end);
         at = gap.end;
     }
     return 0;
@@ -276,6 +275,10 @@ static int transfer_data(void *arg, const void *buf, size_t len)
     if (!t->keep) {
         pm_bounce_put(t->cache->bounce, k->id, t->pos, buf, n);
         err = 0;
+    }
+    if (err) { /* it did not come so far: who waits for it is told why */
+        pthread_mutex_unlock(&k->lock);
+        return err;
     }
     give_back(t, n);
     t->pos += n;
@@ -735,9 +738,13 @@ static int wait_piece(struct pm_cache *c, struct pm_content *k, const struct pm_
     uint64_t           end = gap->end - gap->off > CHUNK ? gap->off + CHUNK : gap->end;
     int                err;
 
+    pthread_mutex_lock(&k->lock);
+    if (pm_ranges_has(&k->present, gap->off, end)) { /* by now: nothing would wake */
+        pthread_mutex_unlock(&k->lock);
+        return 0;
+    }
     pthread_mutex_init(&s.lock, NULL);
     pm_cond_init(&s.cond);
-    pthread_mutex_lock(&k->lock);
     err = start_missing_locked(c, k, gap->off,
                                block_up(k, end + CHUNK * (c->conf->connections - 1)), true);
     if (!err)
