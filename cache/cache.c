@@ -2,7 +2,7 @@
 #include "cache/cache.h"
 
 #include "cache/durable.h"
-#include "cache/journal.h"
+#include "cache/file.h"
 #include "cache/label.h"
 #include "cache/list.h"
 #include "cache/queue.h"
@@ -165,6 +165,7 @@ static void *make_durable(void *arg)
         while (!c->stopping && pm_now_ms() < until)
             pm_cond_wait_until(&c->durer_cond, &c->keeper_lock, until);
         pthread_mutex_unlock(&c->keeper_lock);
+        pm_file_tick(c);
         pm_label_tick(c);
         sync_all(c, fetched);
         if (fetched)
@@ -297,6 +298,8 @@ void pm_cache_stop(struct pm_cache *c)
 
 void pm_cache_free(struct pm_cache *c)
 {
+    if (c->store)
+        pm_file_tick(c);
     pm_queue_close(c);
     pm_accounts_close(c);
     pm_lists_close(c);

@@ -114,10 +114,11 @@ static int64_t due(struct pm_cache *c, const struct pm_jentry *e)
 }
 
 /* The last writer closed: the quiet time starts. */
-static void start_quiet_time(struct pm_cache *c, pm_node node)
+static int start_quiet_time(struct pm_cache *c, pm_node node)
 {
     struct pm_jentry e;
     bool             kick = false;
+    int              err;
 
     pm_db_begin(c->db);
     if (!pm_journal_of(c->db, node, PM_OP_PUT, &e) &&
@@ -125,31 +126,74 @@ static void start_quiet_time(struct pm_cache *c, pm_node node)
         e.not_before = due(c, &e);
         kick = !pm_journal_update(c->db, &e);
     }
-    pm_db_end(c->db, 0);
-    if (kick)
+    err = pm_db_end(c->db, 0);
+    if (kick && !err)
         pm_queue_kick(c);
+    return err;
+}
+
+/* The journal cannot be told now: it is told again in a moment. False: there will be none. */
+static bool keep_for_later(struct pm_file *f)
+{
+    struct pm_cache *c = f->cache;
+
+    PM_GUARD(&c->keeper_lock);
+    if (c->stopping)
+        return false;
+    f->behind = c->unflushed;
+    c->unflushed = f;
+    return true;
+}
+
+void pm_file_tick(struct pm_cache *c)
+{
+    struct pm_file *f;
+
+    pthread_mutex_lock(&c->keeper_lock);
+    f = c->unflushed;
+    c->unflushed = NULL;
+    pthread_mutex_unlock(&c->keeper_lock);
+    while (f) {
+        struct pm_file *behind = f->behind;
+
+        pm_file_release(f);
+        f = behind;
+    }
+}
+
+/* Returns whether that was the last writer. */
+static bool close_handle(struct pm_file *f)
+{
+    struct pm_content *k = f->content;
+
+    PM_GUARD(&k->lock);
+    k->handles--;
+    k->writers -= f->writer;
+    if (!k->handles)
+        pm_fetch_cancel_locked(k);
+    return f->writer && !k->writers;
+}
+
+static bool has_writers(struct pm_content *k)
+{
+    PM_GUARD(&k->lock);
+    return k->writers > 0;
 }
 
 /* `closed`: what was written through it may be sent. */
 static void let_go(struct pm_file *f, bool closed)
 {
     struct pm_content *k = f->content;
-    bool               last_writer;
-    pm_node            node = k->node;
 
-    if (f->writer && closed)
-        pm_file_flush(f);
-    else if (f->writer)
-        pm_content_save(k);
-    pthread_mutex_lock(&k->lock);
-    k->handles--;
-    k->writers -= f->writer;
-    last_writer = f->writer && !k->writers;
-    if (!k->handles)
-        pm_fetch_cancel_locked(k);
-    pthread_mutex_unlock(&k->lock);
-    if (last_writer)
-        start_quiet_time(f->cache, node);
+    if (!f->late) {
+        if (f->writer && closed && pm_file_flush(f) && keep_for_later(f))
+            return;
+        if (f->writer && !closed)
+            pm_content_save(k);
+        f->late = close_handle(f);
+    }
+    if (f->late && !has_writers(k) && start_quiet_time(f->cache, k->node) && keep_for_later(f))
+        return;
     pm_store_closed(k);
     pm_content_put(k);
     free(f);
@@ -353,15 +397,12 @@ int pm_file_mark_locked(struct pm_cache *c, struct pm_content *k)
 
 /* [off, end) is local now: while parts of the content are the base's, or may be again after a power
  * cut, the journal must know it before a crash. */
-static int mark_dirty_locked(struct pm_cache *c, struct pm_content *k, uint64_t off, uint64_t end)
+static int mark_dirty(struct pm_cache *c, struct pm_content *k, uint64_t off, uint64_t end)
 {
     struct sqlite3_stmt *st;
     int64_t              from = (int64_t)off;
     int64_t              upto = -1;
 
-    if (!k->base_end || off >= end)
-        return 0;
-    pm_db_begin(c->db);
     st = pm_db_query(c->db,
                      "SELECT off, end FROM j.dirty WHERE content=?1 AND off<=?2 ORDER BY off DESC"
                      " LIMIT 1",
@@ -377,7 +418,15 @@ static int mark_dirty_locked(struct pm_cache *c, struct pm_content *k, uint64_t 
         pm_db_run(c->db, "INSERT OR REPLACE INTO j.dirty(content, off, end) VALUES(?1, ?2, ?3)",
                   "iii", k->id, from, (int64_t)end);
     }
-    return pm_db_end(c->db, 0);
+    return 0;
+}
+
+static int mark_dirty_locked(struct pm_cache *c, struct pm_content *k, uint64_t off, uint64_t end)
+{
+    if (!k->base_end || off >= end)
+        return 0;
+    pm_db_begin(c->db);
+    return pm_db_end(c->db, mark_dirty(c, k, off, end));
 }
 
 /* How much of the base is not here, below `size`. */
@@ -460,7 +509,8 @@ static int filled_locked(struct pm_file *f, uint64_t off, uint64_t end)
 
     if (err)
         return err;
-    pm_ranges_sub(&k->doubtful, off, end);
+    if (pm_ranges_sub(&k->doubtful, off, end))
+        return -ENOMEM;
     if (!pm_content_whole_locked(k)) {
         if (pm_ranges_add(&k->present, off, end))
             return -ENOMEM;
@@ -532,24 +582,47 @@ ssize_t pm_file_write(struct pm_file *f, const void *buf, size_t len, uint64_t o
     return pm_file_write_wait(f, buf, len, off, NULL);
 }
 
+/* The file's size is another, and the journal knows that what is cut off is not the base's any more:
+ * both or neither, or a later start would take for local what was never fetched. *cut: the file's is,
+ * whatever became of the journal. */
+static int cut_locked(struct pm_cache *c, struct pm_content *k, uint64_t size, bool *cut)
+{
+    int err;
+
+    pm_db_begin(c->db);
+    err = size < k->base_end ? mark_dirty(c, k, size, PM_RANGE_MAX) : 0;
+    if (!err && ftruncate(k->fd, (off_t)size))
+        err = -errno;
+    *cut = !err;
+    return pm_db_end(c->db, err);
+}
+
 static int truncate_locked(struct pm_file *f, uint64_t size)
 {
     struct pm_content *k = f->content;
+    struct pm_ranges   present = {0};
+    bool               cut;
     int                err = pm_file_mark_locked(f->cache, k);
 
-    if (!err && size < k->base_end)
-        err = mark_dirty_locked(f->cache, k, size, PM_RANGE_MAX);
-    if (err)
+    if (!err)
+        err = pm_ranges_copy(&k->present, &present);
+    if (!err)
+        err = pm_ranges_add(&present, size < k->base_end ? size : k->base_end, PM_RANGE_MAX);
+    if (!err)
+        err = pm_ranges_sub(&k->doubtful, size, PM_RANGE_MAX);
+    cut = false;
+    if (!err)
+        err = cut_locked(f->cache, k, size, &cut);
+    if (!cut) {
+        pm_ranges_free(&present);
         return err;
-    if (ftruncate(k->fd, (off_t)size))
-        return -errno;
-    if (pm_ranges_add(&k->present, size < k->base_end ? size : k->base_end, PM_RANGE_MAX))
-        return -ENOMEM;
-    pm_ranges_sub(&k->doubtful, size, PM_RANGE_MAX);
+    }
+    pm_ranges_free(&k->present);
+    k->present = present;
     k->size = size;
     fetch_rest_locked(f->cache, k);
     pm_file_wrote_locked(k, 0);
-    return 0;
+    return err;
 }
 
 static bool is_interrupted(struct pm_cache *c, pm_node node)

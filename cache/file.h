@@ -12,7 +12,13 @@ struct pm_file {
     bool               wrote; /* content->lock; something was written through it */
     uint64_t           next; /* content->lock; where a sequential read goes on */
     uint64_t           window; /* content->lock; read-ahead */
+    struct pm_file    *behind; /* cache->keeper_lock; the next one of `unflushed` */
+    bool               late; /* who released it: it is closed, but its upload has no time yet */
 };
+
+/* Tells the journal of what was closed when it could not be told; from the housekeeping thread, and at
+ * the end. */
+void pm_file_tick(struct pm_cache *c);
 
 #define PM_TEMPORARY_MS (10 * 60 * 1000) /* a temporary or backup name left alone is a name */
 

@@ -69,6 +69,18 @@ int pm_ranges_add(struct pm_ranges *s, uint64_t off, uint64_t end)
     return 0;
 }
 
+int pm_ranges_copy(const struct pm_ranges *s, struct pm_ranges *out)
+{
+    struct pm_range *r = malloc((s->n + 1) * sizeof(*r));
+
+    if (!r)
+        return -ENOMEM;
+    if (s->n)
+        memcpy(r, s->r, s->n * sizeof(*r));
+    *out = (struct pm_ranges){.r = r, .n = s->n, .cap = s->n + 1};
+    return 0;
+}
+
 int pm_ranges_sub(struct pm_ranges *s, uint64_t off, uint64_t end)
 {
     struct pm_range left[2];

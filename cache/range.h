@@ -22,6 +22,8 @@ struct pm_ranges {
 
 /* Adds [off, end). 0 or -ENOMEM (the set is unchanged). */
 int  pm_ranges_add(struct pm_ranges *s, uint64_t off, uint64_t end);
+/* *out, empty so far, becomes the same set; owned. 0 or -ENOMEM. */
+int  pm_ranges_copy(const struct pm_ranges *s, struct pm_ranges *out);
 /* Takes [off, end) out. 0 or -ENOMEM. */
 int  pm_ranges_sub(struct pm_ranges *s, uint64_t off, uint64_t end);
 /* Is all of [off, end) in the set? Nothing always is. */

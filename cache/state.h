@@ -57,6 +57,7 @@ struct pm_cache {
     pthread_t              keeper; /* housekeeping, once a second */
     pthread_t              durer; /* brings what is here to the disk */
     pthread_mutex_t        keeper_lock;
+    struct pm_file        *unflushed; /* keeper_lock; closed, and the journal could not be told */
     pthread_cond_t         keeper_cond; /* keeper_lock; a list began, or stopping was set */
     pthread_cond_t         durer_cond; /* keeper_lock; stopping was set */
     bool                   has_keeper, has_durer;
