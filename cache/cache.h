@@ -243,8 +243,8 @@ int pm_info_space(struct pm_cache *c, struct pm_space *out);
 int pm_info_json(struct pm_cache *c, struct pm_buf *out);
 /* The same for a person to read; `node` 0: all, else only what is at or below it. */
 int pm_info_text(struct pm_cache *c, pm_node node, struct pm_buf *out);
-/* How much is not on a service yet. */
-void pm_info_pending(struct pm_cache *c, uint64_t *entries, uint64_t *bytes);
+/* How much is not on a service yet. 0 or -errno: that cannot be told. */
+int  pm_info_pending(struct pm_cache *c, uint64_t *entries, uint64_t *bytes);
 /* Can anything be sent now, or when its pause is over? What failed, is held, or waits for such cannot.
  * How many uploads and changes in all there are is told where asked for. */
 bool pm_info_sendable(struct pm_cache *c, uint64_t *uploads, uint64_t *changes);

@@ -24,7 +24,7 @@ static int check_folder(struct pm_cache *c, pm_node folder, struct pm_row *row,
     shown = folder == PM_NODE_ROOT || !pm_shown_place(c->db, folder, &above, NULL);
     err = pm_db_end(c->db, err);
     if (err)
-        return -ESTALE;
+        return err == -ENOENT ? -ESTALE : err;
     if (row->kind != PM_FOLDER)
         return -ENOTDIR;
     if (!shown)
@@ -60,19 +60,19 @@ static void cut_off(struct pm_cache *c, pm_node node, bool cancel)
 /* The content's row, for an entry that will send it. */
 static int content_row(struct pm_db *db, const struct pm_row *row, pm_node origin, int64_t *id)
 {
+    int err;
+
     *id = pm_db_int(db, 0, "SELECT id FROM content WHERE node=?1", "i", (int64_t)row->id);
     if (*id)
         return pm_db_run(db, "UPDATE content SET origin=?2 WHERE id=?1 AND origin IS NULL", "ii",
                          *id, (int64_t)origin);
-    *id = -1;
-    if (pm_db_run(db,
-                  "INSERT INTO content(node, version, size, used, origin) VALUES(?1, ?2, ?3, ?4,"
-                  " ?5)",
-                  "isiii", (int64_t)row->id, row->version, (int64_t)row->rsize, pm_wall_ms(),
-                  (int64_t)origin))
-        return -EIO;
+    err = pm_db_run(db,
+                    "INSERT INTO content(node, version, size, used, origin) VALUES(?1, ?2, ?3, ?4,"
+                    " ?5)",
+                    "isiii", (int64_t)row->id, row->version, (int64_t)row->rsize, pm_wall_ms(),
+                    (int64_t)origin);
     *id = pm_db_last_id(db);
-    return 0;
+    return err;
 }
 
 /* The object under a name was renamed to a backup name, unsent: it stays with its old name, whose new
@@ -837,13 +837,11 @@ int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_no
     if (err)
         return err;
     pm_db_begin(c->db);
-    err = pm_shown_find(c->db, new_parent, new_name, &to);
-    pm_db_end(c->db, 0);
-    if (!err) {
+    err = pm_db_end(c->db, pm_shown_find(c->db, new_parent, new_name, &to));
+    if (!err)
         err = pm_list_want(c, to, w);
-        if (err && err != -ENOTDIR)
-            return err;
-    }
+    if (err && err != -ENOENT && err != -ENOTDIR)
+        return err;
     pm_db_begin(c->db);
     err = pm_db_end(c->db, rename_locked(c, &r, flags));
     if (err == -EDEADLK) {

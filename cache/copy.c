@@ -39,22 +39,23 @@ struct step {
     char     id[PM_NAME_MAX + 1];
 };
 
-/* False, and nothing in it: no copy was begun. */
-static bool load_step(struct pm_send *s, struct step *out)
+/* -ENOENT, and nothing in it: no copy was begun. */
+static int load_step(struct pm_send *s, struct step *out)
 {
     PM_AUTO(free) char *text = NULL;
     int                 sure, id = 0;
+    int                 err;
 
     *out = (struct step){0};
     pm_db_begin(s->cache->db);
     text = pm_journal_step(s->cache->db, s->e->id);
-    pm_db_end(s->cache->db, 0);
-    if (!text || sscanf(text, "copy %" SCNu64 " %u %" SCNu64 " %d%n", &out->size, &out->broken,
+    err = pm_db_end(s->cache->db, 0);
+    if (err || !text || sscanf(text, "copy %" SCNu64 " %u %" SCNu64 " %d%n", &out->size, &out->broken,
                         &out->mark, &sure, &id) != 4 || !id || text[id] != ' ')
-        return false;
+        return err ? err : -ENOENT;
     out->sure = sure;
     snprintf(out->id, sizeof(out->id), "%s", text + id + 1);
-    return true;
+    return 0;
 }
 
 static int store_step(struct pm_send *s, const struct step *step)
@@ -77,14 +78,14 @@ static bool is_unanswered(const struct step *step)
     return !strcmp(step->id, UNANSWERED);
 }
 
-bool pm_copy_begun(struct pm_send *s, uint64_t *size)
+int pm_copy_begun(struct pm_send *s, uint64_t *size)
 {
     struct step step;
+    int         err = load_step(s, &step);
 
-    if (!load_step(s, &step))
-        return false;
-    *size = step.size;
-    return true;
+    if (!err)
+        *size = step.size;
+    return err;
 }
 
 /* --- what one copy brings along for others */
@@ -196,7 +197,9 @@ static int look_before(struct pm_send *s, pm_node *mark, pm_node *node, struct p
         return err;
     pm_db_begin(s->cache->db);
     *mark = (pm_node)pm_db_int(s->cache->db, 0, "SELECT max(id) FROM node", "");
-    pm_db_end(s->cache->db, 0);
+    err = pm_db_end(s->cache->db, 0);
+    if (err)
+        return err;
     err = find_known(s, node, &row, out);
     if (err == -ENOENT || (!err && row.missing))
         return 0;
@@ -261,17 +264,20 @@ int pm_copy_judge(struct pm_send *s)
 
     if (err)
         return err == -ENOENT ? -EBUSY : err;
-    return load_step(s, &step) && !strcmp(step.id, there->id) ? -EBUSY : -EEXIST;
+    err = load_step(s, &step);
+    if (err && err != -ENOENT)
+        return err;
+    return !err && !strcmp(step.id, there->id) ? -EBUSY : -EEXIST;
 }
 
 int pm_copy_made(struct pm_send *s, struct pm_entry **out)
 {
     struct step step;
     pm_node     node;
-    int         err;
+    int         err = load_step(s, &step);
 
-    if (!load_step(s, &step) || !*step.id || is_unanswered(&step))
-        return -ENOENT;
+    if (err || !*step.id || is_unanswered(&step))
+        return err ? err : -ENOENT;
     err = find_at_destination(s, &node, out);
     return err || !strcmp((*out)->id, step.id) ? err : -ENOENT;
 }
@@ -292,16 +298,19 @@ static int find_begun(struct pm_send *s, const struct step *step, const struct p
 int pm_copy_find(struct pm_send *s, const struct pm_entry *like, struct pm_entry **out)
 {
     struct step step;
+    int         err = load_step(s, &step);
 
-    return load_step(s, &step) ? find_begun(s, &step, like, out) : -ENOENT;
+    return err ? err : find_begun(s, &step, like, out);
 }
 
 int pm_copy_destination(struct pm_send *s, const struct pm_entry *src, pm_node from,
                         pm_copy_make_fn *make, struct pm_entry **out)
 {
     struct step step;
-    int         err = load_step(s, &step) ? find_begun(s, &step, src, out) : -ENOENT;
+    int         err = load_step(s, &step);
 
+    if (!err)
+        err = find_begun(s, &step, src, out);
     return err == -ENOENT ? start(s, src, from, make, &step, out) : err;
 }
 
@@ -317,7 +326,7 @@ bool pm_copy_is_sure(struct pm_send *s, const struct pm_entry *copy)
 {
     struct step step;
 
-    return load_step(s, &step) && step.sure && *step.id && !strcmp(step.id, copy->id);
+    return !load_step(s, &step) && step.sure && *step.id && !strcmp(step.id, copy->id);
 }
 
 /* It is in no folder any more, whatever lists that are under way say. */
@@ -370,7 +379,9 @@ int pm_copy_broken(struct pm_send *s, const struct pm_entry *copy, bool sure)
     err = sure ? pm_copy_drop(s, copy) : 0;
     if (err)
         return err == -ESTALE ? -EAGAIN : err;
-    load_step(s, &step);
+    err = load_step(s, &step);
+    if (err && err != -ENOENT)
+        return err;
     if (sure && !strcmp(step.id, copy->id))
         step.id[0] = 0;
     failed = ++step.broken >= BROKEN_MAX;

@@ -27,8 +27,8 @@ int pm_copy_find(struct pm_send *s, const struct pm_entry *like, struct pm_entry
 /* The service said "exists", or spoke of a conflict: -EEXIST if somebody else has the name; -EBUSY:
  * something is only being worked on. */
 int pm_copy_judge(struct pm_send *s);
-/* Was a copy begun for this entry? *size: of its source. */
-bool pm_copy_begun(struct pm_send *s, uint64_t *size);
+/* Was a copy begun for this entry? 0 and *size, of its source; -ENOENT: none was. */
+int pm_copy_begun(struct pm_send *s, uint64_t *size);
 /* The source settles first: -EAGAIN, with the reason. */
 int pm_copy_wait(struct pm_send *s, const char *name);
 /* Waits until the service says that the copy of `src` is whole, but not for ever in one try. *copy

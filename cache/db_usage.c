@@ -2,6 +2,8 @@
  * PUT; else the service cannot give it back if it is in j.kept; else it is clean. */
 #include "cache/db_usage.h"
 
+#include "cache/db.h"
+
 #include "backends/util.h"
 
 #include <errno.h>
@@ -51,20 +53,23 @@ static void add(sqlite3_context *ctx, int n, sqlite3_value **values)
 
 int pm_usage_recount(sqlite3 *sql, struct pm_usage *u)
 {
+    int rc;
+
     u->pending = (struct pm_usage_sums){0};
-    u->all = u->unsent = u->last_copy = 0;
-    if (sqlite3_exec(sql, count, NULL, NULL, NULL))
-        return -EIO;
-    pm_usage_end(u, true);
-    return 0;
+    rc = sqlite3_exec(sql, count, NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        u->all = u->unsent = u->last_copy = 0;
+    pm_usage_end(u, rc == SQLITE_OK);
+    return pm_db_errno(sql, rc);
 }
 
 int pm_usage_open(sqlite3 *sql, struct pm_usage *u)
 {
-    if (sqlite3_create_function_v2(sql, "pm_usage", 3, SQLITE_UTF8, u, add, NULL, NULL, NULL) ||
-        sqlite3_exec(sql, triggers, NULL, NULL, NULL))
-        return -EIO;
-    return pm_usage_recount(sql, u);
+    int rc = sqlite3_create_function_v2(sql, "pm_usage", 3, SQLITE_UTF8, u, add, NULL, NULL, NULL);
+
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(sql, triggers, NULL, NULL, NULL);
+    return rc == SQLITE_OK ? pm_usage_recount(sql, u) : pm_db_errno(sql, rc);
 }
 
 void pm_usage_end(struct pm_usage *u, bool committed)

@@ -44,11 +44,12 @@ static int set_meta_int(struct pm_db *db, const char *key, int64_t value)
 int pm_era_sync(struct pm_store *s)
 {
     int64_t ended = s->era;
+    int     err;
 
     pm_db_begin(s->db);
-    set_meta_int(s->db, "era", ended + 1);
-    if (pm_db_end(s->db, 0))
-        return -EIO;
+    err = pm_db_end(s->db, set_meta_int(s->db, "era", ended + 1));
+    if (err)
+        return err;
     s->written = false;
     s->era = ended + 1;
     if (syncfs(s->dirfd)) {
@@ -56,10 +57,10 @@ int pm_era_sync(struct pm_store *s)
         return -errno;
     }
     pm_db_begin(s->db);
-    set_meta_int(s->db, "durable", ended);
-    if (pm_db_end(s->db, 0)) {
+    err = pm_db_end(s->db, set_meta_int(s->db, "durable", ended));
+    if (err) {
         s->written = true;
-        return -EIO;
+        return err;
     }
     s->durable = ended;
     return 0;
@@ -128,6 +129,7 @@ static void name_machine(int dirfd, char *out, size_t size)
 static int doubt(struct pm_store *s)
 {
     int64_t id;
+    int     err;
 
     do {
         pm_db_begin(s->db);
@@ -138,8 +140,9 @@ static int doubt(struct pm_store *s)
                        "i", s->durable);
         if (id)
             pm_content_delete_row(s->db, id);
-        if (pm_db_end(s->db, 0))
-            return -EIO;
+        err = pm_db_end(s->db, 0);
+        if (err)
+            return err;
         if (id)
             pm_content_unlink(s, id);
     } while (id);

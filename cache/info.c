@@ -214,19 +214,19 @@ int pm_info_space(struct pm_cache *c, struct pm_space *out)
     return 0;
 }
 
-static void pending(struct pm_db *db, uint64_t *entries, uint64_t *bytes)
+static int pending(struct pm_db *db, uint64_t *entries, uint64_t *bytes)
 {
     pm_db_begin(db);
     *entries = (uint64_t)pm_db_int(db, 0, "SELECT count(*) FROM j.entry WHERE state<>5", "");
     *bytes = (uint64_t)pm_db_int(db, 0, "SELECT sum(size) FROM j.entry WHERE state<>5 AND op=1 AND"
                                        " source IS NULL",
                                  "");
-    pm_db_end(db, 0);
+    return pm_db_end(db, 0);
 }
 
-void pm_info_pending(struct pm_cache *c, uint64_t *entries, uint64_t *bytes)
+int pm_info_pending(struct pm_cache *c, uint64_t *entries, uint64_t *bytes)
 {
-    pending(c->db, entries, bytes);
+    return pending(c->db, entries, bytes);
 }
 
 bool pm_info_sendable(struct pm_cache *c, uint64_t *uploads, uint64_t *changes)
@@ -246,8 +246,7 @@ bool pm_info_sendable(struct pm_cache *c, uint64_t *uploads, uint64_t *changes)
         *changes = (uint64_t)pm_db_int(c->db, 0, "SELECT count(*) FROM j.entry WHERE state IN"
                                                  " (2, 3)",
                                        "");
-    pm_db_end(c->db, 0);
-    return any;
+    return pm_db_end(c->db, 0) || any;
 }
 
 /* --- as JSON */

@@ -20,6 +20,7 @@ struct run {
     int64_t            began; /* wall clock, ms: the list's age counts from here */
     struct pm_waiter  *waiters; /* lists->lock */
     struct touched    *touched; /* lists->lock; objects changed since it began */
+    bool               all_touched; /* lists->lock; there was no memory to tell which */
     bool               known; /* immutable; an older list could serve */
     uint64_t           number; /* immutable; a run that began later has a higher one */
     bool               applying; /* lists->lock */
@@ -135,7 +136,7 @@ static bool is_touched(void *arg, const char *rid)
     for (const struct touched *t = r->touched; t; t = t->next)
         if (!strcmp(t->rid, rid))
             return true;
-    return false;
+    return r->all_touched;
 }
 
 static void free_touched(struct touched *t)
@@ -364,7 +365,11 @@ void pm_list_touch(struct pm_cache *c, pm_node folder, const char *rid)
     for (struct run *r = c->lists->runs; r; r = r->next) {
         struct touched *t;
 
-        if (r->folder != folder || !(t = malloc(sizeof(*t) + len)))
+        if (r->folder != folder)
+            continue;
+        t = malloc(sizeof(*t) + len);
+        r->all_touched |= !t;
+        if (!t)
             continue;
         memcpy(t->rid, rid, len);
         t->next = r->touched;

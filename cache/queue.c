@@ -86,12 +86,13 @@ static bool is_paused(struct pm_cache *c, uint32_t account)
 }
 
 /* The entry stays in the journal; unless it was written to meanwhile, it is tried again. */
-static void put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
+static int put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
                      const struct pm_ctx *ctx)
 {
     const char      *why = *ctx->why ? ctx->why : strerror(-err);
     struct pm_jentry e = {.tries = 0};
     bool             waits = err == -EACCES && is_paused(c, sent->account);
+    int              failure;
 
     pthread_mutex_lock(&c->queue->lock);
     c->queue->failed[sent->node % FAILURES] = (struct failure){sent->node, err};
@@ -118,10 +119,21 @@ static void put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
         }
         pm_journal_update(c->db, &e);
     }
-    pm_db_end(c->db, 0);
-    if (err != -ECANCELED && !waits)
+    failure = pm_db_end(c->db, 0);
+    if (!failure && err != -ECANCELED && !waits)
         pm_log(is_final(err) ? PM_ERROR : err == -EAGAIN ? PM_INFO : PM_WARN, "entry %lld (%s) try=%d: %s",
                (long long)sent->id, sent->name, e.tries, why);
+    return failure;
+}
+
+/* What the journal cannot be told now it is told later: nobody else tries the entry until then. */
+static void put_back_for_sure(struct pm_cache *c, const struct pm_jentry *sent, int err,
+                              const struct pm_ctx *ctx)
+{
+    while (put_back(c, sent, err, ctx) && !c->stopping) {
+        PM_GUARD(&c->queue->lock);
+        pm_cond_wait_until(&c->queue->work, &c->queue->lock, pm_now_ms() + PAUSE_MIN_MS);
+    }
 }
 
 /* --- whoever waits for a file to be on the service */
@@ -294,6 +306,8 @@ static struct active *choose_locked(struct pm_cache *c, struct pm_jentry *e, int
     pm_db_begin(c->db);
     err = pm_journal_next(c->db, paused, q->uploads < c->conf->parallel, e, wake_ms);
     err = pm_db_end(c->db, err);
+    if (err && err != -ENOENT)
+        *wake_ms = pm_wall_ms() + PAUSE_MIN_MS; /* nobody else wakes for what could not be seen */
     if (err)
         return NULL;
     a->entry = e->id;
@@ -336,7 +350,7 @@ static void send_one(struct pm_cache *c, struct pm_jentry *e, struct active *a)
     if (account)
         pm_account_report(account, err, ctx.why);
     if (err)
-        put_back(c, e, err, &ctx);
+        put_back_for_sure(c, e, err, &ctx);
     note_end(c, a, err);
     wake_waiting(c, e->node, false);
 }
@@ -564,7 +578,7 @@ static const char *why_left(struct pm_cache *c, struct sqlite3_stmt *st, char *b
     return pm_col_text(st, 4);
 }
 
-static struct left count_left(struct pm_cache *c, pm_node node, struct pm_buf *list)
+static int count_left(struct pm_cache *c, pm_node node, struct pm_buf *list, struct left *out)
 {
     struct left          left = {0};
     struct sqlite3_stmt *st;
@@ -597,8 +611,8 @@ static struct left count_left(struct pm_cache *c, pm_node node, struct pm_buf *l
                           why_left(c, st, why, sizeof(why)));
         }
     }
-    pm_db_end(c->db, 0);
-    return left;
+    *out = left;
+    return pm_db_end(c->db, 0);
 }
 
 /* What is told while it goes on. */
@@ -630,16 +644,17 @@ int pm_queue_sync(struct pm_cache *c, pm_node node, int64_t timeout_ms,
     bool        first = true;
     struct left left;
     char        line[256];
+    int         err;
 
     pm_account_retry(c, NULL);
     for (;;) {
         make_due(c, node, first);
         first = false;
-        left = count_left(c, node, NULL);
-        if (!left.entries) {
-            count_left(c, node, out); /* what is held is told, and is no failure */
-            return 0;
-        }
+        err = count_left(c, node, NULL, &left);
+        if (err)
+            return err;
+        if (!left.entries) /* what is held is told, and is no failure */
+            return count_left(c, node, out, &left);
         if (left.entries == left.stuck)
             break;
         if (pm_now_ms() - said >= 500) {
@@ -654,6 +669,8 @@ int pm_queue_sync(struct pm_cache *c, pm_node node, int64_t timeout_ms,
         pm_cond_wait_until(&c->queue->work, &c->queue->lock, pm_now_ms() + 250);
         pthread_mutex_unlock(&c->queue->lock);
     }
-    count_left(c, node, out);
+    err = count_left(c, node, out, &left);
+    if (err)
+        return err;
     return left.entries == left.stuck ? -EIO : c->stopping ? -EINTR : -ETIMEDOUT;
 }

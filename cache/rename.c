@@ -152,7 +152,11 @@ static int finish_lost(struct pm_send *s, const struct pm_entry *src)
 
     if (!err)
         err = pm_copy_made(s, &copy);
-    if (!err && s->e->kind != PM_FOLDER && pm_copy_begun(s, &like.size))
+    if (!err)
+        err = pm_copy_begun(s, &like.size);
+    if (err)
+        return err;
+    if (s->e->kind != PM_FOLDER)
         err = pm_copy_settle(s, &like, &copy, pm_copy_is_sure(s, copy));
     if (err && copy && !copy->settling && copy->size != like.size && err != -ECANCELED)
         return -ENOENT; /* it will never be whole */

@@ -174,6 +174,8 @@ static int send_mkdir(struct pm_send *s)
     struct pm_row                  row;
     int                            err = pm_send_entry(s->cache, s->e->parent, &row, &parent);
 
+    if (!err) /* from now on it may be there, whatever is heard of it: it is not made elsewhere instead */
+        err = pm_send_store_step(s, "mkdir");
     if (!err)
         err = pm_send_store_step(s, "mkdir"); /* from now on it may be there */
     if (!err)
@@ -245,7 +247,9 @@ int pm_send_save_content(struct pm_send *s, pm_node node)
 
     pm_db_begin(s->cache->db);
     needed = !pm_journal_of(s->cache->db, node, PM_OP_PUT, &unsent);
-    pm_db_end(s->cache->db, 0);
+    err = pm_db_end(s->cache->db, 0);
+    if (err)
+        return err;
     k = pm_content_peek(s->cache->store, node);
     if (!k && !needed)
         return 0;
@@ -274,9 +278,9 @@ int pm_send_save_old(struct pm_send *s)
         node = (pm_node)pm_db_int(c->db, 0,
                                   "SELECT min(node) FROM content WHERE origin=?1 AND node>?2", "ii",
                                   (int64_t)s->e->node, (int64_t)after);
-        pm_db_end(c->db, 0);
-        if (!node)
-            return 0;
+        err = pm_db_end(c->db, 0);
+        if (err || !node)
+            return err;
         after = node;
         err = pm_send_save_content(s, node);
     }

@@ -83,10 +83,13 @@ int pm_send_clone(struct pm_send *s)
     char                           version[PM_NAME_MAX + 1];
     uint64_t                       size;
     int64_t                        gen;
-    bool                           begun = pm_copy_begun(s, &size);
+    int                            err = pm_copy_begun(s, &size);
+    bool                           begun = !err;
     bool                           clone;
-    int                            err = -EOPNOTSUPP;
 
+    if (err && err != -ENOENT)
+        return err;
+    err = -EOPNOTSUPP;
     if ((!s->e->source && !begun) || *s->e->rid || s->e->replaces)
         return -EOPNOTSUPP;
     pthread_mutex_lock(&k->lock);

@@ -82,13 +82,13 @@ static int make_conflict(struct pm_send *s, const struct pm_entry *theirs)
 }
 
 /* The file it was renamed over was still being sent then; now it is known by its object. */
-static void adopt_hidden(struct pm_send *s)
+static int adopt_hidden(struct pm_send *s)
 {
     struct pm_db *db = s->cache->db;
     struct pm_row row;
 
     if (!s->e->replaces)
-        return;
+        return 0;
     pm_db_begin(db);
     if (!pm_node_get(db, s->e->replaces, &row) && row.parent == s->e->parent &&
         !strcmp(row.name, s->e->name)) {
@@ -98,19 +98,17 @@ static void adopt_hidden(struct pm_send *s)
         pm_db_run(db, "UPDATE j.entry SET rid=?2, base=?3 WHERE node=?1", "iss",
                   (int64_t)s->e->node, s->e->rid, s->e->base);
     }
-    pm_db_end(db, 0);
+    return pm_db_end(db, 0);
 }
 
 /* Finds the object that is replaced as it is now. *target stays NULL for a new file. */
 static int find_target(struct pm_send *s, struct pm_entry **target)
 {
     PM_AUTO(free) struct pm_entry *known = NULL;
-    int                            err;
+    int                            err = *s->e->rid ? 0 : adopt_hidden(s);
 
-    if (!*s->e->rid)
-        adopt_hidden(s);
-    if (!*s->e->rid)
-        return 0;
+    if (err || !*s->e->rid)
+        return err;
     err = pm_send_entry(s->cache, s->e->node, &s->row, &known);
     if (!err)
         err = pm_send_check_version(s, known, s->e->base, target);
@@ -133,20 +131,22 @@ struct step {
     char    *text; /* owned; NULL: no try */
 };
 
-static void load_step(struct pm_send *s, struct step *out)
+static int load_step(struct pm_send *s, struct step *out)
 {
     PM_AUTO(free) char *stored = NULL;
     long long           gen;
     unsigned long long  size;
     int                 head = 0;
+    int                 err;
 
     *out = (struct step){0};
     pm_db_begin(s->cache->db);
     stored = pm_journal_step(s->cache->db, s->e->id);
-    pm_db_end(s->cache->db, 0);
-    if (!stored || sscanf(stored, "%lld %llu %n", &gen, &size, &head) != 2 || !head)
-        return;
+    err = pm_db_end(s->cache->db, 0);
+    if (err || !stored || sscanf(stored, "%lld %llu %n", &gen, &size, &head) != 2 || !head)
+        return err;
     *out = (struct step){gen, size, strdup(stored + head)};
+    return out->text ? 0 : -ENOMEM;
 }
 
 static int keep_step(struct pm_send *s, const struct pm_upload *up)
@@ -439,6 +439,8 @@ static int prepare(struct pm_send *s, struct pm_entry **parent, struct pm_entry 
                  "base gone: the service has another version of the rest of it");
         err = -EBADMSG;
     }
+    if (!err) /* once the object is replaced, what is not known to be here is nowhere */
+        err = pm_content_save(s->content);
     if (!err && *target)
         err = pm_send_save_old(s);
     return err;
@@ -511,8 +513,9 @@ static int send_content(struct pm_send *s)
         base.version = s->e->base;
         up.target = &base;
     }
-    load_step(s, &old);
-    err = send_over(s, &up, &old, gen);
+    err = load_step(s, &old);
+    if (!err)
+        err = send_over(s, &up, &old, gen);
     err = mend_place(s, err, target);
     free(old.text);
     free(up.state);

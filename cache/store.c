@@ -234,9 +234,11 @@ static int open_file(struct pm_store *s, struct found *f, struct pm_content *c)
         return -errno;
     if (!f->unsent && !f->last_copy && (uint64_t)st.st_size != f->size) { /* a power cut, or somebody's hands */
         f->present.n = 0;
-        if (ftruncate(c->fd, (off_t)f->size) ||
-            pm_ranges_add(&f->present, f->size, PM_RANGE_MAX))
-            return -EIO;
+        if (ftruncate(c->fd, (off_t)f->size))
+            return -errno;
+        err = pm_ranges_add(&f->present, f->size, PM_RANGE_MAX);
+        if (err)
+            return err;
         st.st_size = (off_t)f->size;
     }
     c->size = (uint64_t)st.st_size;
@@ -386,21 +388,22 @@ void pm_content_count_locked(struct pm_content *c)
     c->changed = true;
 }
 
-void pm_content_save(struct pm_content *c)
+int pm_content_save(struct pm_content *c)
 {
     struct pm_db       *db = c->store->db;
     PM_AUTO(free) void *blob = NULL;
     int64_t             era;
     int64_t             len;
+    int                 err;
 
     PM_GUARD(&c->lock);
     if (!c->changed || c->gone)
-        return;
+        return 0;
     era = pm_era_now(c->store);
     pm_content_count_locked(c);
     len = pm_ranges_save(&c->present, &blob);
     if (len < 0)
-        return;
+        return (int)len;
     pm_db_begin(db);
     pm_db_run(db,
               "UPDATE content SET present=?2, bytes=?3, used=?4, validator=?5, version=?6, era=?7"
@@ -408,10 +411,12 @@ void pm_content_save(struct pm_content *c)
               "ibiissi", c->id, blob, (size_t)len, (int64_t)c->bytes, pm_wall_ms(), c->validator,
               c->version, era);
     c->store->written = true;
-    if (pm_db_end(db, 0))
-        return;
+    err = pm_db_end(db, 0);
+    if (err)
+        return err;
     c->changed = false;
     c->era = era;
+    return 0;
 }
 
 int pm_content_delete_row(struct pm_db *db, int64_t id)

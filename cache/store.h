@@ -78,8 +78,8 @@ void               pm_content_ref(struct pm_content *c);
 void               pm_content_put(struct pm_content *c);
 
 bool pm_content_whole_locked(const struct pm_content *c);
-/* Writes what is present to the row, if it changed. */
-void pm_content_save(struct pm_content *c);
+/* Writes what is present to the row, if it changed. 0 or -errno: the next one tries again. */
+int pm_content_save(struct pm_content *c);
 /* Adds [off, end) to what is present and of the disk. Called with the lock. */
 int  pm_content_landed_locked(struct pm_content *c, uint64_t off, uint64_t end);
 /* Measures the file and corrects store.used. Called with the lock. */

@@ -46,6 +46,7 @@ void pm_store_delete_closed(struct pm_store *s, pm_node node, bool last_copy)
     s->used -= (uint64_t)bytes;
 }
 
+/* Is it unsent? When that cannot be found out, it may be. */
 static bool in_journal(struct pm_store *s, pm_node node)
 {
     bool unsent;
@@ -53,8 +54,7 @@ static bool in_journal(struct pm_store *s, pm_node node)
     pm_db_begin(s->db);
     unsent = pm_db_int(s->db, 0, "SELECT 1 FROM j.entry WHERE node=?1 AND op=1", "i",
                        (int64_t)node) != 0;
-    pm_db_end(s->db, 0);
-    return unsent;
+    return pm_db_end(s->db, 0) || unsent;
 }
 
 bool pm_store_is_ours(struct pm_store *s, pm_node node)

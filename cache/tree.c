@@ -141,8 +141,11 @@ int pm_tree_read(struct pm_cache *c, pm_node folder, uint64_t after, pm_tree_fn 
             struct pm_attr attr;
 
             after = batch[i].node;
-            if (!pm_tree_getattr(c, batch[i].node, &attr))
+            err = pm_tree_getattr(c, batch[i].node, &attr);
+            if (!err)
                 more = each(arg, after, batch[i].name, &attr);
+            else if (err == -ESTALE) /* gone meanwhile */
+                err = 0;
         }
     }
     free(batch);
@@ -198,7 +201,6 @@ void pm_tree_forget(struct pm_cache *c, pm_node node)
     pm_db_begin(c->db);
     pm_node_drop_if_orphan(c->db, node);
     gone = pm_db_int(c->db, 0, "SELECT 1 FROM node WHERE id=?1", "i", (int64_t)node) == 0;
-    pm_db_end(c->db, 0);
-    if (gone)
+    if (!pm_db_end(c->db, 0) && gone)
         pm_store_drop(c->store, node);
 }

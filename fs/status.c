@@ -48,7 +48,7 @@ int pm_status_metrics(struct pm_mount *m, struct pm_buf *out)
     struct pm_space space = { 0 };
     uint64_t        entries = 0, bytes = 0;
 
-    pm_info_pending(m->cache, &entries, &bytes);
+    (void)pm_info_pending(m->cache, &entries, &bytes); /* failed: 0 */
     (void)pm_info_space(m->cache, &space); /* failed: 0 */
     pm_buf_printf(out, "# HELP polymount_info The running version.\n# TYPE polymount_info gauge\n"
                        "polymount_info{version=\"%s\"} 1\n", PM_VERSION);
@@ -404,10 +404,13 @@ static int resume(struct pm_mount *m, int argc, char **argv, struct pm_reply *re
 static int umount_info(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply)
 {
     uint64_t entries = 0, bytes = 0;
+    int      err = pm_info_pending(m->cache, &entries, &bytes);
 
     (void)argc, (void)argv;
-    pm_info_pending(m->cache, &entries, &bytes);
-    if (entries > 0)
+    if (err)
+        pm_reply_out(reply, "what is queued cannot be told (%s): safe in %s", strerror(-err),
+                     m->conf->cache_dir);
+    else if (entries > 0)
         pm_reply_out(reply,
                      "%" PRIu64 " change%s (%" PRIu64 " bytes) not sent yet: safe in %s, sent "
                      "after the next mount",
