@@ -33,6 +33,10 @@ FS_OBJS    := $(call layer_objs,fs)
 CORE_OBJS  := $(filter-out $(B)/fs/main.o,$(FS_OBJS)) $(call layer_objs,cache) \
               $(call layer_objs,backends)
 EMU_OBJS   := $(call layer_objs,tests/emulator)
+# What test_inject makes fail, as the linker knows it (tests/unit/inject/calls.c).
+INJECT     := pwrite64 pread64 fsync fdatasync syncfs open64 openat64 opendir ftruncate64 fallocate64 \
+              rename unlink unlinkat mkdir mkdirat linkat fstat64 fstatat64 lseek64 fsetxattr \
+              pthread_create malloc calloc realloc reallocarray strdup strndup vasprintf open_memstream
 UNIT_LIB   := $(filter-out $(B)/tests/unit/test_%.o,$(call layer_objs,tests/unit))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZ_TESTS := $(patsubst tests/fuzz/%.c,$(B)/replay/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -66,6 +70,9 @@ $(B)/unit/%: $(B)/tests/unit/%.o $(UNIT_LIB) $(B)/libpolymount.a
 	@echo "  LD  $@"
 	@$(CC) $(pm_ldflags) $(LDFLAGS) -o $@ $^ $(pm_libs) -lcmocka
 
+$(B)/unit/test_inject: $(B)/tests/unit/inject/calls.o
+$(B)/unit/test_inject: pm_ldflags += $(addprefix -Wl$(comma)--wrap=,$(INJECT))
+
 $(B)/replay/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(B)/libpolymount.a
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
@@ -81,6 +88,12 @@ $(B)/%.o: %.c
 	@$(CC) $(pm_cflags) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(shell find build -name '*.d' 2>/dev/null)
+
+# Preloaded into the daemon by tests/drive/inject.bats.
+$(B)/inject.so: tests/drive/inject.c
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) -std=gnu17 -Wall -Wextra -Werror -D_GNU_SOURCE $(CPPFLAGS) $(CFLAGS) -fPIC -shared -o $@ $< -ldl
 
 # --- what a machine needs, by Debian's names; contrib/deps.sh has those of other systems
 deps:
@@ -99,7 +112,7 @@ check-unit: $(UNIT_TESTS) $(B)/polymount-emulator
 	@$(steady) tests/unit/run.sh $(UNIT_TESTS)
 
 # JOBS tests at a time; QUICK=1: those tagged quick, some of every area; FILES=tests/drive/NAME.bats.
-check-drive: all
+check-drive: all $(B)/inject.so
 	@PM_BUILD=$(CURDIR)/$(B) $(steady) tests/drive/run.sh $(if $(QUICK),--quick) --jobs $(JOBS) $(FILES)
 
 # Replays the corpora; `fuzz` (needs clang) looks for new findings, each target FUZZ_SECONDS long.
@@ -120,11 +133,12 @@ lint: check-layers
 	@tests/lint.sh
 
 soak: all
-	PM_UNIT_ROUNDS=4000 PM_UNIT_TIMEOUT=1800 $(MAKE) check-unit
+	PM_UNIT_ROUNDS=4000 PM_INJECT_ROUNDS=100000 PM_UNIT_TIMEOUT=7200 $(MAKE) check-unit
 	$(MAKE) SANITIZE=address,undefined check-unit
 	$(MAKE) SANITIZE=thread check-unit
 	$(MAKE) check-drive
 	PM_CRASH_ROUNDS=1000 PM_CRASH_SEED=$(shell date +%s) $(MAKE) check-drive FILES=tests/drive/crash.bats
+	PM_INJECT_ROUNDS=100000 $(MAKE) check-drive FILES=tests/drive/inject.bats
 	$(MAKE) SANITIZE=address,undefined check-drive
 	$(MAKE) SANITIZE=thread check-drive
 	$(MAKE) fuzz FUZZ_SECONDS=120

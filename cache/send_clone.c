@@ -110,11 +110,11 @@ int pm_send_end_copy(struct pm_send *s)
 {
     PM_AUTO(free) struct pm_entry *copy = NULL;
     uint64_t                       size = 0;
-    int                            err = -EOPNOTSUPP;
+    int                            err = pm_copy_begun(s, &size);
 
-    if (pm_copy_begun(s, &size))
+    if (!err)
         err = take_begun(s, size, &copy);
     if (!err)
         return pm_send_confirm(s, PM_OTHER_GENERATION, copy);
-    return err == -EOPNOTSUPP ? -ECANCELED : err;
+    return err == -EOPNOTSUPP || err == -ENOENT ? -ECANCELED : err;
 }

@@ -7,7 +7,7 @@ flags=(-std=gnu17 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -D_GNU_SOUR
     -DFUSE_USE_VERSION=314 '-DPM_VERSION="lint"' -I. -pthread)
 read -ra libs < <(pkg-config --cflags fuse3 libcurl libcjson libcrypto sqlite3 inih libmicrohttpd)
 ours=(fs/*.c cache/*.c backends/*.c)
-tests=(tests/emulator/*.c tests/unit/*.c)
+tests=(tests/emulator/*.c tests/unit/*.c tests/unit/inject/*.c tests/drive/*.c)
 
 echo "clang: ${#ours[@]} + ${#tests[@]} files"
 printf '%s\n' "${ours[@]}" "${tests[@]}" |
