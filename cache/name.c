@@ -11,25 +11,43 @@
 #define ESCAPE     "\xe2\x90\x9b" /* U+241B SYMBOL FOR ESCAPE */
 #define ESCAPE_LEN 3
 
-static void escape_byte(struct pm_buf *b, unsigned char c)
+/* Of what is too long the end is left away: without memory a name must not be another. */
+struct text {
+    char   s[PM_NAME_MAX + 16];
+    size_t len; /* above PM_NAME_MAX: too long */
+};
+
+static void add(struct text *t, const char *s, size_t len)
 {
-    pm_buf_printf(b, ESCAPE "%02X", c);
+    if (t->len > PM_NAME_MAX)
+        return;
+    memcpy(t->s + t->len, s, len); /* a character, or one escaped */
+    t->len += len;
+    t->s[t->len] = 0;
 }
 
-static void escape(struct pm_buf *b, const char *raw)
+static void escape_byte(struct text *t, unsigned char c)
+{
+    char escaped[ESCAPE_LEN + 3];
+
+    snprintf(escaped, sizeof(escaped), ESCAPE "%02X", c);
+    add(t, escaped, ESCAPE_LEN + 2);
+}
+
+static void escape(struct text *t, const char *raw)
 {
     bool dots = !strcmp(raw, ".") || !strcmp(raw, "..");
 
     if (!*raw)
-        pm_buf_str(b, ESCAPE);
+        add(t, ESCAPE, ESCAPE_LEN);
     for (const char *s = raw; *s;) {
         size_t n = pm_utf8_len(s, 4);
 
         if (!n || *s == '/' || (dots && s == raw) || !strncmp(s, ESCAPE, ESCAPE_LEN)) {
-            escape_byte(b, (unsigned char)*s);
+            escape_byte(t, (unsigned char)*s);
             n = 1;
         } else {
-            pm_buf_add(b, s, n);
+            add(t, s, n);
         }
         s += n;
     }
@@ -64,16 +82,16 @@ static void fit(const char *text, const char *tail, char out[PM_NAME_MAX + 1])
 
 void pm_name_show(const char *raw, char out[PM_NAME_MAX + 1])
 {
-    PM_AUTO(pm_buf) struct pm_buf b = {0};
-    char                          hex[65];
-    char                          tail[ESCAPE_LEN + 18] = "";
+    struct text t = {.len = 0};
+    char        hex[65];
+    char        tail[ESCAPE_LEN + 18] = "";
 
-    escape(&b, raw);
-    if (b.failed || b.len > PM_NAME_MAX) {
+    escape(&t, raw);
+    if (t.len > PM_NAME_MAX) {
         pm_digest_sha256_hex(raw, strlen(raw), hex);
         snprintf(tail, sizeof(tail), ESCAPE "#%.16s", hex);
     }
-    fit(b.ptr ? b.ptr : "", tail, out);
+    fit(t.s, tail, out);
 }
 
 void pm_name_show_duplicate(const char *raw, const char *id, char out[PM_NAME_MAX + 1])
