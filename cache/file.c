@@ -386,6 +386,7 @@ int pm_file_mark_locked(struct pm_cache *c, struct pm_content *k)
     if (!err)
         pm_label_unsent_locked(c, k);
     err = pm_db_end(c->db, err);
+    k->unsure = err != 0; /* the close will tell */
     if (err)
         return err;
     if (owns)
@@ -789,7 +790,7 @@ int pm_file_flush(struct pm_file *f)
     if (!f->writer)
         return 0;
     pthread_mutex_lock(&k->lock);
-    if (!k->marked || k->nowhere) {
+    if ((!k->marked && !k->unsure) || k->nowhere) {
         bool waits = c->conf->on_close_wait && f->wrote && k->writers == 1;
 
         pthread_mutex_unlock(&k->lock);
@@ -800,7 +801,7 @@ int pm_file_flush(struct pm_file *f)
     pm_db_begin(c->db);
     err = pm_db_end(c->db, close_entry(c, k));
     if (!err)
-        k->marked = false;
+        k->marked = k->unsure = false;
     c->flushed = true;
     pthread_mutex_unlock(&k->lock);
     pm_content_save(k);

@@ -45,6 +45,7 @@ struct pm_content {
     int                 handles; /* lock; open files */
     int                 writers; /* lock; open files that may write */
     bool                marked; /* lock; the journal knows that it is being written to */
+    bool                unsure; /* lock; the journal refused to know it, and may come to (db.h) */
     bool                clone; /* lock; untouched: a copy of another node's object (clone.c) */
     bool                nowhere; /* lock; its name is gone: writes are not journalled */
     bool                stale; /* lock; incomplete, and the service has another version */
