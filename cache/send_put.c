@@ -374,6 +374,18 @@ static int upload(struct pm_send *s, struct pm_upload *up, struct pm_entry **out
     return err ? err : pm_backend_finish(b, s->ctx, up, out);
 }
 
+/* Another content takes its place. */
+static bool is_replaced(struct pm_send *s)
+{
+    bool replaced;
+
+    pm_db_begin(s->cache->db);
+    replaced = pm_db_int(s->cache->db, 0, "SELECT 1 FROM j.entry WHERE replaces=?1 LIMIT 1", "i",
+                         (int64_t)s->e->node) != 0;
+    pm_db_end(s->cache->db, 0);
+    return replaced;
+}
+
 /* Nothing more is sent of it: it was removed here, or another content takes its place and the service
  * refused it, or it was never closed. */
 static bool is_removed(struct pm_send *s)
@@ -384,12 +396,8 @@ static bool is_removed(struct pm_send *s)
     pm_db_begin(s->cache->db);
     removed = !pm_journal_of(s->cache->db, s->e->node, PM_OP_REMOVE, &later) &&
               later.id > s->e->id;
-    if (!removed && s->e->tries)
-        removed = pm_db_int(s->cache->db, 0,
-                            "SELECT 1 FROM j.entry WHERE replaces=?1 LIMIT 1", "i",
-                            (int64_t)s->e->node) != 0;
     pm_db_end(s->cache->db, 0);
-    return removed;
+    return removed || (s->e->tries && is_replaced(s));
 }
 
 /* The file was removed here while it was being sent: nothing more is sent of it. */
@@ -405,10 +413,10 @@ static int drop_removed(struct pm_send *s)
 }
 
 /* With target and folder at hand: ends what an older try left, then sends the content. */
-static int send_over(struct pm_send *s, struct pm_upload *up, struct step *old, int64_t gen)
+static int send_over(struct pm_send *s, struct pm_upload *up, struct step *old, int64_t gen,
+                     bool removed)
 {
     PM_AUTO(free) struct pm_entry *now = NULL;
-    bool                           removed = is_removed(s);
     int                            err = 0;
 
     if (old->text && (removed || old->gen != s->e->gen || old->size != up->size))
@@ -488,7 +496,7 @@ static int send_content(struct pm_send *s)
     pthread_mutex_lock(&k->lock);
     if (k->marked)
         err = -ECANCELED; /* written to while it was prepared */
-    else if (k->size != s->e->size && k->gen == 0 && !removed)
+    else if (k->size != s->e->size && k->gen == 0 && !removed && !(removed = is_replaced(s)))
         err = -EBADMSG;
     gen = k->gen;
     up.size = k->size;
@@ -515,7 +523,7 @@ static int send_content(struct pm_send *s)
     }
     err = load_step(s, &old);
     if (!err)
-        err = send_over(s, &up, &old, gen);
+        err = send_over(s, &up, &old, gen, removed || is_removed(s));
     err = mend_place(s, err, target);
     free(old.text);
     free(up.state);

@@ -200,6 +200,28 @@ static void what_was_renamed_to_a_backup_stays_whole(void **state)
     assert_string_equal(env_served(&e, "f~"), "old content");
 }
 
+/* What is renamed over another of the service's, replaced itself, and only then written to: nobody will
+ * close that, and what takes its place does not wait for it. */
+static void what_is_written_to_after_it_was_replaced_holds_nothing_up(void **state)
+{
+    struct pm_file *f;
+
+    (void)state;
+    env_write(&e, e.root, "a", "first");
+    env_write(&e, e.root, "b", "second");
+    assert_all_sent();
+    pm_queue_pause(e.c, true);
+    assert_int_equal(pm_file_open(e.c, env_find(&e, "a"), O_WRONLY, &f), 0);
+    assert_int_equal(rename_to("a", "b"), 0);
+    env_write(&e, e.root, "t", "third");
+    assert_int_equal(rename_to("t", "b"), 0);
+    assert_int_equal(pm_file_write(f, "and more", 8, 5), 8);
+    pm_file_release(f);
+    assert_all_sent();
+    assert_string_equal(env_served_names(&e, ""), "b");
+    assert_string_equal(env_served(&e, "b"), "third");
+}
+
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(int argc, char **argv)
@@ -214,6 +236,7 @@ int main(int argc, char **argv)
         TEST(what_was_renamed_goes_on_to_another_name),
         TEST(what_was_renamed_can_be_removed),
         TEST(what_was_renamed_to_a_backup_stays_whole),
+        TEST(what_is_written_to_after_it_was_replaced_holds_nothing_up),
     };
 
     if (argc > 1)
