@@ -38,6 +38,38 @@ int pm_rename_confirm(struct pm_send *s, const struct pm_entry *now, int (*more)
     return err;
 }
 
+/* The object's node gets another: what was saved since the rename is a file of its own. */
+static int part_saved(struct pm_db *db, const struct pm_jentry *e, struct pm_jentry *put)
+{
+    struct pm_row row;
+    pm_node       object;
+    int           err = pm_node_get(db, e->node, &row);
+
+    if (!err)
+        err = pm_node_make(db, e->account, e->kind, NULL, &object);
+    if (!err)
+        err = pm_node_adopt(db, object, &row);
+    put->rid[0] = put->base[0] = '\0';
+    return err ? err : pm_journal_update(db, put);
+}
+
+/* What was saved under the new name is the object's next content, which stays at the old one; unless
+ * that was given to another file. */
+static int take_back_saved(struct pm_db *db, const struct pm_jentry *e)
+{
+    struct pm_jentry put;
+    pm_node          there;
+    int              err = -EDEADLK;
+
+    if (e->kind == PM_FOLDER || pm_journal_of(db, e->node, (enum pm_op)0, &put) ||
+        put.op != PM_OP_PUT || strcmp(put.rid, e->rid) != 0 || put.parent != e->parent ||
+        strcmp(put.name, e->name) != 0)
+        return 0;
+    if (pm_shown_find(db, e->oparent, e->oname, &there) || there == e->node)
+        err = pm_journal_move(db, &put, e->oparent, e->oname);
+    return err == -EDEADLK ? part_saved(db, e, &put) : err;
+}
+
 /* The old name stands; what the user sees follows from the list. */
 static int restore(struct pm_send *s, const char *report)
 {
@@ -47,7 +79,10 @@ static int restore(struct pm_send *s, const char *report)
     pm_db_begin(c->db);
     pm_db_run(c->db, "UPDATE node SET error=?2 WHERE id=?1", "is", (int64_t)s->e->node, report);
     pm_rename_forget_versions(c->db, s->e->id);
-    err = pm_db_end(c->db, pm_journal_drop(c->db, s->e->id));
+    err = pm_journal_drop(c->db, s->e->id);
+    if (!err)
+        err = take_back_saved(c->db, s->e);
+    err = pm_db_end(c->db, err);
     if (err)
         return err;
     pm_log(PM_WARN, "rename of %s to %s dropped: %s", s->e->oname, s->e->name, report);

@@ -222,6 +222,57 @@ static void what_is_written_to_after_it_was_replaced_holds_nothing_up(void **sta
     assert_string_equal(env_served(&e, "b"), "third");
 }
 
+/* "f" on the service is renamed to d/g and saved there; then the service refuses the rename: the old name
+ * stands, and what was saved is saved there. */
+static void what_was_saved_under_a_new_name_goes_back_with_it(void **state)
+{
+    pm_node d;
+
+    (void)state;
+    env_serve(&e, "f", "old content");
+    env_serve_folder(&e, "d");
+    assert_int_equal(env_list(&e, e.root), 0);
+    d = env_find(&e, "d");
+    assert_int_equal(env_list(&e, d), 0);
+    assert_int_equal(pm_change_rename(e.c, e.root, "f", d, "g", 0, NULL), 0);
+    env_write(&e, d, "g", "new");
+    pm_memory_fault(e.b, PM_MEM_COPY, 1, -EPERM, false);
+    assert_all_sent();
+    assert_string_equal(env_served_names(&e, ""), "d f");
+    assert_string_equal(env_served_names(&e, "d"), "");
+    assert_string_equal(env_served(&e, "f"), "new");
+    assert_string_equal(env_names(&e, e.root), "d f");
+    assert_string_equal(env_names(&e, d), "");
+    assert_int_equal(env_list(&e, e.root), 0);
+    assert_int_equal(env_list(&e, d), 0);
+    assert_string_equal(env_names(&e, e.root), "d f");
+    assert_string_equal(env_text(&e, env_find(&e, "f")), "new");
+}
+
+/* The old name was given to another meanwhile: nothing of the three is lost. */
+static void what_was_saved_under_a_new_name_stays_if_the_old_one_was_given_away(void **state)
+{
+    struct pm_file *f;
+
+    (void)state;
+    env_serve(&e, "f", "old content");
+    assert_int_equal(env_list(&e, e.root), 0);
+    assert_int_equal(rename_to("f", "g"), 0);
+    assert_int_equal(pm_file_open(e.c, env_find(&e, "g"), O_WRONLY, &f), 0);
+    assert_int_equal(pm_file_write(f, "new", 3, 0), 3);
+    assert_int_equal(pm_file_flush(f), 0);
+    pm_file_release(f);
+    env_write(&e, e.root, "f", "another");
+    pm_memory_fault(e.b, PM_MEM_COPY, 1, -EPERM, false);
+    assert_all_sent();
+    assert_int_equal(pm_memory_count(e.b), 3); /* "another" is a conflict copy */
+    assert_string_equal(env_served(&e, "f"), "old content");
+    assert_string_equal(env_served(&e, "g"), "new content");
+    assert_int_equal(env_list(&e, e.root), 0);
+    assert_string_equal(env_text(&e, env_find(&e, "f")), "old content");
+    assert_string_equal(env_text(&e, env_find(&e, "g")), "new content");
+}
+
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(int argc, char **argv)
@@ -237,6 +288,8 @@ int main(int argc, char **argv)
         TEST(what_was_renamed_can_be_removed),
         TEST(what_was_renamed_to_a_backup_stays_whole),
         TEST(what_is_written_to_after_it_was_replaced_holds_nothing_up),
+        TEST(what_was_saved_under_a_new_name_goes_back_with_it),
+        TEST(what_was_saved_under_a_new_name_stays_if_the_old_one_was_given_away),
     };
 
     if (argc > 1)
