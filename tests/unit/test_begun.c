@@ -180,6 +180,23 @@ static void what_was_renamed_goes_on_to_another_name(void **state)
     assert_string_equal(env_served(&e, "h"), "old content");
 }
 
+static void what_was_renamed_is_that_though_no_answer_came(void **state)
+{
+    pm_node node;
+
+    (void)state;
+    env_serve(&e, "f", "old content");
+    assert_int_equal(env_list(&e, e.root), 0);
+    node = env_find(&e, "f");
+    assert_int_equal(rename_to("f", "g"), 0);
+    pm_memory_fault(e.b, PM_MEM_COPY, 1, -EAGAIN, true);
+    pm_memory_fault(e.b, PM_MEM_REMOVE, 1, -EAGAIN, true);
+    assert_all_sent();
+    assert_string_equal(env_served_names(&e, ""), "g");
+    assert_int_equal(env_list(&e, e.root), 0);
+    assert_int_equal(env_find(&e, "g"), node);
+}
+
 static void what_was_renamed_can_be_removed(void **state)
 {
     (void)state;
@@ -285,6 +302,7 @@ int main(int argc, char **argv)
         TEST(what_was_refused_can_be_replaced),
         TEST(what_a_crash_broke_off_is_not_sent_again_at_once),
         TEST(what_was_renamed_goes_on_to_another_name),
+        TEST(what_was_renamed_is_that_though_no_answer_came),
         TEST(what_was_renamed_can_be_removed),
         TEST(what_was_renamed_to_a_backup_stays_whole),
         TEST(what_is_written_to_after_it_was_replaced_holds_nothing_up),
