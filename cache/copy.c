@@ -311,9 +311,15 @@ int pm_copy_destination(struct pm_send *s, const struct pm_entry *src, pm_node f
 
     if (!err)
         err = find_begun(s, &step, src, out);
-    if (!err && is_unanswered(&step)) /* found again when its source is gone, too */
-        err = store_made(s, &step, (*out)->id, false);
     return err == -ENOENT ? start(s, src, from, make, &step, out) : err;
+}
+
+int pm_copy_keep(struct pm_send *s, const struct pm_entry *copy)
+{
+    struct step step;
+    int         err = load_step(s, &step);
+
+    return err || !is_unanswered(&step) ? err : store_made(s, &step, copy->id, false);
 }
 
 /* --- settling */

@@ -144,6 +144,8 @@ static int rename_file(struct pm_send *s, const struct pm_entry *src, int64_t *a
         err = pm_send_check_version(s, src, s->e->base, &again);
     if (!err)
         err = check_move(s, src, asked_ms);
+    if (!err)
+        err = pm_copy_keep(s, copy);
     if (err)
         return err;
     err = pm_backend_remove(s->account->backend, s->ctx, src);

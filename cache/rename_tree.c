@@ -450,6 +450,8 @@ int pm_rename_tree(struct pm_send *s, const struct pm_entry *src)
     if (!err)
         err = check_old(&t, src, 0);
     if (!err)
+        err = pm_copy_keep(s, to);
+    if (!err)
         err = pm_backend_remove(s->account->backend, s->ctx, src);
     if (!err)
         err = confirm(&t, to);
