@@ -1,4 +1,6 @@
 #include "cache/durable.h"
+
+#include "cache/db_damage.h"
 #include "cache/store_impl.h"
 
 #include <errno.h>
@@ -171,16 +173,35 @@ bool pm_era_in_doubt(struct pm_db *db, int dirfd, int64_t *durable)
     return *before && strcmp(before, machine) != 0;
 }
 
+/* Files of which a power cut has taken the rows stay (store_drop.c knows which): their numbers are not
+ * given again. */
+static int skip_lost_files(struct pm_store *s)
+{
+    int64_t last;
+    int     err = pm_damage_last_file(s->conf->cache_dir, &last);
+
+    if (err)
+        return err;
+    pm_db_begin(s->db);
+    if (last > pm_db_int(s->db, 0, "SELECT seq FROM main.sqlite_sequence WHERE name='content'", "")) {
+        pm_db_run(s->db, "DELETE FROM main.sqlite_sequence WHERE name='content'", "");
+        pm_db_run(s->db, "INSERT INTO main.sqlite_sequence(name, seq) VALUES('content', ?1)", "i", last);
+    }
+    return pm_db_end(s->db, 0);
+}
+
 int pm_era_open(struct pm_store *s)
 {
     char    machine[128];
     int64_t durable;
     int64_t last;
     bool    in_doubt;
+    bool    known;
     int     err;
 
     pm_db_begin(s->db);
     in_doubt = pm_era_in_doubt(s->db, s->dirfd, &durable);
+    known = pm_db_int(s->db, 0, "SELECT 1 FROM j.meta WHERE key='machine'", "") != 0;
     s->durable = durable;
     last = pm_db_int(s->db, 0,
                      "SELECT max(ifnull((SELECT max(era) FROM content), 0),"
@@ -193,6 +214,8 @@ int pm_era_open(struct pm_store *s)
     s->written = !in_doubt && last > durable; /* by an earlier run, which did not sync it */
     err = pm_db_end(s->db, 0);
     name_machine(s->dirfd, machine, sizeof(machine));
+    if (!err && (in_doubt || !known))
+        err = skip_lost_files(s);
     if (!err && in_doubt)
         err = doubt(s);
     if (err)

@@ -65,11 +65,10 @@ int pm_store_open(const struct pm_conf *conf, struct pm_db *db, struct pm_store 
         snprintf(sub, sizeof(sub), "%02x", i);
         mkdirat(s->dirfd, sub, 0700);
     }
+    err = pm_era_open(s);
     pm_db_begin(db);
     s->used = (uint64_t)pm_db_int(db, 0, "SELECT sum(bytes) FROM content", "");
-    err = pm_db_end(db, 0);
-    if (!err)
-        err = pm_era_open(s);
+    err = pm_db_end(db, err);
     if (err) {
         pm_store_close(s);
         return err;
