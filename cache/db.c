@@ -617,9 +617,9 @@ static struct pm_db *alloc(const char *dir)
     return NULL;
 }
 
-/* What a new index must know of the journal's: its folders, nodes and contents, also those
- * that nobody else has; and which ids are
- * not to be given again. The rest comes with the services' lists. */
+/* What a new index must know of the journal's: its folders, nodes and contents, also those that nobody
+ * else has; where a content's base ends (PM_FILE_BEYOND, file.h); and which ids are not to be given
+ * again. The rest comes with the services' lists. */
 static int rebuild(struct pm_db *db, int64_t last_content)
 {
     pm_db_begin(db);
@@ -635,8 +635,10 @@ static int rebuild(struct pm_db *db, int64_t last_content)
               "");
     pm_db_run(db,
               "INSERT INTO content(id, node, version, size, used, origin) SELECT content, node, base,"
-              " CASE WHEN source OR EXISTS (SELECT 1 FROM j.dirty d WHERE d.content=e.content) THEN"
-              " size ELSE 0 END, created, CASE WHEN source THEN -1 END FROM j.entry e WHERE op=1",
+              " CASE WHEN source THEN size ELSE ifnull((SELECT off FROM j.dirty d WHERE"
+              " d.content=e.content AND d.end=9223372036854775806), CASE WHEN EXISTS (SELECT 1 FROM"
+              " j.dirty d WHERE d.content=e.content) THEN size ELSE 0 END) END, created,"
+              " CASE WHEN source THEN -1 END FROM j.entry e WHERE op=1",
               "");
     /* What was renamed and never written to is what the object has that goes when it was sent. */
     pm_db_run(db,

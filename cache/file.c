@@ -346,6 +346,15 @@ static int open_entry(struct pm_cache *c, struct pm_content *k)
     return pm_journal_add(c->db, &e);
 }
 
+int pm_file_mark_base(struct pm_db *db, int64_t content, uint64_t base_end)
+{
+    if (!base_end)
+        return 0;
+    pm_db_run(db, "DELETE FROM j.dirty WHERE content=?1 AND end=?2", "ii", content, PM_FILE_BEYOND);
+    return pm_db_run(db, "INSERT OR REPLACE INTO j.dirty(content, off, end) VALUES(?1, ?2, ?3)", "iii",
+                     content, (int64_t)base_end, PM_FILE_BEYOND);
+}
+
 /* What was to be a copy of another object is written to: its own content is sent. */
 static int unclone_locked(struct pm_cache *c, struct pm_content *k)
 {
@@ -356,6 +365,8 @@ static int unclone_locked(struct pm_cache *c, struct pm_content *k)
         return 0;
     pm_db_begin(c->db);
     err = pm_journal_of(c->db, k->node, PM_OP_PUT, &e) ? 0 : pm_journal_set_source(c->db, e.id, 0);
+    if (!err)
+        err = pm_file_mark_base(c->db, k->id, k->base_end);
     err = pm_db_end(c->db, err);
     k->clone = k->clone && err;
     return err;
@@ -381,8 +392,8 @@ int pm_file_mark_locked(struct pm_cache *c, struct pm_content *k)
         return -ESTALE; /* the service has another version: to be opened anew */
     pm_db_begin(c->db);
     err = open_entry(c, k);
-    if (!err && owns)
-        err = own(c->db, k);
+    if (!err)
+        err = owns ? own(c->db, k) : pm_file_mark_base(c->db, k->id, k->base_end);
     if (!err)
         pm_label_unsent_locked(c, k);
     err = pm_db_end(c->db, err);
@@ -414,8 +425,8 @@ static int mark_dirty(struct pm_cache *c, struct pm_content *k, uint64_t off, ui
         pm_db_reset(st);
     }
     if (upto < (int64_t)end) { /* one that this continues grows */
-        pm_db_run(c->db, "DELETE FROM j.dirty WHERE content=?1 AND off>?2 AND end<=?3", "iii", k->id,
-                  from, (int64_t)end);
+        pm_db_run(c->db, "DELETE FROM j.dirty WHERE content=?1 AND off>?2 AND end<=?3 AND end<>?4",
+                  "iiii", k->id, from, (int64_t)end, PM_FILE_BEYOND);
         pm_db_run(c->db, "INSERT OR REPLACE INTO j.dirty(content, off, end) VALUES(?1, ?2, ?3)",
                   "iii", k->id, from, (int64_t)end);
     }

@@ -33,6 +33,11 @@ int pm_change_remove_instead(struct pm_db *db, const struct pm_jentry *old);
 /* Before anything is written since the last flush: the journal knows first. From then on it is no
  * untouched copy. Called with the content's lock. */
 int pm_file_mark_locked(struct pm_cache *c, struct pm_content *k);
+/* The end of the row in j.dirty that says, by its start, where the content's base ends: what lies beyond
+ * is ours, be it written or not. Without the index nobody else knows. */
+#define PM_FILE_BEYOND (INT64_MAX - 1)
+/* In a transaction: writes that row. No base, no row. */
+int pm_file_mark_base(struct pm_db *db, int64_t content, uint64_t base_end);
 /* `len` bytes were written. Called with the content's lock. */
 void pm_file_wrote_locked(struct pm_content *k, uint64_t len);
 /* change.c: a RENAME to a backup name, made while the file was being sent, for whose old name a new

@@ -6,6 +6,7 @@
 
 #include "cache/durable.h"
 #include "cache/fetch.h"
+#include "cache/file.h"
 #include "cache/kept.h"
 #include "cache/label.h"
 #include "cache/list.h"
@@ -217,6 +218,8 @@ int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
     else if (k->size < base_end) /* cut off since: what is there is no more of it */
         pm_db_run(db, "INSERT OR REPLACE INTO j.dirty(content, off, end) VALUES(?1, ?2, ?3)", "iii",
                   k->id, (int64_t)k->size, PM_RANGE_MAX);
+    if (!unchanged)
+        pm_file_mark_base(db, k->id, base_end);
     if (unchanged && !last_copy)
         pm_kept_drop(db, k->id);
     else if (unchanged)

@@ -28,8 +28,10 @@ void pm_work_recover(struct pm_db *db)
 {
     pm_db_run(db,
               "INSERT OR IGNORE INTO content(id, node, version, size, used, origin) SELECT content,"
-              " node, base, CASE WHEN source OR EXISTS (SELECT 1 FROM j.dirty d WHERE"
-              " d.content=e.content) THEN size ELSE 0 END, created, CASE WHEN source THEN -1 END"
+              " node, base, CASE WHEN source THEN size ELSE ifnull((SELECT off FROM j.dirty d WHERE"
+              " d.content=e.content AND d.end=9223372036854775806), CASE WHEN EXISTS (SELECT 1 FROM"
+              " j.dirty d WHERE d.content=e.content) THEN size ELSE 0 END) END, created,"
+              " CASE WHEN source THEN -1 END"
               " FROM j.entry e WHERE op=1 AND content NOT IN (SELECT id FROM content)",
               "");
 }

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/xattr.h>
 
 #include <cmocka.h>
 
@@ -452,6 +453,112 @@ static void what_is_given_up_without_the_index_is_what_the_service_has(void **st
     assert_is_served(f, "content");
 }
 
+static void what_is_dropped_after_a_power_cut_is_not_counted(void **state)
+{
+    struct pm_store_usage usage;
+    pm_node               f = serve("content");
+
+    (void)state;
+    assert_string_equal(env_text(&e, f), "content");
+    pm_store_tick(e.c->store);
+    cut_power(0);
+    power_up(NULL);
+    pm_store_usage(e.c->store, &usage);
+    assert_int_equal(usage.used, 0);
+}
+
+/* Of a file that was partly fetched, what was written beyond its end, and the zeros in between. */
+static void what_is_beyond_the_base_is_known_without_the_index(void **state)
+{
+    struct pm_file *file;
+    char            buf[32] = "";
+    pm_node         f = serve("0123456789");
+
+    (void)state;
+    assert_int_equal(pm_file_open(e.c, f, O_RDWR, &file), 0);
+    assert_int_equal(pm_file_write(file, "end", 3, 20), 3);
+    pm_file_release(file);
+    assert_int_equal(pm_era_sync(e.c->store), 0);
+    cut_power(100);
+    lose_index();
+    power_up("0123456789");
+    assert_int_equal(env_list(&e, e.root), 0);
+    assert_int_equal(pm_file_open(e.c, f, O_RDONLY, &file), 0);
+    assert_int_equal(env_read(file, buf, sizeof(buf), 0), 23);
+    assert_memory_equal(buf, "0123456789\0\0\0\0\0\0\0\0\0\0end", 23);
+    pm_file_release(file);
+    env_sync(&e);
+    assert_int_equal(env_object(&e, "f")->size, 23);
+}
+
+/* Nothing was written to it: what the service has of it is not zeros. */
+static void a_file_that_was_only_extended_keeps_its_base_without_the_index(void **state)
+{
+    struct pm_file *file;
+    char            buf[32] = "";
+    pm_node         f = serve("0123456789");
+
+    (void)state;
+    pm_memory_block(e.b, PM_MEM_FETCH, true);
+    assert_int_equal(pm_change_size(e.c, f, 13, NULL), 0);
+    assert_int_equal(pm_era_sync(e.c->store), 0);
+    pm_memory_block(e.b, PM_MEM_FETCH, false);
+    cut_power(0);
+    lose_index();
+    power_up("0123456789");
+    assert_int_equal(env_list(&e, e.root), 0);
+    assert_int_equal(pm_file_open(e.c, f, O_RDONLY, &file), 0);
+    assert_int_equal(env_read(file, buf, sizeof(buf), 0), 13);
+    assert_memory_equal(buf, "0123456789\0\0\0", 13);
+    pm_file_release(file);
+}
+
+/* Three files that no row is of, where the next contents' files come. */
+static void leave_files(int64_t after)
+{
+    for (int64_t id = after + 1; id <= after + 3; id++) {
+        char path[128];
+        int  fd;
+
+        snprintf(path, sizeof(path), "%s/data/%02x/%lld", e.dir, (unsigned)id, (long long)id);
+        fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, "lost", 4), 4);
+        fsetxattr(fd, "user.polymount.unsent", "whole", 5, 0); /* or it would be swept */
+        close(fd);
+    }
+}
+
+static void what_a_lost_file_held_is_not_in_a_new_one(void **state)
+{
+    int64_t last;
+
+    (void)state;
+    env_write(&e, e.root, "before", "mine");
+    last = env_sql(&e, "SELECT max(id) FROM content");
+    cut_power(100);
+    leave_files(last);
+    power_up(NULL);
+    assert_string_equal(env_text(&e, env_write(&e, e.root, "new", "ab")), "ab");
+    env_serve(&e, "theirs", "xyz");
+    assert_int_equal(env_list(&e, e.root), 0);
+    assert_string_equal(env_text(&e, env_find(&e, "theirs")), "xyz");
+}
+
+static void what_was_left_of_an_earlier_state_is_not_in_a_new_file(void **state)
+{
+    char cmd[128];
+
+    (void)state;
+    env_stop(&e);
+    lose_index();
+    snprintf(cmd, sizeof(cmd), "rm -f '%s'/journal.db*", e.dir);
+    assert_int_equal(system(cmd), 0);
+    leave_files(0);
+    power_up(NULL);
+    assert_string_equal(env_text(&e, env_write(&e, e.root, "new", "ab")), "ab");
+}
+
 static void a_file_of_unknown_size_is_not_served_as_an_empty_one(void **state)
 {
     struct pm_file *file;
@@ -494,6 +601,11 @@ int main(int argc, char **argv)
         TEST(eras_that_only_rows_tell_of_are_not_used_again),
         TEST(a_copy_whose_original_is_no_more_outlives_a_power_cut),
         TEST(what_is_given_up_without_the_index_is_what_the_service_has),
+        TEST(what_is_dropped_after_a_power_cut_is_not_counted),
+        TEST(what_is_beyond_the_base_is_known_without_the_index),
+        TEST(a_file_that_was_only_extended_keeps_its_base_without_the_index),
+        TEST(what_a_lost_file_held_is_not_in_a_new_one),
+        TEST(what_was_left_of_an_earlier_state_is_not_in_a_new_file),
         TEST(a_file_of_unknown_size_is_not_served_as_an_empty_one),
     };
 
