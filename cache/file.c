@@ -542,11 +542,38 @@ static ssize_t take_back_locked(struct pm_content *k, uint64_t end, ssize_t err)
     return err;
 }
 
+/* Would the content be believed after a power cut, though it was written to: as the service's, or as
+ * closed? */
+static bool is_believed_locked(struct pm_cache *c, const struct pm_content *k)
+{
+    struct pm_jentry e;
+    int              err;
+
+    if (k->marked || k->nowhere || k->clone)
+        return false;
+    pm_db_begin(c->db);
+    err = pm_journal_of(c->db, k->node, PM_OP_PUT, &e);
+    pm_db_end(c->db, 0);
+    if (!err && e.gen)
+        return e.state != PM_J_INTERRUPTED && pm_era_is_durable(c->store, e.era);
+    return k->base_end != 0;
+}
+
+/* A disk writes in any order what it is given: it must have the journal's log before the first byte is
+ * another. (What is cut to nothing has another size then.) */
+static int mark_for_overwriting_locked(struct pm_file *f)
+{
+    bool believed = is_believed_locked(f->cache, f->content);
+    int  err = pm_file_mark_locked(f->cache, f->content);
+
+    return err || !believed ? err : pm_db_sync(f->cache->db);
+}
+
 static ssize_t write_locked(struct pm_file *f, const void *buf, size_t len, uint64_t off)
 {
     struct pm_content *k = f->content;
     ssize_t            n;
-    int                err = pm_file_mark_locked(f->cache, k);
+    int                err = mark_for_overwriting_locked(f);
 
     if (err)
         return err;
@@ -614,7 +641,7 @@ static int truncate_locked(struct pm_file *f, uint64_t size)
     struct pm_content *k = f->content;
     struct pm_ranges   present = {0};
     bool               cut;
-    int                err = pm_file_mark_locked(f->cache, k);
+    int                err = size ? mark_for_overwriting_locked(f) : pm_file_mark_locked(f->cache, k);
 
     if (!err)
         err = pm_ranges_copy(&k->present, &present);
@@ -723,7 +750,7 @@ static int zero_locked(struct pm_file *f, uint64_t off, uint64_t end)
         end = k->size;
     if (off >= end)
         return 0;
-    err = pm_file_mark_locked(f->cache, k);
+    err = mark_for_overwriting_locked(f);
     if (!err)
         err = zero_file(k->fd, off, end);
     return err ? err : filled_locked(f, off, end);
