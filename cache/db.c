@@ -728,12 +728,15 @@ int pm_db_open(const char *dir, struct pm_db **out, char *why, size_t why_len)
 {
     struct pm_db *db = alloc(dir);
     int64_t       last;
+    bool          room;
     bool          anew;
     int           err;
 
     if (!db)
         return -ENOMEM;
-    snprintf(why, why_len, "%s: cannot open the state databases", dir);
+    room = pm_reserve_give_for_opening(dir);
+    snprintf(why, why_len, "%s: cannot open the state databases%s", dir,
+             room ? "" : ": there is no room on the disk");
     err = pm_damage_set_aside(dir, &anew);
     if (!err)
         err = open_once(db, dir, why, why_len);

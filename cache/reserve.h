@@ -5,6 +5,8 @@
 #ifndef PM_CACHE_RESERVE_H
 #define PM_CACHE_RESERVE_H
 
+#include <stdbool.h>
+
 /* The file, to be closed by the caller; or -1. It has nothing in it yet. */
 int  pm_reserve_open(const char *dir);
 /* Makes it as large as it is to be, but only while there is plenty: what was given is for steps, not
@@ -12,5 +14,8 @@ int  pm_reserve_open(const char *dir);
 void pm_reserve_fill(int fd);
 /* Gives some of it to whoever writes next. */
 void pm_reserve_give(int fd);
+/* Before the databases in `dir` are opened: gives what that needs if the disk is full. False: it is
+ * full all the same. */
+bool pm_reserve_give_for_opening(const char *dir);
 
 #endif

@@ -93,6 +93,38 @@ stands_still() {
 }
 
 # bats test_tags=quick
+fill_disk() {
+    dd if=/dev/zero of="$T/disk/ballast" bs=4K status=none 2>/dev/null || true
+}
+
+# Takes no room of its own on the disk that is full.
+unsent_on_a_full_disk() {
+    mount_drive cache.min_free=0 upload.delay=1h
+    random "$T/src/first" $((3 * MIB))
+    on cp "$T/src/first" "$S/first"
+    umount_drive
+    fill_disk
+}
+
+@test "a drive whose disk became full meanwhile is not mounted, and loses nothing" {
+    unsent_on_a_full_disk
+    fails_with "no room on the disk" "$PM" -c "$CONF" -f "$MNT"
+    equal "set aside" "$(find "$STATE" -name '*damaged*')" ""
+    rm "$T/disk/ballast"
+    start_daemon
+    sync_drive 60
+    service_has "$T/src" /
+}
+
+@test "a drive with room in reserve is mounted though its disk became full, and sends" {
+    mount -o remount,size=160M "$T/disk"
+    unsent_on_a_full_disk
+    start_daemon
+    sync_drive 60
+    service_has "$T/src" /
+    equal "set aside" "$(find "$STATE" -name '*damaged*')" ""
+}
+
 @test "who waits for room is ended by a signal at once, and holds up nobody" {
     local signal writer
     seed_text /other.txt "other"
