@@ -122,8 +122,10 @@ static void settle_copies(struct pm_store *s, pm_node node)
         after = pm_db_int(s->db, 0, "SELECT min(node) FROM content WHERE origin=?1 AND node>?2",
                           "ii", (int64_t)node, after);
         pm_db_end(s->db, 0);
-        if (!after || pm_content_get(s, (pm_node)after, &c))
+        if (!after)
             return;
+        if (pm_content_get(s, (pm_node)after, &c))
+            continue;
         pthread_mutex_lock(&c->lock);
         whole = pm_content_whole_locked(c) && (c->changed || !pm_era_is_durable(s, c->era));
         pthread_mutex_unlock(&c->lock);

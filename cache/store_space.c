@@ -119,22 +119,26 @@ void pm_store_release(struct pm_store *s, uint64_t bytes)
     s->held -= bytes;
 }
 
-int pm_store_room(struct pm_store *s, uint64_t bytes)
-{
-    struct wish w = {.bytes = bytes, .bounded = true};
-
-    if (make_room(s, &w))
-        return 0;
-    w.bounded = false;
-    return make_room(s, &w) ? 0 : -ENOSPC;
-}
-
 bool pm_store_could(struct pm_store *s, uint64_t bytes)
 {
     struct pm_store_usage usage;
 
     pm_store_usage(s, &usage);
     return disk_free(s) + usage.used >= s->conf->min_free + usage.last_copy + bytes;
+}
+
+int pm_store_room(struct pm_store *s, uint64_t bytes)
+{
+    struct wish w = {.bytes = bytes, .bounded = true};
+
+    if (granted(s, &w))
+        return 0;
+    if (!pm_store_could(s, bytes)) /* then nothing is to go for it */
+        return -ENOSPC;
+    if (make_room(s, &w))
+        return 0;
+    w.bounded = false;
+    return make_room(s, &w) ? 0 : -ENOSPC;
 }
 
 int pm_store_refused(struct pm_store *s, uint64_t bytes)

@@ -486,6 +486,32 @@ static void a_copy_whose_original_is_no_more_outlives_a_power_cut(void **state)
     assert_string_equal(env_text(&e, g), "content");
 }
 
+static void a_copy_that_cannot_be_opened_does_not_cost_the_next_its_content(void **state)
+{
+    pm_node f = serve("content");
+    pm_node g, h;
+    char    path[128];
+    int     id;
+
+    (void)state;
+    g = env_copy(&e, f, e.root, "g");
+    h = env_copy(&e, f, e.root, "h");
+    assert_string_equal(env_text(&e, g), "content");
+    assert_string_equal(env_text(&e, h), "content");
+    pm_store_tick(e.c->store);
+    pm_db_begin(e.c->db);
+    pm_db_run(e.c->db, "UPDATE j.entry SET era=0", "");
+    pm_db_end(e.c->db, 0);
+    id = (int)env_sql(&e, "SELECT content FROM j.entry ORDER BY id LIMIT 1"); /* g's */
+    snprintf(path, sizeof(path), "%s/data/%02x/%d", e.dir, (unsigned)id, id);
+    assert_int_equal(unlink(path), 0);
+    env_serve(&e, "f", "another");
+    assert_int_equal(env_list(&e, e.root), 0);
+    cut_power(100);
+    power_up("another");
+    assert_string_equal(env_text(&e, h), "content");
+}
+
 static void ignore_line(void *arg, const char *line)
 {
     (void)arg;
@@ -677,6 +703,7 @@ int main(int argc, char **argv)
         TEST(eras_that_only_rows_tell_of_are_not_used_again),
         TEST(a_copy_whose_original_is_no_more_outlives_a_power_cut),
         TEST(what_is_given_up_without_the_index_is_what_the_service_has),
+        TEST(a_copy_that_cannot_be_opened_does_not_cost_the_next_its_content),
         TEST(what_is_dropped_after_a_power_cut_is_not_counted),
         TEST(what_is_beyond_the_base_is_known_without_the_index),
         TEST(a_file_that_was_only_extended_keeps_its_base_without_the_index),

@@ -437,6 +437,21 @@ static void a_full_disk_lets_clean_contents_go_first(void **state)
     check_file("mine", 800 * K);
 }
 
+static void what_could_never_fit_makes_nothing_go(void **state)
+{
+    pm_node         clean = serve("clean", 600 * K);
+    struct pm_file *f;
+
+    (void)state;
+    check_file("clean", 600 * K);
+    pm_store_tick(e.c->store);
+    disk = 1024 * K;
+    f = make("mine");
+    assert_int_equal(pm_file_allocate(f, 0, 0, 4096 * K, NULL), -ENOSPC);
+    assert_true(is_held(clean));
+    pm_file_release(f);
+}
+
 /* --- the rest of a base */
 
 static void a_partial_write_whose_rest_has_no_room_is_refused_before_anything_is_fetched(void **state)
@@ -709,6 +724,7 @@ int main(int argc, char **argv)
         TEST(many_who_wait_all_come_to_write),
         TEST(what_is_there_is_overwritten_on_a_full_disk),
         TEST(a_full_disk_lets_clean_contents_go_first),
+        TEST(what_could_never_fit_makes_nothing_go),
         TEST(a_partial_write_whose_rest_has_no_room_is_refused_before_anything_is_fetched),
         TEST(what_passed_the_limit_unsent_goes_as_soon_as_it_is_sent),
         TEST(what_an_open_file_would_push_past_the_limit_is_read_and_not_kept),
