@@ -82,7 +82,8 @@ int pm_offline_status(const struct pm_conf *conf, bool json, FILE *out)
         err = close_object(&b);
     if (err || b.failed) {
         fprintf(stderr, "polymount status: %s: %s\n", conf->cache_dir,
-                strerror(err ? -err : ENOMEM));
+                err == -EPROTO ? "is of another version of polymount: mounted once, it is of this one"
+                               : strerror(err ? -err : ENOMEM));
         return 1;
     }
     fwrite(b.ptr, 1, b.len, out);

@@ -333,6 +333,14 @@ documented='
     jq -e '.pid==null and .pending==1 and .uploads[0].size==5 and (.failed|length)==0' <<<"$output"
 }
 
+@test "status of a folder that an older polymount left says what to do" {
+    mount_drive
+    umount_drive
+    python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("PRAGMA user_version=2")' \
+        "$STATE/journal.db"
+    fails_with "another version of polymount" "$PM" -c "$CONF" status
+}
+
 @test "status before the first mount says that nothing is queued" {
     write_conf
     run on "$PM" status -c "$CONF"
