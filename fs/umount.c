@@ -18,7 +18,10 @@
 
 extern char **environ;
 
-enum { GONE_MS = 20000 }; /* it has its index to write and its transfers to hang up */
+enum {
+    GONE_MS = 20000, /* it has its index to write and its transfers to hang up */
+    BUSY_MS = 1000, /* who only looks at all mounts, or just closes, is soon gone */
+};
 
 /* As in the table of mounts: links resolved above the mount point, which itself is not touched
  * since it may be dead. Owned. */
@@ -86,17 +89,28 @@ static int run_fusermount(const char *mount, char *why, size_t why_len)
     return status ? -EIO : 0;
 }
 
-static int unmount(const char *mount)
+/* -EBUSY: in use. */
+static int try_unmount(const char *mount, char *why, size_t why_len)
 {
-    char why[256] = "";
-    int  err = -EPERM;
+    int err = -EPERM;
+    *why = '\0';
     if (geteuid() == 0)
         err = umount2(mount, UMOUNT_NOFOLLOW) ? -errno : 0;
     if (err == -EPERM)
-        err = run_fusermount(mount, why, sizeof(why));
+        err = run_fusermount(mount, why, why_len);
+    return err && strstr(why, "busy") ? -EBUSY : err;
+}
+
+static int unmount(const char *mount)
+{
+    char    why[256];
+    int64_t end = pm_now_ms() + BUSY_MS;
+    int     err;
+    while ((err = try_unmount(mount, why, sizeof(why))) == -EBUSY && pm_now_ms() < end)
+        usleep(50000);
     if (!err)
         return 0;
-    if (err == -EBUSY || strstr(why, "busy"))
+    if (err == -EBUSY)
         fprintf(stderr, "polymount umount: %s is in use: close what uses it (fuser -vm %s)\n",
                 mount, mount);
     else if (err == -ENOENT && geteuid() != 0)

@@ -24,6 +24,11 @@ not_mounted() {
     ! grep -q " $MNT fuse" /proc/self/mounts
 }
 
+# in_folder PROCESS FOLDER: it is there, or has ended
+in_folder() {
+    [ "$(readlink "/proc/$1/cwd")" = "$2" ] || gone "$1"
+}
+
 # --- unmounting
 
 # bats test_tags=quick
@@ -44,6 +49,15 @@ not_mounted() {
 }
 
 # bats test_tags=quick
+@test "a program that is just leaving does not keep a drive from being unmounted" {
+    (cd "$S" && exec sleep 0.5) &
+    local leaving=$!
+    wait_until 5 in_folder "$leaving" "$S"
+    umount_drive
+    wait "$leaving"
+    mount_drive
+}
+
 @test "a drive in use that is not unmounted goes on: reading, writing, sending" {
     exec 7<"$S/d/a.txt" 8>"$S/d/open.txt"
     run -1 on "$PM" umount "$MNT"
