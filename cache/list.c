@@ -1,5 +1,6 @@
 #include "cache/list.h"
 
+#include "cache/journal.h"
 #include "cache/merge.h"
 
 #include <errno.h>
@@ -235,6 +236,21 @@ static void end_run(struct run *r, int err)
     free_touched(r->touched);
 }
 
+/* Is it on its way to another place, or in a folder that is? What became of it is for the queue to find. */
+static bool moves(struct pm_cache *c, pm_node folder)
+{
+    bool yes;
+
+    pm_db_begin(c->db);
+    yes = pm_db_int(c->db, 0,
+                    "WITH RECURSIVE up(id) AS (SELECT ?1 UNION SELECT n.parent FROM node n JOIN up"
+                    " ON n.id=up.id WHERE n.parent IS NOT NULL) SELECT 1 FROM j.entry WHERE op=?2 AND"
+                    " node IN up LIMIT 1",
+                    "ii", (int64_t)folder, (int64_t)PM_OP_RENAME) != 0;
+    pm_db_end(c->db, 0);
+    return yes;
+}
+
 static void run_list(struct pm_job *job)
 {
     struct run      *r = container_of(job, struct run, job);
@@ -243,7 +259,7 @@ static void run_list(struct pm_job *job)
     int              err = get_list(r, &ctx);
 
     remember_failure(c->lists, r->folder, err);
-    if (err == -ENOENT)
+    if (err == -ENOENT && !(r->known && moves(c, r->folder)))
         pm_list_expire_around(c, r->folder);
     else if (r->known && err != -ECANCELED)
         err = 0; /* the older list serves, however soon the new one was refused */
