@@ -10,6 +10,8 @@
  *   SURE    1: the service gave the id as that of our copy; 0: it was found under its name;
  *   ID      of what was made; "?": asked for, and the answer did not come yet; "": nothing is there.
  *
+ * An older version wrote "copy SIZE ID": nothing of it is SURE, nor is what answers "?" known to be ours.
+ *
  * Only what is SURE is ever removed, and only when it ended broken and empty, or untouched as a copy of
  * what its source is no more. */
 #include "cache/copy.h"
@@ -36,8 +38,20 @@ struct step {
     unsigned broken;
     pm_node  mark;
     bool     sure;
+    bool     old; /* an older version's */
     char     id[PM_NAME_MAX + 1];
 };
+
+static bool parse_old_step(const char *text, struct step *out)
+{
+    int id = 0;
+
+    *out = (struct step){.mark = INT64_MAX, .old = true};
+    if (sscanf(text, "copy %" SCNu64 " %n", &out->size, &id) != 1 || !id || strchr(text + id, ' '))
+        return false;
+    snprintf(out->id, sizeof(out->id), "%s", text + id);
+    return true;
+}
 
 /* -ENOENT, and nothing in it: no copy was begun. */
 static int load_step(struct pm_send *s, struct step *out)
@@ -50,9 +64,15 @@ static int load_step(struct pm_send *s, struct step *out)
     pm_db_begin(s->cache->db);
     text = pm_journal_step(s->cache->db, s->e->id);
     err = pm_db_end(s->cache->db, 0);
-    if (err || !text || sscanf(text, "copy %" SCNu64 " %u %" SCNu64 " %d%n", &out->size, &out->broken,
-                        &out->mark, &sure, &id) != 4 || !id || text[id] != ' ')
+    if (err || !text)
         return err ? err : -ENOENT;
+    if (sscanf(text, "copy %" SCNu64 " %u %" SCNu64 " %d%n", &out->size, &out->broken, &out->mark,
+               &sure, &id) != 4 || !id || text[id] != ' ') {
+        if (parse_old_step(text, out))
+            return 0;
+        *out = (struct step){0};
+        return -ENOENT;
+    }
     out->sure = sure;
     snprintf(out->id, sizeof(out->id), "%s", text + id + 1);
     return 0;
@@ -201,9 +221,13 @@ static int look_before(struct pm_send *s, pm_node *mark, pm_node *node, struct p
     if (err)
         return err;
     err = find_known(s, node, &row, out);
-    if (err == -ENOENT || (!err && row.missing))
-        return 0;
-    return err ? err : -EEXIST;
+    if (err && err != -ENOENT)
+        return err;
+    if (!err && !row.missing)
+        return -EEXIST;
+    free(*out);
+    *out = NULL;
+    return 0;
 }
 
 /* The name is there: is it ours after all, brought along or made by a try whose answer was lost? */
@@ -309,6 +333,8 @@ int pm_copy_destination(struct pm_send *s, const struct pm_entry *src, pm_node f
     struct step step;
     int         err = load_step(s, &step);
 
+    if (!err && step.old && src->kind == PM_FOLDER)
+        err = -ENOENT; /* of what is in a folder an older version did not note what is ours */
     if (!err)
         err = find_begun(s, &step, src, out);
     return err == -ENOENT ? start(s, src, from, make, &step, out) : err;

@@ -5,6 +5,9 @@
 
 #include "cache/send.h"
 
+/* What was asked of a source so long ago may have become another: a share, a configuration. */
+#define PM_ASK_AGAIN_MS 2000
+
 /* Makes the entry's destination in `parent`: a copy of `src`, or a folder. *out is owned. */
 typedef int pm_copy_make_fn(struct pm_send *s, const struct pm_entry *src,
                             const struct pm_entry *parent, struct pm_entry **out);

@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ASK_AGAIN_MS 2000 /* so long ago, somebody may have shared it meanwhile */
-
 int pm_rename_confirm(struct pm_send *s, const struct pm_entry *now, int (*more)(void *arg),
                       void *arg)
 {
@@ -121,7 +119,7 @@ static int check_move(struct pm_send *s, const struct pm_entry *src, int64_t *as
 {
     int64_t now = pm_now_ms();
 
-    if (*asked_ms && now - *asked_ms < ASK_AGAIN_MS)
+    if (*asked_ms && now - *asked_ms < PM_ASK_AGAIN_MS)
         return 0;
     *asked_ms = now;
     return pm_backend_check_move(s->account->backend, s->ctx, src, now);

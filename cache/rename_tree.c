@@ -2,9 +2,10 @@
  * it copied there, and only when every copy is whole and nothing changed meanwhile, the old one is
  * removed. The files of one folder are asked about and copied side by side.
  *
- * Before a file is asked for, its version is noted in the journal's meta ("copied ENTRY ID"). What a later
- * try finds at the new place is its copy only if it is noted, of the same version still, and of the same
- * size; a file that is not noted was put there by somebody else. */
+ * Before any file of a folder is asked for, the versions of all are noted in the journal's meta ("copied
+ * ENTRY ID"), since one copy may bring others along; a file that is refused is not noted any more. What a
+ * later try finds at the new place is a copy only if it is noted, of the same version still, and of the
+ * same size; a file that is not noted was put there by somebody else. */
 #include "cache/copy.h"
 
 #include "cache/merge.h"
@@ -16,6 +17,7 @@
 
 #define DEPTH_MAX 64
 #define NOTE_MAX  2048
+#define BATCH     256 /* notes a transaction: the database's lock is not held for a whole folder */
 
 /* The entries of one folder on the service. */
 struct children {
@@ -115,6 +117,7 @@ struct level {
     struct tree           *t;
     struct children        old, there; /* at the old and the new place */
     const struct pm_entry *to; /* the new folder; borrowed */
+    struct pm_entry      **at; /* for each of old: what of its name is there, or NULL */
     struct pm_entry      **made; /* owned; for each of old: what was made for it, or NULL */
 };
 
@@ -123,17 +126,26 @@ static void note_key(const struct pm_send *s, const struct pm_entry *e, char *ou
     snprintf(out, size, "copied %lld %s%s", (long long)s->e->id, e->id, *e->id ? "" : e->path);
 }
 
-/* Of which version a copy is about to be asked for. */
-static int note_version(struct pm_send *s, const struct pm_entry *from)
+/* Of which versions copies are about to be asked for. */
+static int note_versions(const struct level *l)
 {
-    char key[NOTE_MAX];
+    struct pm_db *db = l->t->s->cache->db;
+    int           err = 0;
 
-    note_key(s, from, key, sizeof(key));
-    pm_db_begin(s->cache->db);
-    return pm_db_end(s->cache->db,
-                     pm_db_run(s->cache->db,
-                               "INSERT OR REPLACE INTO j.meta(key, value) VALUES(?1, ?2)", "ss", key,
-                               from->version));
+    for (size_t i = 0; i < l->old.n && !err; i++) {
+        const struct pm_entry *from = l->old.e[i];
+        char                   key[NOTE_MAX];
+
+        if (i % BATCH == 0)
+            pm_db_begin(db);
+        note_key(l->t->s, from, key, sizeof(key));
+        if (from->kind != PM_FOLDER && !from->settling && !l->at[i])
+            err = pm_db_run(db, "INSERT OR REPLACE INTO j.meta(key, value) VALUES(?1, ?2)", "ss", key,
+                            from->version);
+        if (err || i % BATCH == BATCH - 1 || i + 1 == l->old.n)
+            err = pm_db_end(db, err);
+    }
+    return err;
 }
 
 static void forget_version(struct pm_send *s, const struct pm_entry *from)
@@ -153,19 +165,14 @@ static int copy_child(void *arg, struct pm_ctx *ctx, size_t i)
     struct level          *l = arg;
     struct pm_backend     *b = l->t->s->account->backend;
     const struct pm_entry *from = l->old.e[i];
-    const struct pm_entry *there = find_name(&l->there, from->name);
-    int                    err = 0;
+    int                    err;
 
     if (from->settling) {
         snprintf(ctx->why, sizeof(ctx->why), "%.200s is still being processed by the service", from->name);
         return -EAGAIN;
     }
-    if (there)
+    if (l->at[i])
         return 0;
-    if (from->kind != PM_FOLDER)
-        err = note_version(l->t->s, from);
-    if (err)
-        return err;
     err = from->kind == PM_FOLDER ? pm_backend_mkdir(b, ctx, l->to, from->name, &l->made[i])
                                   : pm_backend_copy(b, ctx, from, l->to, from->name, &l->made[i]);
     if (err && err != -EEXIST && pm_copy_is_definite(err))
@@ -232,7 +239,7 @@ static int add_level(struct level *l, int depth)
 
     for (size_t i = 0; i < l->old.n && !err; i++) {
         const struct pm_entry *from = l->old.e[i];
-        const struct pm_entry *there = l->made[i] ? l->made[i] : find_name(&l->there, from->name);
+        const struct pm_entry *there = l->made[i] ? l->made[i] : l->at[i];
 
         if (!l->made[i])
             err = check_there(l->t, from, there);
@@ -244,6 +251,17 @@ static int add_level(struct level *l, int depth)
     return err;
 }
 
+static int prepare_level(struct level *l)
+{
+    l->made = calloc(l->old.n + 1, sizeof(*l->made));
+    l->at = calloc(l->old.n + 1, sizeof(*l->at));
+    if (!l->made || !l->at)
+        return -ENOMEM;
+    for (size_t i = 0; i < l->old.n; i++)
+        l->at[i] = find_name(&l->there, l->old.e[i]->name);
+    return note_versions(l);
+}
+
 static int copy_folder(struct tree *t, const struct pm_entry *from, const struct pm_entry *to,
                        int depth)
 {
@@ -252,8 +270,8 @@ static int copy_folder(struct tree *t, const struct pm_entry *from, const struct
 
     if (!err)
         err = list_folder(t->s, to, &l.there);
-    if (!err && !(l.made = calloc(l.old.n + 1, sizeof(*l.made))))
-        err = -ENOMEM;
+    if (!err)
+        err = prepare_level(&l);
     if (!err)
         err = pm_side_by_side(t->s->ctx, l.old.n, t->s->cache->conf->parallel, copy_child, &l);
     if (!err)
@@ -261,6 +279,7 @@ static int copy_folder(struct tree *t, const struct pm_entry *from, const struct
     for (size_t i = 0; i < l.old.n && l.made; i++)
         free(l.made[i]);
     free(l.made);
+    free(l.at);
     free_children(&l.old);
     free_children(&l.there);
     return err;
@@ -403,11 +422,14 @@ static int is_in_tree(void *arg, const char *id)
     return find_pair(arg, id, "") ? -EPERM : 0;
 }
 
-/* After all was copied: was any of it shared meanwhile? */
-static int check_shared(struct tree *t, const struct pm_entry *src)
+/* After all was copied: may it still take another place, or was any of it shared meanwhile? */
+static int check_again(struct tree *t, const struct pm_entry *src, int64_t asked_ms)
 {
     struct pm_backend *b = t->s->account->backend;
-    int                err = pm_backend_check_move(b, t->s->ctx, src, pm_now_ms());
+    int64_t            now = pm_now_ms();
+    int                err = now - asked_ms < PM_ASK_AGAIN_MS
+                                 ? pm_backend_check_move(b, t->s->ctx, src, now)
+                                 : check_moves(t->s, src, now, 0);
 
     if (!err)
         err = pm_backend_shared(b, is_in_tree, t);
@@ -433,22 +455,31 @@ static int confirm(struct tree *t, const struct pm_entry *to)
     return err;
 }
 
+static int copy_all(struct tree *t, const struct pm_entry *src, const struct pm_entry *to,
+                    int64_t asked_ms)
+{
+    int err = copy_folder(t, src, to, 0);
+
+    if (!err)
+        err = settle_all(t);
+    if (!err)
+        err = check_again(t, src, asked_ms);
+    if (!err)
+        err = check_old(t, src, 0);
+    return err == -ENOENT ? -EAGAIN : err; /* something went meanwhile: the whole is looked at again */
+}
+
 int pm_rename_tree(struct pm_send *s, const struct pm_entry *src)
 {
     PM_AUTO(free) struct pm_entry *to = NULL;
     struct tree                    t = {.s = s};
-    int                            err = check_moves(s, src, pm_now_ms(), 0);
+    int64_t                        asked_ms = pm_now_ms();
+    int                            err = check_moves(s, src, asked_ms, 0);
 
     if (!err)
         err = pm_copy_destination(s, src, s->e->oparent, make_folder, &to);
     if (!err)
-        err = copy_folder(&t, src, to, 0);
-    if (!err)
-        err = settle_all(&t);
-    if (!err)
-        err = check_shared(&t, src);
-    if (!err)
-        err = check_old(&t, src, 0);
+        err = copy_all(&t, src, to, asked_ms);
     if (!err)
         err = pm_copy_keep(s, to);
     if (!err)

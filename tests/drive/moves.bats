@@ -218,6 +218,16 @@ theirs() {
     equal "deletes" "$(requests delete)" 0
 }
 
+@test "a folder in which another user gives a file a configuration while it is renamed stays" {
+    moving
+    seed "$(jq -n --arg d "/file/configuration/$(remote /d/a.txt id)" \
+        '{document:$d,json:{success:true,data:[{_id:"60098f7dfedf4005c43c53ff",name:"My view"}]}}')"
+    sync_drive 60 || true
+    equal "a.txt" "$(remote_text /d/a.txt)" "first /d"
+    wait_until 10 on test -e "$S/d/a.txt"
+    equal "deletes" "$(requests delete)" 0
+}
+
 @test "a folder whose new place another user removes while it is filled loses nothing" {
     moving
     emu_post remove '{"path":"/e"}'

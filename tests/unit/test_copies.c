@@ -342,6 +342,24 @@ static void what_was_there_before_is_no_copy_of_ours(void **state)
     assert_string_equal(env_served(&e, "g"), OTHER);
 }
 
+static void what_a_list_missed_once_is_no_copy_of_ours(void **state)
+{
+    (void)state;
+    rename_to("f", "g");
+    env_serve(&e, "g", OTHER);
+    assert_int_equal(env_list(&e, e.root), 0);
+    assert_int_equal(pm_memory_drop(e.b, "g"), 0);
+    assert_int_equal(env_list(&e, e.root), 0);
+    pm_memory_block(e.b, PM_MEM_COPY, true);
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_COPY, 1);
+    env_serve(&e, "g", OTHER);
+    pm_memory_block(e.b, PM_MEM_COPY, false);
+    env_sync(&e);
+    assert_string_equal(env_served(&e, "f"), TEXT);
+    assert_string_equal(env_served(&e, "g"), OTHER);
+}
+
 static void what_came_after_a_request_that_was_never_sent_is_no_copy_of_ours(void **state)
 {
     (void)state;
@@ -405,6 +423,151 @@ static void a_folder_whose_answer_was_lost_is_made_once(void **state)
     env_sync(&e);
     assert_string_equal(env_served_names(&e, ""), "d2 f");
     assert_string_equal(env_served(&e, "d2/in"), "inside");
+}
+
+/* --- what a service copies along, and what goes meanwhile */
+
+static void serve_two(void)
+{
+    serve_folder();
+    env_serve(&e, "d/more", "and more");
+    assert_int_equal(env_list(&e, env_find(&e, "d")), 0);
+}
+
+static void a_copy_that_came_with_another_is_taken_though_its_own_was_never_asked_for(void **state)
+{
+    (void)state;
+    serve_two();
+    e.conf.parallel = 1;
+    rename_to("d", "d2");
+    pm_memory_fault(e.b, PM_MEM_COPY, 1, -EIO, true);
+    try_once();
+    assert_int_equal(calls(PM_MEM_COPY), 1);
+    if (env_served(&e, "d2/in"))
+        env_serve(&e, "d2/more", "and more");
+    else
+        env_serve(&e, "d2/in", "inside");
+    try_again();
+    assert_string_equal(env_served_names(&e, ""), "d2 f");
+    assert_string_equal(env_served_names(&e, "d2"), "in more");
+}
+
+static void a_folder_of_which_another_takes_a_file_meanwhile_is_renamed_whole(void **state)
+{
+    (void)state;
+    serve_two();
+    e.conf.parallel = 1;
+    pm_memory_block(e.b, PM_MEM_COPY, true);
+    rename_to("d", "d2");
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_COPY, 1);
+    assert_int_equal(pm_memory_drop(e.b, "d/in"), 0);
+    assert_int_equal(pm_memory_drop(e.b, "d/more"), 0);
+    env_serve(&e, "d/last", "last");
+    pm_memory_block(e.b, PM_MEM_COPY, false);
+    try_again();
+    assert_string_equal(env_served_names(&e, ""), "d2 f");
+    assert_string_equal(env_served_names(&e, "d2"), "last");
+    assert_string_equal(env_served(&e, "d2/last"), "last");
+}
+
+static void a_renamed_folder_can_be_listed_after_its_old_one_went(void **state)
+{
+    struct env_waiter w;
+    pm_node           d;
+
+    (void)state;
+    serve_folder();
+    d = env_find(&e, "d");
+    rename_to("d", "d2");
+    assert_int_equal(pm_memory_drop(e.b, "d"), 0); /* and the answer is on its way */
+    env_sql(&e, "UPDATE list SET fetched=1");
+    env_waiter_init(&w);
+    assert_int_equal(pm_list_want(e.c, d, &w.w), -EINPROGRESS);
+    assert_true(env_waiter_wait(&w, 10000));
+    assert_int_equal(w.err, 0);
+    assert_string_equal(env_names(&e, d), "in");
+}
+
+/* --- steps as they were stored once: "copy SIZE ID" */
+
+static void set_step(const char *step)
+{
+    int64_t entry = env_sql(&e, "SELECT max(id) FROM j.entry");
+
+    pm_db_begin(e.c->db);
+    pm_journal_set_step(e.c->db, entry, step);
+    assert_int_equal(pm_db_end(e.c->db, 0), 0);
+}
+
+/* As an older version of the program left it: "g" was made, and the daemon ended. */
+static void set_old_step(unsigned size, const char *path)
+{
+    PM_AUTO(free) struct pm_entry *made = *path == '?' ? NULL : env_object(&e, path);
+    char                           step[PM_NAME_MAX + 32];
+
+    snprintf(step, sizeof(step), "copy %u %s", size, made ? made->id : path);
+    set_step(step);
+}
+
+static void a_copy_that_an_older_version_began_is_gone_on_with(void **state)
+{
+    (void)state;
+    rename_to("f", "g");
+    env_serve(&e, "g", TEXT);
+    set_old_step(sizeof(TEXT) - 1, "g");
+    env_sync(&e);
+    assert_string_equal(env_served_names(&e, ""), "g");
+    assert_int_equal(calls(PM_MEM_COPY), 0);
+}
+
+static void a_clone_that_an_older_version_began_is_gone_on_with(void **state)
+{
+    (void)state;
+    env_copy(&e, f, e.root, "g");
+    env_serve(&e, "g", TEXT);
+    set_old_step(sizeof(TEXT) - 1, "g");
+    env_sync(&e);
+    assert_string_equal(env_served_names(&e, ""), "f g");
+    assert_string_equal(env_served(&e, "g"), TEXT);
+    assert_int_equal(calls(PM_MEM_COPY), 0);
+}
+
+static void a_rename_whose_removal_an_older_version_sent_is_done(void **state)
+{
+    (void)state;
+    rename_to("f", "g");
+    env_serve(&e, "g", TEXT);
+    set_old_step(sizeof(TEXT) - 1, "g");
+    assert_int_equal(pm_memory_drop(e.b, "f"), 0);
+    env_sync(&e);
+    assert_string_equal(env_served_names(&e, ""), "g");
+    assert_int_equal(env_find(&e, "g"), f);
+}
+
+static void what_an_older_version_asked_for_and_may_be_anothers_leaves_the_source(void **state)
+{
+    (void)state;
+    rename_to("f", "g");
+    env_serve(&e, "g", OTHER);
+    set_old_step(sizeof(TEXT) - 1, "?");
+    env_sync(&e);
+    assert_string_equal(env_served(&e, "f"), TEXT);
+    assert_string_equal(env_served(&e, "g"), OTHER);
+}
+
+static void a_folder_that_an_older_version_began_to_copy_loses_nothing(void **state)
+{
+    (void)state;
+    serve_two();
+    rename_to("d", "d2");
+    env_serve_folder(&e, "d2");
+    env_serve(&e, "d2/in", "inside");
+    set_old_step(0, "d2");
+    env_sync(&e);
+    assert_string_equal(env_served_names(&e, ""), "d d2 f");
+    assert_string_equal(env_served_names(&e, "d"), "in more");
+    assert_string_equal(env_names(&e, env_find(&e, "d")), "in more");
 }
 
 /* --- what is held here of the source */
@@ -492,11 +655,20 @@ int main(int argc, char **argv)
         TEST(what_another_made_of_a_copy_meanwhile_is_not_removed),
         TEST(a_clone_of_what_another_changed_just_before_it_was_copied_is_what_it_was),
         TEST(what_was_there_before_is_no_copy_of_ours),
+        TEST(what_a_list_missed_once_is_no_copy_of_ours),
         TEST(what_came_after_a_request_that_was_never_sent_is_no_copy_of_ours),
         TEST(a_rename_whose_answer_was_lost_makes_one_copy),
         TEST(a_broken_copy_that_may_be_anothers_file_is_never_removed),
         TEST(another_ones_folder_with_files_in_it_is_not_the_one_we_asked_for),
         TEST(a_folder_whose_answer_was_lost_is_made_once),
+        TEST(a_copy_that_came_with_another_is_taken_though_its_own_was_never_asked_for),
+        TEST(a_folder_of_which_another_takes_a_file_meanwhile_is_renamed_whole),
+        TEST(a_renamed_folder_can_be_listed_after_its_old_one_went),
+        TEST(a_copy_that_an_older_version_began_is_gone_on_with),
+        TEST(a_clone_that_an_older_version_began_is_gone_on_with),
+        TEST(a_rename_whose_removal_an_older_version_sent_is_done),
+        TEST(what_an_older_version_asked_for_and_may_be_anothers_leaves_the_source),
+        TEST(a_folder_that_an_older_version_began_to_copy_loses_nothing),
         TEST(a_copy_of_what_is_held_here_is_read_from_here),
         TEST(a_copy_is_not_read_from_what_its_source_became_here),
         TEST(a_copy_is_read_from_here_after_a_restart),
