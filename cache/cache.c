@@ -112,6 +112,7 @@ static void *keep(void *arg)
 {
     struct pm_cache *c = arg;
     int64_t          expired = -EXPIRE_EVERY_MS;
+    int64_t          ticked = 0;
     bool             busy = false;
 
     pthread_mutex_lock(&c->keeper_lock);
@@ -121,8 +122,10 @@ static void *keep(void *arg)
         pthread_mutex_unlock(&c->keeper_lock);
         busy = pm_lists_tick(c);
         pm_store_try_again(c->store); /* others use the disk, too */
-        if (!busy)
+        if (!busy || pm_now_ms() - ticked >= KEEP_EVERY_MS) {
             pm_queue_tick(c);
+            ticked = pm_now_ms();
+        }
         if (pm_now_ms() - expired >= EXPIRE_EVERY_MS) {
             pm_work_expire(c, pm_wall_ms());
             expired = pm_now_ms();

@@ -686,6 +686,34 @@ static void who_waits_is_woken_when_the_drive_stops(void **state)
     assert_string_equal(env_served(&e, "a"), "x");
 }
 
+static void a_list_that_hangs_holds_up_no_close(void **state)
+{
+    struct env_waiter list, w;
+    struct pm_file   *open;
+    pm_node           node = env_write(&e, e.root, "a", "x");
+    int               err;
+
+    (void)state;
+    assert_int_equal(pm_file_open(e.c, node, O_WRONLY, &open), 0);
+    assert_int_equal(pm_file_write(open, "y", 1, 0), 1);
+    assert_int_equal(pm_file_flush(open), 0);
+    env_sql(&e, "UPDATE list SET fetched=1");
+    pm_memory_block(e.b, PM_MEM_LIST, true);
+    env_waiter_init(&list);
+    assert_int_equal(pm_list_want(e.c, e.root, &list.w), -EINPROGRESS);
+    env_waiter_init(&w);
+    for (int i = 0; (err = pm_queue_wait(e.c, node, &w.w)) == -EINPROGRESS; i++) {
+        assert_true(env_waiter_wait(&w, 10000));
+        assert_in_range(i, 0, 9);
+        w.woken = 0;
+    }
+    assert_int_equal(err, 0);
+    pm_memory_block(e.b, PM_MEM_LIST, false);
+    pm_file_release(open);
+    env_sync(&e);
+    assert_string_equal(env_served(&e, "a"), "y");
+}
+
 /* As after kill -9: what was closed goes up once, what was open is said to be interrupted. */
 static void after_a_kill_what_was_closed_goes_up_once(void **state)
 {
@@ -782,6 +810,7 @@ int main(int argc, char **argv)
         TEST(close_waits_for_the_service_when_asked_to),
         TEST(no_wake_is_lost_when_an_upload_ends),
         TEST(who_waits_is_woken_when_the_drive_stops),
+        TEST(a_list_that_hangs_holds_up_no_close),
         TEST(after_a_kill_what_was_closed_goes_up_once),
         TEST(a_stop_in_the_middle_loses_nothing),
         TEST(a_rename_of_a_file_whose_upload_was_cancelled_holds),
