@@ -71,13 +71,15 @@ bool pm_db_is_sound(const char *dir, const char *file)
 }
 
 /* Of a file that a run left: 0; -EBADMSG: it is damaged; another errno: that cannot be found out now,
- * for want of room, memory, descriptors, or since the disk fails. */
-static int probe(const char *dir, const char *file)
+ * for want of room, memory, descriptors, or since the disk fails. *empty: it is not there, or nothing
+ * was ever in it. */
+static int probe(const char *dir, const char *file, bool *empty)
 {
     PM_AUTO(free) char *path = pm_asprintf("%s/%s", dir, file);
     sqlite3            *sql = NULL;
     int                 rc, err;
 
+    *empty = true;
     if (!path)
         return -ENOMEM;
     if (access(path, F_OK))
@@ -87,6 +89,7 @@ static int probe(const char *dir, const char *file)
         rc = sqlite3_exec(sql, "PRAGMA user_version", NULL, NULL, NULL);
     err = (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB ? -EBADMSG
                                                                        : pm_db_errno(sql, rc);
+    *empty = !err && version_of(sql) == 0;
     sqlite3_close(sql);
     return err;
 }
@@ -117,17 +120,21 @@ int pm_damage_set_aside(const char *dir, bool *anew)
 {
     static const char *const work[] = {"data", "index.db-wal", "index.db-shm", "index.db",
                                        "journal.db-wal", "journal.db-shm", "journal.db"};
-    int                      err = probe(dir, "journal.db");
+    int64_t                  last = 0;
+    bool                     empty;
+    int                      err = probe(dir, "journal.db", &empty);
 
     *anew = false;
-    if (err == -EBADMSG) {
-        pm_log(PM_ERROR, "%s/journal.db is damaged: it and all contents are set aside as *.damaged-*;"
-                         " what was not sent yet is in there", dir);
+    if (!err && empty)
+        err = pm_damage_last_file(dir, &last);
+    if (err == -EBADMSG || (!err && last)) {
+        pm_log(PM_ERROR, "%s/journal.db is %s: it and all contents are set aside as *.damaged-*;"
+                         " what was not sent yet is in there", dir, err ? "damaged" : "gone");
         return set_aside(dir, work, PM_COUNT(work));
     }
     if (err)
         return err;
-    err = probe(dir, "index.db");
+    err = probe(dir, "index.db", &empty);
     if (err == -EBADMSG) {
         pm_log(PM_WARN, "%s/index.db is damaged: set aside as index.db.damaged-* and made anew", dir);
         err = set_aside(dir, index_parts, PM_COUNT(index_parts));

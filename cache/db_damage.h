@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 /* Before the databases are opened. The index can be had again from the services: a damaged one goes
- * aside. A damaged journal goes together with the contents, of which some are nowhere else. *anew: the
- * index is to be made of the journal. 0 or -errno, also of what cannot be looked at now. */
+ * aside. A damaged journal goes together with the contents, of which some are nowhere else; so do the
+ * contents of one that is gone. *anew: the index is to be made of the journal. 0 or -errno, also of what cannot be looked at now. */
 int  pm_damage_set_aside(const char *dir, bool *anew);
 /* The index, sound as it may be, is of no use. 0 or -errno. */
 int  pm_damage_drop_index(const char *dir);

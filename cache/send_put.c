@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* --- conflicts */
 
@@ -548,9 +549,22 @@ static int forget_source(struct pm_send *s)
     return err;
 }
 
+/* Nothing brings a file back that is gone from the cache folder. */
+static int get_content(struct pm_send *s)
+{
+    char name[32];
+    int  err = pm_content_get(s->cache->store, s->e->node, &s->content);
+
+    pm_store_file_name(s->e->content, name);
+    if (err != -EIO || !faccessat(pm_store_dirfd(s->cache->store), name, F_OK, 0) || errno != ENOENT)
+        return err;
+    snprintf(s->ctx->why, sizeof(s->ctx->why), "its content is not in the cache folder any more");
+    return -EBADMSG;
+}
+
 int pm_send_put(struct pm_send *s)
 {
-    int err = pm_content_get(s->cache->store, s->e->node, &s->content);
+    int err = get_content(s);
 
     if (err)
         return err;
@@ -562,7 +576,7 @@ int pm_send_put(struct pm_send *s)
     pthread_mutex_unlock(&s->content->lock);
     if (s->content->id != s->e->content) {
         snprintf(s->ctx->why, sizeof(s->ctx->why), "its content is not in the cache folder");
-        err = -EIO;
+        err = -EBADMSG;
     }
     if (!err && s->e->state == PM_J_INTERRUPTED)
         err = pm_send_end_copy(s);

@@ -249,6 +249,46 @@ rescue_is() {
     equal "later.txt" "$(cat "$T/out/s/d/later.txt")" "since then"
 }
 
+# lose FILE...: of the state folder, with something in it that waits
+lose() {
+    setfattr -n user.x -v y "$T/src" || skip "no attributes on this disk"
+    again upload.delay=1h
+    write "$S/d/a.txt" "mine"
+    write "$S/d/n.txt" "new"
+    umount_drive
+    for file; do rm -f "$STATE/$file" "$STATE/$file"-*; done
+    mount_drive
+    for i in 1 2 3 4; do write "$S/d/later$i" "since then"; done
+    sync_drive
+    equal "a.txt" "$(remote_text /d/a.txt)" "theirs"
+    umount_drive
+    rescue_is 2 7
+    equal "a.txt" "$(cat "$T/out/s/d/a.txt")" "mine"
+    equal "n.txt" "$(cat "$T/out/s/d/n.txt")" "new"
+}
+
+@test "with index and journal gone, a mount and new work take nothing from a later rescue" {
+    lose index.db journal.db
+}
+
+@test "with the journal gone, a mount and new work take nothing from a later rescue" {
+    lose journal.db
+}
+
+@test "unsent work whose content is gone from the state folder is told to have failed, and can be given up" {
+    again upload.delay=1h
+    write "$S/d/a.txt" "mine"
+    umount_drive
+    find "$STATE/data" -type f -delete
+    mount_drive
+    sync_drive >/dev/null 2>&1 && false
+    equal "failed" "$(failed)" 1
+    [[ $(xattr "$S/d/a.txt" state) == "failed: "*"not in the cache folder any more" ]]
+    on "$PM" discard "$S/d/a.txt"
+    equal "shown" "$(on cat "$S/d/a.txt")" "theirs"
+    sync_drive
+}
+
 # --- the end of the session
 
 # A logind that says yes: each lock is a line in $T/locks, its process the command that it runs.

@@ -239,6 +239,39 @@ static void a_damaged_journal_is_set_aside_with_all_contents(void **state)
     assert_int_equal(ask("SELECT count(*) FROM j.entry"), 0);
 }
 
+static void lose_journal(bool emptied)
+{
+    int fd;
+
+    put_meta("INSERT INTO j.meta(key, value) VALUES('x', '7')");
+    assert_true(!mkdir(file("data"), 0700) || errno == EEXIST);
+    assert_int_equal(mkdir(file("data/01"), 0700), 0);
+    fd = open(file("data/01/1"), O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(emptied ? truncate(file("journal.db"), 0) : unlink(file("journal.db")), 0);
+}
+
+static void contents_whose_journal_is_gone_are_set_aside(void **state)
+{
+    (void)state;
+    lose_journal(false);
+    open_and_close(0);
+    assert_true(set_aside("data"));
+    assert_true(set_aside("index.db"));
+    assert_int_not_equal(access(file("data/01/1"), F_OK), 0);
+    assert_int_equal(ask("SELECT count(*) FROM j.meta WHERE key='x'"), 0);
+}
+
+static void contents_whose_journal_is_empty_are_set_aside(void **state)
+{
+    (void)state;
+    lose_journal(true);
+    open_and_close(0);
+    assert_true(set_aside("data"));
+    assert_int_not_equal(access(file("data/01/1"), F_OK), 0);
+}
+
 static void a_failed_statement_rolls_the_whole_back(void **state)
 {
     struct pm_db *db;
@@ -602,6 +635,8 @@ int main(int argc, char **argv)
         TEST(a_migration_that_fails_changes_nothing),
         TEST(a_damaged_index_is_set_aside_and_made_anew),
         TEST(a_damaged_journal_is_set_aside_with_all_contents),
+        TEST(contents_whose_journal_is_gone_are_set_aside),
+        TEST(contents_whose_journal_is_empty_are_set_aside),
         TEST(a_failed_statement_rolls_the_whole_back),
         TEST(an_error_of_the_caller_rolls_back_and_is_returned),
         TEST(what_was_committed_is_there_after_a_copy_of_the_files),
