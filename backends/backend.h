@@ -246,7 +246,9 @@ int  pm_net_open(const struct pm_conf *conf, struct pm_net **out);
 /* Waits that services ask for (Retry-After) are kept in `kv`, those that are there hold; before the
  * first request. `kv` is borrowed until closed, and called from the loop's thread. */
 void pm_net_keep(struct pm_net *net, const struct pm_kv *kv);
-/* Ends every request with -ECANCELED (their callbacks run), then joins the thread. NULL is fine. */
+/* Ends every request with -ECANCELED (their callbacks run), as every later one, and joins the thread. */
+void pm_net_stop(struct pm_net *net);
+/* That, and frees it: nobody may have it any more. NULL is fine. */
 void pm_net_close(struct pm_net *net);
 
 /* --- calling a backend --------------------------------------------------------------------- */

@@ -442,13 +442,15 @@ int pm_net_open(const struct pm_conf *conf, struct pm_net **out)
     return 0;
 }
 
-void pm_net_close(struct pm_net *net)
+void pm_net_stop(struct pm_net *net)
 {
     bool has_helper;
 
-    if (!net)
-        return;
     pthread_mutex_lock(&net->lock);
+    if (net->closing) {
+        pthread_mutex_unlock(&net->lock);
+        return;
+    }
     net->closing = true;
     has_helper = net->has_helper;
     pthread_cond_broadcast(&net->work_here);
@@ -457,5 +459,12 @@ void pm_net_close(struct pm_net *net)
     if (has_helper)
         pthread_join(net->helper, NULL);
     pthread_join(net->loop, NULL);
+}
+
+void pm_net_close(struct pm_net *net)
+{
+    if (!net)
+        return;
+    pm_net_stop(net);
     free_net(net);
 }

@@ -295,8 +295,8 @@ void pm_cache_stop(struct pm_cache *c)
     pm_pool_close(c->list_pool);
     pm_pool_close(c->pool);
     c->list_pool = c->pool = NULL;
-    pm_net_close(c->net);
-    c->net = NULL;
+    if (c->net)
+        pm_net_stop(c->net);
 }
 
 void pm_cache_free(struct pm_cache *c)
@@ -305,6 +305,7 @@ void pm_cache_free(struct pm_cache *c)
         pm_file_tick(c);
     pm_queue_close(c);
     pm_accounts_close(c);
+    pm_net_close(c->net);
     pm_lists_close(c);
     pm_bounce_close(c->bounce);
     if (c->store)

@@ -239,3 +239,25 @@ cut_while_writing() {
     sync_drive
     equal "all" "$(emu_get tree path=/d | jq -c '[.[]|[.path,.type]]')" '[["/d/b.txt","dir"]]'
 }
+
+# bats test_tags=quick
+@test "an unmount while many wait in a sync ends all of them and the daemon" {
+    local i pids=()
+    export MALLOC_PERTURB_=170 # what was freed is not as it was
+    again
+    on "$PM" pause "$MNT"
+    write "$S/kept.txt" "kept"
+    (cd "$S" && on mkdir m{1..100}) # to count them takes a moment
+    for i in {1..12}; do # each tells of its progress at another moment
+        "$PM" sync "$MNT" >/dev/null 2>&1 3>&- &
+        pids+=($!)
+        sleep 0.05
+    done
+    sleep 0.3
+    umount_drive
+    for i in "${pids[@]}"; do wait_until 5 gone "$i"; done
+    mount_drive
+    on "$PM" resume "$MNT"
+    sync_drive
+    equal "kept" "$(remote_text /kept.txt)" "kept"
+}

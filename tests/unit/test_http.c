@@ -555,6 +555,19 @@ static void closing_the_loop_ends_every_call(void **state)
     down(&w);
 }
 
+static void who_asks_a_stopped_loop_is_answered(void **state)
+{
+    struct world w = {0};
+
+    (void)state;
+    up(&w, silent, NULL);
+    pm_net_stop(w.net);
+    assert_int_equal(call(&w), -ECANCELED);
+    assert_int_equal(pm_http_hold_ms(w.net, "http://127.0.0.1:1"), 0);
+    pm_net_stop(w.net);
+    down(&w);
+}
+
 /* --- streaming */
 
 static bool eight_mib(void *arg, const struct server_request *req, int fd)
@@ -705,6 +718,7 @@ int main(void)
         cmocka_unit_test(a_deadline_ends_a_call),
         cmocka_unit_test(silence_ends_a_call_without_deadline),
         cmocka_unit_test(closing_the_loop_ends_every_call),
+        cmocka_unit_test(who_asks_a_stopped_loop_is_answered),
         cmocka_unit_test(a_slow_reader_gets_all_in_bounded_pieces),
         cmocka_unit_test(downloads_keep_to_the_limit),
         cmocka_unit_test(uploads_keep_to_the_limit),

@@ -772,6 +772,19 @@ static void a_stop_in_the_middle_loses_nothing(void **state)
     }
 }
 
+static void a_sync_that_the_end_of_the_cache_overtakes_ends(void **state)
+{
+    int called = 0;
+
+    (void)state;
+    pm_queue_pause(e.c, true);
+    env_write(&e, e.root, "f", "x");
+    pm_cache_stop(e.c);
+    e.accounts[0].endpoint = (char *)"http://127.0.0.1:1"; /* it is asked whether that has to wait */
+    assert_int_equal(pm_queue_sync(e.c, 0, 10000, stop_now, &called, NULL), -EINTR);
+    assert_int_equal(called, 1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(int argc, char **argv)
@@ -798,6 +811,7 @@ int main(int argc, char **argv)
         TEST(a_sync_ends_when_the_rest_waits_for_what_failed),
         TEST(a_sync_gives_up_in_time_and_says_what_is_left),
         TEST(a_sync_can_be_given_up),
+        TEST(a_sync_that_the_end_of_the_cache_overtakes_ends),
         TEST(a_sync_of_a_folder_leaves_others_delayed),
         TEST(a_pause_holds_and_outlives_a_restart),
         TEST(a_removal_finds_the_version_the_user_saw_or_is_dropped),
