@@ -342,7 +342,9 @@ shared_out() {
     mount_drive cache.attr_timeout=1h
     on ls "$S/a" "$S/b" >/dev/null
     seed_text /b/cube.mtl "newmtl grey"
+    on "$PM" pause "$MNT" # or a list for the first shows mv what it then replaces
     on mv "$S/a/cube.obj" "$S/a/cube.mtl" "$S/b/"
+    on "$PM" resume "$MNT"
     sync_and_settle
     equal "theirs" "$(remote_text /b/cube.mtl)" "newmtl grey"
     equal "ours" "$(remote_text /a/cube.mtl)" "newmtl blue"
