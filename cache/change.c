@@ -240,7 +240,7 @@ int pm_change_leave(struct pm_cache *c, const struct pm_jentry *rename)
 }
 
 static int create_locked(struct pm_cache *c, struct pm_jentry *e, const struct pm_owner *owner,
-                         bool later)
+                         bool later, struct pm_attr *out)
 {
     struct pm_db *db = c->db;
     pm_node       there;
@@ -257,7 +257,9 @@ static int create_locked(struct pm_cache *c, struct pm_jentry *e, const struct p
         return err;
     e->content = pm_db_last_id(db);
     err = take_over(c, e, e->parent, e->name, later);
-    return err ? err : pm_journal_add(db, e);
+    if (!err)
+        err = pm_journal_add(db, e);
+    return err ? err : pm_tree_describe(c, e->node, out);
 }
 
 static int create(struct pm_cache *c, pm_node parent, const char *name, const struct pm_owner *owner,
@@ -279,16 +281,15 @@ static int create(struct pm_cache *c, pm_node parent, const char *name, const st
     snprintf(e.name, sizeof(e.name), "%s", name);
     again = e;
     pm_db_begin(c->db);
-    err = pm_db_end(c->db, create_locked(c, &e, owner, false));
+    err = pm_db_end(c->db, create_locked(c, &e, owner, false, out));
     if (err == -EDEADLK) {
         e = again;
         pm_db_begin(c->db);
-        err = pm_db_end(c->db, create_locked(c, &e, owner, true));
+        err = pm_db_end(c->db, create_locked(c, &e, owner, true, out));
     }
-    if (err)
-        return err;
-    pm_queue_kick(c);
-    return pm_tree_getattr(c, e.node, out);
+    if (!err)
+        pm_queue_kick(c);
+    return err;
 }
 
 int pm_change_create(struct pm_cache *c, pm_node parent, const char *name,
@@ -316,7 +317,8 @@ static bool cancel_removal(struct pm_db *db, pm_node parent, const char *name, p
     return pm_journal_drop(db, removal.id) == 0;
 }
 
-static int mkdir_locked(struct pm_cache *c, struct pm_jentry *e, const struct pm_owner *owner)
+static int mkdir_locked(struct pm_cache *c, struct pm_jentry *e, const struct pm_owner *owner,
+                        struct pm_attr *out)
 {
     struct pm_db *db = c->db;
     pm_node       there;
@@ -325,12 +327,14 @@ static int mkdir_locked(struct pm_cache *c, struct pm_jentry *e, const struct pm
     if (!pm_shown_find(db, e->parent, e->name, &there))
         return -EEXIST;
     if (cancel_removal(db, e->parent, e->name, &e->node))
-        return 0;
+        return pm_tree_describe(c, e->node, out);
     err = pm_node_make(db, e->account, PM_FOLDER, owner, &e->node);
     if (!err)
         err = pm_db_run(db, "INSERT INTO list(node, fetched) VALUES(?1, ?2)", "ii",
                         (int64_t)e->node, pm_wall_ms());
-    return err ? err : pm_journal_add(db, e);
+    if (!err)
+        err = pm_journal_add(db, e);
+    return err ? err : pm_tree_describe(c, e->node, out);
 }
 
 int pm_change_mkdir(struct pm_cache *c, pm_node parent, const char *name,
@@ -349,11 +353,10 @@ int pm_change_mkdir(struct pm_cache *c, pm_node parent, const char *name,
     e.account = account->id;
     snprintf(e.name, sizeof(e.name), "%s", name);
     pm_db_begin(c->db);
-    err = pm_db_end(c->db, mkdir_locked(c, &e, owner));
-    if (err)
-        return err;
-    pm_queue_kick(c);
-    return pm_tree_getattr(c, e.node, out);
+    err = pm_db_end(c->db, mkdir_locked(c, &e, owner, out));
+    if (!err)
+        pm_queue_kick(c);
+    return err;
 }
 
 /* --- removing */

@@ -89,6 +89,9 @@ static inline void pm_tell_node(struct pm_cache *c, pm_node node, bool content)
         c->events.node_changed(c->events.arg, node, content);
 }
 
+/* In a transaction: as pm_tree_getattr, of what is in the index. -ENOENT: no such node. */
+int pm_tree_describe(struct pm_cache *c, pm_node node, struct pm_attr *out);
+
 /* Wakes a chain of waiters that no list holds any more. */
 void pm_wake_all(struct pm_waiter *first, int err);
 

@@ -39,26 +39,31 @@ static uint64_t content_id(struct pm_db *db, pm_node node)
     return (uint64_t)pm_db_int(db, 0, "SELECT id FROM content WHERE node=?1", "i", (int64_t)node);
 }
 
-int pm_tree_getattr(struct pm_cache *c, pm_node node, struct pm_attr *out)
+int pm_tree_describe(struct pm_cache *c, pm_node node, struct pm_attr *out)
 {
     struct pm_row row;
     pm_node       parent = 0;
-    uint64_t      content = 0;
-    int           err;
+    int           err = pm_node_get(c->db, node, &row);
+
+    if (err)
+        return err;
+    if (pm_shown_place(c->db, node, &parent, NULL))
+        parent = 0;
+    pm_row_attr(&row, parent, out);
+    out->content = row.kind != PM_FOLDER ? content_id(c->db, node) : 0;
+    add_account(c, &row, out);
+    return 0;
+}
+
+int pm_tree_getattr(struct pm_cache *c, pm_node node, struct pm_attr *out)
+{
+    int err;
 
     pm_db_begin(c->db);
-    err = pm_node_get(c->db, node, &row);
-    if (!err && pm_shown_place(c->db, node, &parent, NULL))
-        parent = 0;
-    if (!err && row.kind != PM_FOLDER)
-        content = content_id(c->db, node);
-    err = pm_db_end(c->db, err);
+    err = pm_db_end(c->db, pm_tree_describe(c, node, out));
     if (err)
         return err == -ENOENT ? -ESTALE : err;
-    pm_row_attr(&row, parent, out);
-    out->content = content;
     add_content(c, out);
-    add_account(c, &row, out);
     return 0;
 }
 
