@@ -38,6 +38,7 @@ struct pm_queue {
     pthread_mutex_t lock; /* taken before the database's, never under it; not held while sending */
     pthread_cond_t  work; /* lock; kicked, an entry ended, or stopping */
     bool            paused; /* lock; kept in the journal's meta */
+    bool            unsure; /* lock; the journal may take for chosen what nobody has (db.h) */
     struct active   active[ACTIVE_MAX]; /* lock; `sent` atomic */
     unsigned        uploads; /* lock */
     int64_t         advanced_ms; /* lock; when uploads were last known to advance */
@@ -292,6 +293,33 @@ static void check_locked(struct pm_cache *c, struct pm_account *a)
     pthread_cond_broadcast(&c->queue->work);
 }
 
+static bool is_active_locked(const struct pm_queue *q, int64_t entry)
+{
+    for (size_t i = 0; i < ACTIVE_MAX; i++)
+        if (q->active[i].entry == entry)
+            return true;
+    return false;
+}
+
+/* A choice that was refused may have come true all the same. */
+static void undo_choices_locked(struct pm_cache *c)
+{
+    struct sqlite3_stmt *st;
+
+    pm_db_begin(c->db);
+    st = pm_db_query(c->db, "SELECT id FROM j.entry WHERE sending", "");
+    while (pm_db_row(c->db, st)) {
+        int64_t id = pm_col_int(st, 0);
+
+        if (!is_active_locked(c->queue, id))
+            pm_db_run(c->db,
+                      "UPDATE j.entry SET sending=0, state=CASE state WHEN ?2 THEN ?3 ELSE state END"
+                      " WHERE id=?1",
+                      "iii", id, (int64_t)PM_J_ACTIVE, (int64_t)PM_J_READY);
+    }
+    c->queue->unsure = pm_db_end(c->db, 0) != 0;
+}
+
 /* Chooses an entry and marks it as being sent. NULL: nothing now; *wake_ms says until when. */
 static struct active *choose_locked(struct pm_cache *c, struct pm_jentry *e, int64_t *wake_ms)
 {
@@ -303,11 +331,15 @@ static struct active *choose_locked(struct pm_cache *c, struct pm_jentry *e, int
     *wake_ms = PM_J_HELD;
     if (q->paused || !a)
         return NULL;
+    if (q->unsure)
+        undo_choices_locked(c);
     pm_db_begin(c->db);
     err = pm_journal_next(c->db, paused, q->uploads < c->conf->parallel, e, wake_ms);
     err = pm_db_end(c->db, err);
-    if (err && err != -ENOENT)
+    if (err && err != -ENOENT) {
+        q->unsure = true;
         *wake_ms = pm_wall_ms() + PAUSE_MIN_MS; /* nobody else wakes for what could not be seen */
+    }
     if (err)
         return NULL;
     a->entry = e->id;
