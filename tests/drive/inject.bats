@@ -46,17 +46,17 @@ may() {
 }
 
 work() {
-    try cp "$T/src/big" "$D/big" && may big big || may big "-" part
+    try cp "$T/src/big" "$D/big" && may big big || may big "-" part big # the close itself may be what failed
     if [[ ${MAY[big]} = " big " ]]; then
         try mv "$D/big" "$D/moved" && { may moved big; may big "-"; }
     fi
     try rm "$D/gone" && may gone "-"
-    try mkdir "$D/sub" && { try cp "$T/src/new" "$D/sub/in" && may sub/in new || may sub/in "-" part; }
+    try mkdir "$D/sub" && { try cp "$T/src/new" "$D/sub/in" && may sub/in new || may sub/in "-" part new; }
     try cp "$T/src/new" "$D/old" && may old new || may old old part new
     if try cp "$T/src/new" "$D/.tmp.AbCdEf"; then
         try mv "$D/.tmp.AbCdEf" "$D/over" && may over new || may .tmp.AbCdEf new
     else
-        may .tmp.AbCdEf "-" part
+        may .tmp.AbCdEf "-" part new
     fi
     try truncate -s 3 "$D/cut" && may cut cut || may cut old cut
     within 5 "$PM" sync --timeout 1s "$MNT" >/dev/null 2>&1 || true

@@ -120,11 +120,12 @@ change() {
 }
 
 # What becomes of it. A 400 is for good: failed, or the removal or rename is dropped, and status or the
-# file's attribute says why. A 404 is believed, though here it is a lie; all else heals.
+# file's attribute says why. A 404 is believed, though here it is a lie, but for a copy's, whose source is
+# seen to be there; all else heals.
 outcome() {
     case $1 in
     s400.delete | s400.gone | s400.rmdir | s400.look) echo dropped ;;
-    s400.copy | s400.poll | s400.source | s404.copy) echo told ;;
+    s400.copy | s400.poll | s400.source) echo told ;;
     s400.*) echo failed ;;
     s404.check | s404.rest | s404.delete | s404.gone | s404.rmdir | s404.look | s404.source) echo lied ;;
     *) echo heals ;;
