@@ -350,8 +350,8 @@ int pm_credential_use(struct pm_backend *b, struct pm_ctx *ctx, unsigned refused
         err = pm_now_ms() < c->look_ms ? tell_locked(c, ctx) : look_locked(b, ctx, false, false);
     else if (!c->secret || refused)
         err = look_locked(b, ctx, refused && c->secret, false);
-    if (err)
-        return err;
+    if (err || !c->secret)
+        return err ? err : -EACCES;
     *secret = strdup(c->secret);
     *generation = c->generation;
     return *secret ? 0 : -ENOMEM;

@@ -798,7 +798,7 @@ int pm_file_allocate(struct pm_file *f, int mode, uint64_t off, uint64_t len, st
 
 /* --- telling the journal */
 
-static int close_entry(struct pm_cache *c, struct pm_content *k)
+static int close_entry(struct pm_cache *c, struct pm_content *k, bool waits)
 {
     struct pm_jentry e;
 
@@ -812,7 +812,7 @@ static int close_entry(struct pm_cache *c, struct pm_content *k)
     e.era = pm_era_now(c->store);
     if (e.state != PM_J_LOCAL)
         e.state = PM_J_READY;
-    if (k->writers > (c->conf->on_close_wait ? 1 : 0)) /* the one who closes may wait for it */
+    if (k->writers > (waits ? 1 : 0)) /* the one who closes waits for it */
         e.not_before = PM_J_HELD;
     else
         e.not_before = due(c, &e);
@@ -823,27 +823,28 @@ int pm_file_flush(struct pm_file *f)
 {
     struct pm_content *k = f->content;
     struct pm_cache   *c = f->cache;
+    bool               waits;
     int                err;
 
     if (!f->writer)
         return 0;
     pthread_mutex_lock(&k->lock);
+    waits = c->conf->on_close_wait && f->wrote; /* as pm_file_wait */
     if ((!k->marked && !k->unsure) || k->nowhere) {
-        bool waits = c->conf->on_close_wait && f->wrote && k->writers == 1;
-
+        waits = waits && k->writers == 1;
         pthread_mutex_unlock(&k->lock);
         if (waits) /* flushed by another, while this one held it back */
             start_quiet_time(c, k->node);
         return 0;
     }
     pm_db_begin(c->db);
-    err = pm_db_end(c->db, close_entry(c, k));
+    err = pm_db_end(c->db, close_entry(c, k, waits));
     if (!err)
         k->marked = k->unsure = false;
     c->flushed = true;
     pthread_mutex_unlock(&k->lock);
     pm_content_save(k);
-    if (c->conf->on_close_wait)
+    if (waits)
         pm_queue_kick(c);
     return err;
 }

@@ -59,6 +59,7 @@ int pm_tree_getattr(struct pm_cache *c, pm_node node, struct pm_attr *out)
 {
     int err;
 
+    *out = (struct pm_attr){0};
     pm_db_begin(c->db);
     err = pm_db_end(c->db, pm_tree_describe(c, node, out));
     if (err)

@@ -570,9 +570,10 @@ static void what_is_dropped_after_a_power_cut_is_not_counted(void **state)
 /* Of a file that was partly fetched, what was written beyond its end, and the zeros in between. */
 static void what_is_beyond_the_base_is_known_without_the_index(void **state)
 {
-    struct pm_file *file;
-    char            buf[32] = "";
-    pm_node         f = serve("0123456789");
+    struct pm_file  *file;
+    struct pm_entry *object;
+    char             buf[32] = "";
+    pm_node          f = serve("0123456789");
 
     (void)state;
     assert_int_equal(pm_file_open(e.c, f, O_RDWR, &file), 0);
@@ -588,7 +589,9 @@ static void what_is_beyond_the_base_is_known_without_the_index(void **state)
     assert_memory_equal(buf, "0123456789\0\0\0\0\0\0\0\0\0\0end", 23);
     pm_file_release(file);
     env_sync(&e);
-    assert_int_equal(env_object(&e, "f")->size, 23);
+    object = env_object(&e, "f");
+    assert_int_equal(object->size, 23);
+    free(object);
 }
 
 /* Nothing was written to it: what the service has of it is not zeros. */

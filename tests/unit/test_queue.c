@@ -644,6 +644,27 @@ static void close_waits_for_the_service_when_asked_to(void **state)
     assert_string_equal(env_served(&e, "a"), "x");
 }
 
+/* A shell has two descriptors of a file for a moment, and closes the first before it writes. */
+static void closing_a_copy_of_a_descriptor_sends_no_empty_file(void **state)
+{
+    struct pm_file *f;
+    struct pm_attr  attr;
+
+    (void)state;
+    e.conf.on_close_wait = true;
+    assert_int_equal(pm_change_create_open(e.c, e.root, "a", NULL, &attr), 0);
+    f = open_for_writing(attr.node);
+    assert_int_equal(pm_file_flush(f), 0);
+    assert_int_equal(pm_file_wait(f, NULL), 0);
+    usleep(200000);
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_BEGIN), 0);
+    write_at(f, "x", 0);
+    pm_file_release(f);
+    env_sync(&e);
+    assert_string_equal(env_served(&e, "a"), "x");
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_BEGIN), 1);
+}
+
 static void no_wake_is_lost_when_an_upload_ends(void **state)
 {
     struct env_waiter w;
@@ -825,6 +846,7 @@ int main(int argc, char **argv)
         TEST(no_wake_is_lost_when_an_upload_ends),
         TEST(who_waits_is_woken_when_the_drive_stops),
         TEST(a_list_that_hangs_holds_up_no_close),
+        TEST(closing_a_copy_of_a_descriptor_sends_no_empty_file),
         TEST(after_a_kill_what_was_closed_goes_up_once),
         TEST(a_stop_in_the_middle_loses_nothing),
         TEST(a_rename_of_a_file_whose_upload_was_cancelled_holds),
