@@ -147,7 +147,7 @@ char *pm_http_origin(const char *url)
     }
     for (char *c = host; c && *c; c++)
         *c = (char)tolower((unsigned char)*c);
-    if (scheme && host && port && !user &&
+    if (scheme && host && port && !user && !strchr(host, '%') && /* what would be read anew as another */
         (!strcmp(scheme, "https") || (!strcmp(scheme, "http") && is_loopback(host))))
         origin = pm_asprintf("%s://%s:%s", scheme, host, port);
     curl_free(scheme);

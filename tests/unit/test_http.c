@@ -127,6 +127,7 @@ static void origins_are_compared_in_one_form(void **state)
         {"https://user:pw@example.com/", NULL},
         {"ftp://example.com/", NULL},
         {"file:///etc/passwd", NULL},
+        {"https://0%0%31", NULL},
         {"", NULL},
     };
 
