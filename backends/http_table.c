@@ -134,7 +134,7 @@ static char *url_part(CURLU *u, CURLUPart part, unsigned flags)
     return curl_url_get(u, part, &text, flags) == CURLUE_OK ? text : NULL;
 }
 
-char *pm_http_origin(const char *url)
+static char *read_origin(const char *url)
 {
     CURLU *u = curl_url();
     char  *scheme = NULL, *host = NULL, *port = NULL, *user = NULL, *origin = NULL;
@@ -147,7 +147,7 @@ char *pm_http_origin(const char *url)
     }
     for (char *c = host; c && *c; c++)
         *c = (char)tolower((unsigned char)*c);
-    if (scheme && host && port && !user && !strchr(host, '%') && /* what would be read anew as another */
+    if (scheme && host && port && !user &&
         (!strcmp(scheme, "https") || (!strcmp(scheme, "http") && is_loopback(host))))
         origin = pm_asprintf("%s://%s:%s", scheme, host, port);
     curl_free(scheme);
@@ -156,4 +156,16 @@ char *pm_http_origin(const char *url)
     curl_free(user);
     curl_url_cleanup(u);
     return origin;
+}
+
+/* curl reads %31 as the name "1", and 1 as 0.0.0.1: what would be read anew as another host is none. */
+char *pm_http_origin(const char *url)
+{
+    char               *origin = read_origin(url);
+    PM_AUTO(free) char *again = origin ? read_origin(origin) : NULL;
+
+    if (origin && again && !strcmp(origin, again))
+        return origin;
+    free(origin);
+    return NULL;
 }

@@ -128,6 +128,8 @@ static void origins_are_compared_in_one_form(void **state)
         {"ftp://example.com/", NULL},
         {"file:///etc/passwd", NULL},
         {"https://0%0%31", NULL},
+        {"https://%311/", NULL},
+        {"https://1/", "https://0.0.0.1:443"},
         {"", NULL},
     };
 
