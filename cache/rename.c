@@ -2,6 +2,7 @@
  * source. Nothing is removed before its copy is confirmed; each step is found done after a crash. */
 #include "cache/copy.h"
 #include "cache/file.h"
+#include "cache/label.h"
 #include "cache/list.h"
 #include "cache/merge.h"
 #include "cache/queue.h"
@@ -84,6 +85,7 @@ static int restore(struct pm_send *s, const char *report)
     if (err)
         return err;
     pm_log(PM_WARN, "rename of %s to %s dropped: %s", s->e->oname, s->e->name, report);
+    pm_label_moved(c);
     if (s->e->replaces)
         pm_store_revive(c->store, s->e->replaces);
     pm_tell_entry(c, s->e->parent, s->e->name);
