@@ -33,7 +33,7 @@ struct emulator {
     bool            tls;                /* immutable */
     atomic_int      connections;
     atomic_ullong   next_connection;
-    struct uploads *uploads;            /* see upload.h */
+    struct flights *flights;            /* see flight.h */
 };
 
 #endif

@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "tests/emulator/emulator.h"
+#include "tests/emulator/flight.h"
 #include "tests/emulator/seed.h"
 #include "tests/emulator/server.h"
-#include "tests/emulator/upload.h"
 
 struct arguments {
     const char *data;
@@ -94,7 +94,7 @@ static int emulator_open(struct emulator *emu, const struct arguments *a)
     emu->options = options_new();
     emu->log = log_new();
     emu->faults = faults_new();
-    emu->uploads = uploads_new();
+    emu->flights = flights_new();
     if (mkdir(a->data, 0700) < 0 && errno != EEXIST)
         return -errno;
     int r = tree_open(a->data, &emu->tree);
@@ -113,7 +113,7 @@ static void emulator_close(struct emulator *emu)
         server_stop(&emu->ports[i]);
     store_close(emu->store);
     tree_close(emu->tree);
-    uploads_free(emu->uploads);
+    flights_free(emu->flights);
     faults_free(emu->faults);
     log_free(emu->log);
     options_free(emu->options);

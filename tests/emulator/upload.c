@@ -1,12 +1,10 @@
 #include "tests/emulator/upload.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "tests/emulator/flight.h"
 #include "tests/emulator/multipart.h"
 
 struct upload {
@@ -15,75 +13,8 @@ struct upload {
     struct incoming  *incoming;         /* NULL before the part and after the commit */
     char             *folder;
     char             *name;             /* of the file; NULL until the part came */
-    struct buf        place;            /* folder and name; `uploads` lock once registered */
-    bool              registered;
-    struct upload    *next;             /* `uploads` lock */
+    struct flight     flight;           /* to folder and name */
 };
-
-struct uploads {
-    pthread_mutex_t lock;               /* leaf */
-    struct upload  *first;              /* lock; those whose file name is known */
-};
-
-struct uploads *uploads_new(void)
-{
-    struct uploads *all = emu_alloc(sizeof(*all));
-    pthread_mutex_init(&all->lock, NULL);
-    return all;
-}
-
-void uploads_free(struct uploads *all)
-{
-    if (all == NULL)
-        return;
-    pthread_mutex_destroy(&all->lock);
-    free(all);
-}
-
-static bool hung_up(const struct upload *u)
-{
-    struct pollfd p = {.fd = u->rq->fd, .events = POLLRDHUP};
-    return poll(&p, 1, 0) > 0;
-}
-
-/* Lock held. */
-static bool alone(const struct uploads *all, const struct upload *u)
-{
-    for (const struct upload *other = all->first; other != NULL; other = other->next) {
-        if (strcmp(other->place.data, u->place.data) == 0 && !hung_up(other))
-            return false;
-    }
-    return true;
-}
-
-/* False: another is under way to the same place, and its client has not given it up. One that was
- * just given up may be news to this thread: hence the wait. */
-static bool enlist(struct uploads *all, struct upload *u)
-{
-    const struct timespec pause = {.tv_nsec = 10000000};
-    pthread_mutex_lock(&all->lock);
-    for (int i = 0; i < 100 && !alone(all, u); i++) {
-        pthread_mutex_unlock(&all->lock);
-        nanosleep(&pause, NULL);
-        pthread_mutex_lock(&all->lock);
-    }
-    bool is_alone = alone(all, u);
-    u->next = all->first;
-    all->first = u;
-    u->registered = true;
-    pthread_mutex_unlock(&all->lock);
-    return is_alone;
-}
-
-static void delist(struct uploads *all, struct upload *u)
-{
-    pthread_mutex_lock(&all->lock);
-    struct upload **place = &all->first;
-    while (*place != u)
-        place = &(*place)->next;
-    *place = u->next;
-    pthread_mutex_unlock(&all->lock);
-}
 
 static int refuse(struct upload *u, const char *why)
 {
@@ -105,11 +36,13 @@ static int on_part(void *arg, const char *field, const char *filename)
         return refuse(u, "the filename is a path, not a name");
     if (strlen(filename) > 255)
         return refuse(u, "the filename is longer than 255 bytes");
+    struct buf place = {0};
     u->name = emu_strdup(filename);
-    buf_printf(&u->place, "%s/%s", strcmp(u->folder, "/") == 0 ? "" : u->folder, filename);
-    if (!enlist(u->rq->emu->uploads, u))
-        request_breach(u->rq, "a second upload of %s at the same time", u->place.data);
-    request_fault_again(u->rq, u->place.data);
+    buf_printf(&place, "%s/%s", strcmp(u->folder, "/") == 0 ? "" : u->folder, filename);
+    if (!flight_begin(u->rq->emu->flights, &u->flight, u->rq, place.data))
+        request_breach(u->rq, "a second upload of %s at the same time", place.data);
+    request_fault_again(u->rq, place.data);
+    buf_free(&place);
     return incoming_new(u->rq->emu->store, &u->incoming);
 }
 
@@ -173,11 +106,9 @@ void upload_free(struct upload *u)
 {
     if (u == NULL)
         return;
-    if (u->registered)
-        delist(u->rq->emu->uploads, u);
+    flight_end(u->rq->emu->flights, &u->flight);
     incoming_abort(u->incoming);
     multipart_free(u->parser);
-    buf_free(&u->place);
     free(u->name);
     free(u->folder);
     free(u);

@@ -1,15 +1,11 @@
-/* Receiving one file in a multipart/form-data body, whatever the service, and noticing two that
- * arrive for the same place at the same time. */
+/* Receiving one file in a multipart/form-data body, whatever the service. Two for the same place at
+ * the same time are a breach. */
 #ifndef EMULATOR_UPLOAD_H
 #define EMULATOR_UPLOAD_H
 
 #include "tests/emulator/request.h"
 
-struct uploads;                         /* those under way; any thread */
-struct upload;                          /* one of them; the thread of its request */
-
-struct uploads *uploads_new(void);
-void uploads_free(struct uploads *all);
+struct upload;                          /* belongs to the thread of its request */
 
 /* `folder` is a path for messages and comparison ("/a/b"; copied). NULL: the request is no proper
  * upload, and has its breach and its reply. */
