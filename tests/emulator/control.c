@@ -1,5 +1,6 @@
 /* What tests see and steer, below /_control at the api port: see README.md. */
-#include <cjson/cJSON.h>
+#include "tests/emulator/control.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +11,9 @@
 #include "tests/emulator/seed.h"
 #include "tests/emulator/services.h"
 #include "tests/emulator/smartshape.h"
+#include "tests/emulator/three_sixty.h"
 
-static void control_error(struct request *rq, int status, const char *detail)
+void control_error(struct request *rq, int status, const char *detail)
 {
     struct buf text = {0};
     buf_puts(&text, "{\"error\":");
@@ -25,7 +27,7 @@ static void control_begin(struct request *rq)
     rq->endpoint = "control";
 }
 
-static void answer(struct request *rq, struct buf *text)
+void control_answer(struct request *rq, struct buf *text)
 {
     if (text->len == 0)
         buf_puts(text, "{}\n");
@@ -35,17 +37,17 @@ static void answer(struct request *rq, struct buf *text)
 static void answer_done(struct request *rq)
 {
     struct buf text = {0};
-    answer(rq, &text);
+    control_answer(rq, &text);
 }
 
-static void answer_cjson(struct request *rq, cJSON *json)
+void control_answer_cjson(struct request *rq, cJSON *json)
 {
     struct buf text = {0};
     char *printed = cJSON_PrintUnformatted(json);
     buf_printf(&text, "%s\n", printed != NULL ? printed : "null");
     free(printed);
     cJSON_Delete(json);
-    answer(rq, &text);
+    control_answer(rq, &text);
 }
 
 /* ---- log and breaches ---- */
@@ -54,7 +56,7 @@ static void get_log(struct request *rq)
 {
     struct buf text = {0};
     log_json(rq->emu->log, &text);
-    answer(rq, &text);
+    control_answer(rq, &text);
 }
 
 static void get_summary(struct request *rq)
@@ -64,7 +66,7 @@ static void get_summary(struct request *rq)
     request_query(rq, "match", &match);
     log_summary_json(rq->emu->log, match.data != NULL ? match.data : "", &text);
     buf_free(&match);
-    answer(rq, &text);
+    control_answer(rq, &text);
 }
 
 static void delete_log(struct request *rq)
@@ -77,7 +79,7 @@ static void get_breaches(struct request *rq)
 {
     struct buf text = {0};
     log_breaches_json(rq->emu->log, &text);
-    answer(rq, &text);
+    control_answer(rq, &text);
 }
 
 static void delete_breaches(struct request *rq)
@@ -88,7 +90,7 @@ static void delete_breaches(struct request *rq)
 
 /* ---- faults and options ---- */
 
-static cJSON *body_json(struct request *rq)
+cJSON *control_body(struct request *rq)
 {
     cJSON *json = cJSON_ParseWithLength(rq->body.len > 0 ? rq->body.data : "", rq->body.len);
     if (json == NULL)
@@ -99,7 +101,7 @@ static cJSON *body_json(struct request *rq)
 static void post_fault(struct request *rq)
 {
     const char *why = "";
-    cJSON *spec = body_json(rq);
+    cJSON *spec = control_body(rq);
     if (spec == NULL)
         return;
     int id = faults_add(rq->emu->faults, spec, &why);
@@ -108,14 +110,14 @@ static void post_fault(struct request *rq)
     } else {
         struct buf text = {0};
         buf_printf(&text, "{\"id\":%d}\n", id);
-        answer(rq, &text);
+        control_answer(rq, &text);
     }
     cJSON_Delete(spec);
 }
 
 static void get_faults(struct request *rq)
 {
-    answer_cjson(rq, faults_json(rq->emu->faults));
+    control_answer_cjson(rq, faults_json(rq->emu->faults));
 }
 
 static void delete_faults(struct request *rq)
@@ -126,13 +128,13 @@ static void delete_faults(struct request *rq)
 
 static void get_options(struct request *rq)
 {
-    answer_cjson(rq, options_json(rq->emu->options));
+    control_answer_cjson(rq, options_json(rq->emu->options));
 }
 
 static void post_options(struct request *rq)
 {
     const char *bad = "";
-    cJSON *changes = body_json(rq);
+    cJSON *changes = control_body(rq);
     if (changes == NULL)
         return;
     if (options_merge(rq->emu->options, changes, &bad) < 0)
@@ -150,12 +152,12 @@ static void post_order(struct request *rq, seed_fn *obey)
 {
     const char *why = "";
     struct buf text = {0};
-    cJSON *order = body_json(rq);
+    cJSON *order = control_body(rq);
     if (order == NULL)
         return;
     int r = obey(rq->emu, order, &text, &why);
     if (r == 0) {
-        answer(rq, &text);
+        control_answer(rq, &text);
     } else {
         buf_free(&text);
         control_error(rq, r == -ENOENT ? 404 : r == -EEXIST ? 409 : 400, why);
@@ -213,7 +215,7 @@ static void get_file(struct request *rq)
                n.id, n.dir ? "dir" : "file", (unsigned long long)n.size, sha256,
                n.dir ? "" : node_state(&n, now), (long long)node_updated(&n, now),
                (long long)n.created);
-    answer(rq, &text);
+    control_answer(rq, &text);
 }
 
 static uint64_t query_number(struct request *rq, const char *name, uint64_t otherwise)
@@ -287,7 +289,7 @@ static void get_tree(struct request *rq)
     tree_for_children(rq->emu->tree, root.num, walk_one, &w);
     buf_puts(&w.text, "]\n");
     buf_free(&w.path);
-    answer(rq, &w.text);
+    control_answer(rq, &w.text);
 }
 
 static void digest_line(struct walk *w, const struct node *n)
@@ -340,11 +342,7 @@ static void post_quit(struct request *rq)
     answer_done(rq);
 }
 
-static const struct {
-    const char *method;
-    const char *name;
-    void (*obey)(struct request *rq);
-} orders[] = {
+static const struct control_order orders[] = {
     {"GET", "log", get_log},           {"GET", "log/summary", get_summary},
     {"DELETE", "log", delete_log},     {"GET", "breaches", get_breaches},
     {"POST", "faults", post_fault},    {"DELETE", "breaches", delete_breaches},
@@ -354,19 +352,25 @@ static const struct {
     {"POST", "replace", post_replace}, {"POST", "rename", post_rename},
     {"GET", "file", get_file},         {"GET", "content", get_content},
     {"GET", "tree", get_tree},         {"GET", "digest", get_digest},
-    {"POST", "quit", post_quit},
+    {"POST", "quit", post_quit},       {NULL, NULL, NULL},
 };
+
+static bool obey_one_of(const struct control_order *all, const char *name, struct request *rq)
+{
+    for (; all->name != NULL; all++)
+        if (strcmp(all->name, name) == 0 && strcmp(all->method, rq->method) == 0) {
+            all->obey(rq);
+            return true;
+        }
+    return false;
+}
 
 static void control_finish(struct request *rq)
 {
     const char *name = rq->raw_path + sizeof("/_control") - 1;
     name += *name == '/';
-    for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++)
-        if (strcmp(orders[i].name, name) == 0 && strcmp(orders[i].method, rq->method) == 0) {
-            orders[i].obey(rq);
-            return;
-        }
-    control_error(rq, 404, "no such order: see tests/emulator/README.md");
+    if (!obey_one_of(orders, name, rq) && !obey_one_of(three_sixty_orders, name, rq))
+        control_error(rq, 404, "no such order: see tests/emulator/README.md");
 }
 
 const struct service control_service = {

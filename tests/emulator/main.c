@@ -9,10 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/emulator/depot.h"
 #include "tests/emulator/emulator.h"
 #include "tests/emulator/flight.h"
 #include "tests/emulator/seed.h"
 #include "tests/emulator/server.h"
+#include "tests/emulator/three_sixty.h"
 
 struct arguments {
     const char *data;
@@ -100,9 +102,12 @@ static int emulator_open(struct emulator *emu, const struct arguments *a)
     int r = tree_open(a->data, &emu->tree);
     if (r == 0)
         r = store_open(a->data, &emu->store);
+    if (r == 0)
+        r = depot_open(a->data, &emu->depot);
     if (r < 0)
         return r;
     load_secrets(emu);
+    three_sixty_load_token(emu);
     return a->samples ? samples_make(emu) : 0;
 }
 
@@ -111,6 +116,7 @@ static void emulator_close(struct emulator *emu)
     faults_stop(emu->faults);
     for (int i = 0; i < PORTS; i++)
         server_stop(&emu->ports[i]);
+    depot_close(emu->depot);
     store_close(emu->store);
     tree_close(emu->tree);
     flights_free(emu->flights);
@@ -160,9 +166,11 @@ static int listen_all(struct emulator *emu, const struct arguments *a, const cha
 static void say_ready(const struct emulator *emu)
 {
     printf("{\"pid\":%d,\"smartshape\":\"%s\",\"storage\":\"%s\",\"control\":\"http%s://"
-           "127.0.0.1:%d/_control\",\"token\":\"%s\"}\n",
+           "127.0.0.1:%d/_control\",\"token\":\"%s\",\"three_sixty\":\"%s" THREE_SIXTY_PREFIX
+           "\",\"three_sixty_token\":\"%s\"}\n",
            (int)getpid(), emu->ports[PORT_API].url, emu->ports[PORT_STORAGE].url,
-           emu->tls ? "s" : "", emu->ports[PORT_API].number, emu->secrets.token);
+           emu->tls ? "s" : "", emu->ports[PORT_API].number, emu->secrets.token,
+           emu->ports[PORT_API].url, emu->three_sixty_token);
     fflush(stdout);
 }
 

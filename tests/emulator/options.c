@@ -14,7 +14,7 @@ struct options {
     struct option_values values;        /* lock */
 };
 
-enum kind { KIND_INT, KIND_BOOL, KIND_TEXT };
+enum kind { KIND_INT, KIND_BYTES, KIND_BOOL, KIND_TEXT };
 
 struct row {
     const char *name;
@@ -28,6 +28,12 @@ struct row {
     {                                                                                             \
         #name, kind, offsetof(struct option_values, name),                                        \
             sizeof(((struct option_values *)NULL)->name), choices                                 \
+    }
+
+#define ROW360(kind, name, choices)                                                               \
+    {                                                                                             \
+        "360." #name, kind, offsetof(struct option_values, three_sixty.name),                     \
+            sizeof(((struct option_values *)NULL)->three_sixty.name), choices                     \
     }
 
 static const struct row rows[] = {
@@ -56,6 +62,41 @@ static const struct row rows[] = {
     ROW(KIND_TEXT, copy_size, " final zero "),
     ROW(KIND_BOOL, copy_dependencies, NULL),
     ROW(KIND_BOOL, copy_dirs, NULL),
+    ROW360(KIND_TEXT, token, NULL),
+    ROW360(KIND_INT, rate_percent, NULL),
+    ROW360(KIND_INT, rate_window_percent, NULL),
+    ROW360(KIND_TEXT, rate_shape, " sliding fixed "),
+    ROW360(KIND_BOOL, rate_counts_refused, NULL),
+    ROW360(KIND_BOOL, rate_breach, NULL),
+    ROW360(KIND_TEXT, retry_after, " seconds date none "),
+    ROW360(KIND_INT, expires_s, NULL),
+    ROW360(KIND_TEXT, expiry_from, " creation last_put "),
+    ROW360(KIND_INT, gone_status, NULL),
+    ROW360(KIND_TEXT, allowed, NULL),
+    ROW360(KIND_TEXT, extension_form, " plain dot "),
+    ROW360(KIND_BYTES, file_max, NULL),
+    ROW360(KIND_BYTES, session_max, NULL),
+    ROW360(KIND_TEXT, session_counts, " declared received "),
+    ROW360(KIND_BYTES, quota, NULL),
+    ROW360(KIND_INT, project_limit, NULL),
+    ROW360(KIND_TEXT, tariff, " full no_api no_upload no_project "),
+    ROW360(KIND_TEXT, scope, " both write read "),
+    ROW360(KIND_BOOL, email_verified, NULL),
+    ROW360(KIND_TEXT, flatten, " strip underscore utf8 "),
+    ROW360(KIND_TEXT, name_case, " fold exact "),
+    ROW360(KIND_TEXT, torn, " drop entry keep "),
+    ROW360(KIND_TEXT, overlap, " keep truncate "),
+    ROW360(KIND_INT, short_every, NULL),
+    ROW360(KIND_TEXT, empty_files, " accepted length_required "),
+    ROW360(KIND_TEXT, used_session, " kept gone "),
+    ROW360(KIND_TEXT, slug, " same other taken "),
+    ROW360(KIND_TEXT, known_fields, NULL),
+    ROW360(KIND_INT, queue_ms, NULL),
+    ROW360(KIND_INT, process_ms, NULL),
+    ROW360(KIND_INT, stuck_at, NULL),
+    ROW360(KIND_TEXT, errors, NULL),
+    ROW360(KIND_TEXT, errors_form, " text list "),
+    ROW360(KIND_TEXT, list, " none array object "),
 };
 
 #define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
@@ -80,6 +121,37 @@ static const struct option_values defaults = {
     .copy_queue_ms = 200,
     .copy_ms = 200,
     .copy_size = "final",
+    .three_sixty = {
+        .rate_percent = 100,
+        .rate_window_percent = 100,
+        .rate_shape = "sliding",
+        .rate_counts_refused = true,
+        .rate_breach = true,
+        .retry_after = "seconds",
+        .expires_s = 259200,
+        .expiry_from = "creation",
+        .gone_status = 404,
+        .allowed = "7z,csv,dat,db,e57,exr,frag,glb,gpx,ifc,jpeg,jpg,json,kml,kmz,ksplat,las,laz,lgs,"
+                   "lgsx,mp4,mtl,obj,opt,out,pdf,ply,png,pts,ptx,rad,rar,rmx,sog,splat,spz,stl,tif,"
+                   "tiff,txt,xyz,zip",
+        .extension_form = "plain",
+        .session_counts = "declared",
+        .tariff = "full",
+        .scope = "both",
+        .email_verified = true,
+        .flatten = "strip",
+        .name_case = "fold",
+        .torn = "drop",
+        .overlap = "keep",
+        .empty_files = "accepted",
+        .used_session = "kept",
+        .slug = "same",
+        .queue_ms = 200,
+        .process_ms = 200,
+        .stuck_at = -1,
+        .errors_form = "text",
+        .list = "none",
+    },
 };
 
 struct options *options_new(void)
@@ -130,6 +202,11 @@ static int set_one(struct option_values *values, const struct row *row, const cJ
         memcpy(place, &item->valueint, sizeof(int));
         return 0;
     }
+    if (row->kind == KIND_BYTES && cJSON_IsNumber(item)) {
+        int64_t bytes = (int64_t)item->valuedouble;
+        memcpy(place, &bytes, sizeof(bytes));
+        return 0;
+    }
     if (row->kind == KIND_BOOL && cJSON_IsBool(item)) {
         bool value = cJSON_IsTrue(item);
         memcpy(place, &value, sizeof(bool));
@@ -169,11 +246,16 @@ cJSON *options_json(struct options *o)
     for (size_t i = 0; i < ROW_COUNT; i++) {
         const char *place = (const char *)&values + rows[i].offset;
         int number = 0;
+        int64_t bytes = 0;
         bool flag = false;
         switch (rows[i].kind) {
         case KIND_INT:
             memcpy(&number, place, sizeof(number));
             cJSON_AddNumberToObject(json, rows[i].name, number);
+            break;
+        case KIND_BYTES:
+            memcpy(&bytes, place, sizeof(bytes));
+            cJSON_AddNumberToObject(json, rows[i].name, (double)bytes);
             break;
         case KIND_BOOL:
             memcpy(&flag, place, sizeof(flag));

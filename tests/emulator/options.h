@@ -5,6 +5,46 @@
 
 #include <cjson/cJSON.h>
 #include <stdbool.h>
+#include <stdint.h>
+
+/* 360-for-you's; their names begin with "360.". */
+struct three_sixty_options {
+    char    token[128];                 /* the account's; "": the one it was made with */
+    int     rate_percent;               /* the table's limits … */
+    int     rate_window_percent;        /* … and windows, scaled */
+    char    rate_shape[8];              /* "sliding" or "fixed" windows */
+    bool    rate_counts_refused;        /* a 429 counts, too */
+    bool    rate_breach;                /* more than the limit is a breach */
+    char    retry_after[8];             /* of a 429: "seconds", "date" or "none" */
+    int     expires_s;
+    char    expiry_from[12];            /* "creation" or "last_put" */
+    int     gone_status;                /* of a session that is over: 404, or 400 */
+    char    allowed[512];               /* comma list of extensions */
+    char    extension_form[8];          /* in a 415: "plain" or "dot" */
+    int64_t file_max;                   /* bytes; 0: no limit */
+    int64_t session_max;                /* bytes; 0: no limit */
+    char    session_counts[12];         /* "declared" sizes, or "received" bytes */
+    int64_t quota;                      /* bytes; 0: no limit */
+    int     project_limit;              /* 0: none */
+    char    tariff[16];                 /* "full", "no_api", "no_upload" or "no_project" */
+    char    scope[8];                   /* "both", "write" or "read" */
+    bool    email_verified;
+    char    flatten[12];                /* "strip", "underscore" or "utf8" */
+    char    name_case[8];               /* "fold": A.jpg is a.jpg; or "exact" */
+    char    torn[8];                    /* of a PUT that broke off: "drop", "entry" or "keep" */
+    char    overlap[12];                /* "keep": received never falls; or "truncate" */
+    int     short_every;                /* every so-manieth chunk is kept by half; 0: none */
+    char    empty_files[20];            /* "accepted" or "length_required" */
+    char    used_session[8];            /* after its project: "kept" or "gone" */
+    char    slug[8];                    /* "same" as upload_id, "other", or "taken" by another */
+    char    known_fields[256];          /* comma list: of POST /projects, besides the documented */
+    int     queue_ms;                   /* a project's time at status 0 … */
+    int     process_ms;                 /* … and from 1 to 99 */
+    int     stuck_at;                   /* a status that it never leaves; -1: none */
+    char    errors[256];                /* what the record of a project to come tells as errors */
+    char    errors_form[8];             /* "text" or "list" */
+    char    list[8];                    /* GET /projects: "none", "array" or "object" */
+};
 
 struct option_values {
     int  max_connections;               /* more at once is a breach */
@@ -32,6 +72,7 @@ struct option_values {
     char copy_size[8];                  /* size shown while copying: "final" or "zero" */
     bool copy_dependencies;             /* a copy brings files of the same stem */
     bool copy_dirs;                     /* directories can be copied */
+    struct three_sixty_options three_sixty;
 };
 
 struct options;

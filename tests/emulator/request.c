@@ -124,6 +124,8 @@ void request_reset(struct request *rq)
 
 const char *request_token(const struct request *rq)
 {
+    if (rq->service != NULL && rq->service->token != NULL)
+        return rq->service->token(rq);
     return *rq->opt.token != '\0' ? rq->opt.token : rq->emu->secrets.token;
 }
 
@@ -205,7 +207,7 @@ static void begin_log(struct request *rq)
         .method = rq->method,
         .path = rq->path,
         .query = query.data,
-        .range = rq->range,
+        .range = *rq->range != '\0' ? rq->range : request_header(rq, "Content-Range"),
         .authorized = rq->authorized,
     };
     rq->log_n = log_begin(rq->emu->log, &start);

@@ -49,6 +49,8 @@ struct service {
     /* Adds the path of the object that the request names by its id: faults match it, too. May be
      * NULL. */
     void (*subject)(struct request *rq, struct buf *out);
+    /* The token that the account has now; NULL: the emulator's own. */
+    const char *(*token)(const struct request *rq);
 };
 
 struct request {

@@ -5,6 +5,7 @@
 static const struct service *const services[] = {
     &control_service,
     &smartshape_service,
+    &three_sixty_service,
 };
 
 static bool below(const char *path, const char *prefix, size_t len)
