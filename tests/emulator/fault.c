@@ -160,6 +160,8 @@ static int set_flag(struct fault_plan *plan, const char *name, bool value)
         plan->garbage = value;
     else if (strcmp(name, "ignore_range") == 0)
         plan->ignore_range = value;
+    else if (strcmp(name, "processed") == 0)
+        plan->processed = value;
     else if (strcmp(name, "early") == 0)
         plan->early = value;
     else

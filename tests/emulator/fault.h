@@ -25,6 +25,7 @@ struct fault_plan {
     int64_t stall;                      /* body bytes until silence; 0: before headers; -1: off */
     int64_t stall_in;                   /* request body bytes until we stop reading; -1: off */
     int64_t wrong_length;               /* added to Content-Length; 0: off */
+    bool    processed;                  /* status answer, but everything was done */
     bool    early;                      /* status answer at the headers, body unread */
     bool    garbage;                    /* broken JSON as body */
     bool    ignore_range;

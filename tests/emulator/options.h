@@ -10,8 +10,10 @@
 /* 360-for-you's; their names begin with "360.". */
 struct three_sixty_options {
     char    token[128];                 /* the account's; "": the one it was made with */
-    int     rate_percent;               /* the table's limits … */
-    int     rate_window_percent;        /* … and windows, scaled */
+    int     rate_percent;               /* the table's limits, scaled */
+    int     open_limit;                 /* of POST /uploads an hour: 30, or 10 */
+    int     rate_hour_ms;               /* what it calls an hour … */
+    int     rate_minute_ms;             /* … and a minute */
     char    rate_shape[8];              /* "sliding" or "fixed" windows */
     bool    rate_counts_refused;        /* a 429 counts, too */
     bool    rate_breach;                /* more than the limit is a breach */

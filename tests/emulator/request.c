@@ -289,9 +289,14 @@ void request_begin(struct request *rq, const char *method)
     pick_fault(rq);
 }
 
+static bool status_instead(const struct request *rq)
+{
+    return rq->plan.status != 0 && !rq->plan.processed;
+}
+
 bool request_wants_answer_now(struct request *rq)
 {
-    bool refused = rq->reply.status != 0 || rq->plan.status != 0;
+    bool refused = rq->reply.status != 0 || status_instead(rq);
     if (!refused || (!rq->plan.early && *request_header(rq, "Expect") == '\0'))
         return false;
     return true;
@@ -301,7 +306,7 @@ void request_body(struct request *rq, const char *bytes, size_t len)
 {
     const struct fault_plan *plan = &rq->plan;
     rq->in_bytes += len;
-    bool wanted = rq->reply.status == 0 && plan->status == 0;
+    bool wanted = rq->reply.status == 0 && !status_instead(rq);
     if (wanted && rq->service->body != NULL)
         rq->service->body(rq, bytes, len);
     else if (wanted && rq->body.len + len <= SMALL_BODY_MAX)
@@ -382,12 +387,14 @@ void request_finish(struct request *rq)
     }
     if (plan->delay_ms > 0)
         faults_sleep(rq->emu->faults, rq->fd, plan->delay_ms);
-    if (plan->status != 0)
+    if (status_instead(rq))
         fault_status(rq);
     else if (rq->reply.status == 0 && rq->port == &rq->emu->ports[PORT_STORAGE])
         rq->service->storage(rq);
     else if (rq->reply.status == 0)
         rq->service->finish(rq);
+    if (plan->status != 0 && plan->processed)
+        fault_status(rq);
     if (plan->reset == RESET_AFTER)
         request_reset(rq);
     if (plan->stall == 0 && !rq->dead) {

@@ -14,8 +14,6 @@
 #include "tests/emulator/three_sixty_call.h"
 
 #define JSON_MAX ((size_t)64 * 1024)
-#define MINUTE_MS (60 * 1000LL)
-#define HOUR_MS (60 * MINUTE_MS)
 #define NEWS_MS 1000                    /* so long may a refusal be news to requests side by side */
 #define CLOCK_SLACK_MS 5
 #define ID_LEN 8
@@ -113,23 +111,23 @@ static bool permit(struct request *rq, const struct route *route)
 
 bool three_sixty_rate(const struct three_sixty_options *opt, size_t i, struct rate *out)
 {
-    static const struct {
+    const struct {
         const char *name;
         int64_t     limit;
         int64_t     window_ms;
     } table[] = {                       /* the document's */
-        {"open", 30, HOUR_MS},       {"put", 1200, MINUTE_MS},    {"progress", 600, MINUTE_MS},
-        {"session", 120, MINUTE_MS}, {"discard", 60, MINUTE_MS},  {"create", 10, HOUR_MS},
-        {"project", 60, MINUTE_MS},
+        {"open", opt->open_limit, opt->rate_hour_ms}, {"put", 1200, opt->rate_minute_ms},
+        {"progress", 600, opt->rate_minute_ms}, {"session", 120, opt->rate_minute_ms},
+        {"discard", 60, opt->rate_minute_ms}, {"create", 10, opt->rate_hour_ms},
+        {"project", 60, opt->rate_minute_ms},
     };
     if (i >= sizeof(table) / sizeof(table[0]))
         return false;
     int64_t limit = table[i].limit * opt->rate_percent / 100;
-    int64_t window = table[i].window_ms * opt->rate_window_percent / 100;
     *out = (struct rate){
         .name = table[i].name,
         .limit = limit > 1 ? limit : 1,
-        .window_ms = window > 1 ? window : 1,
+        .window_ms = table[i].window_ms > 1 ? table[i].window_ms : 1,
         .fixed = strcmp(opt->rate_shape, "fixed") == 0,
         .counts_refused = opt->rate_counts_refused,
     };
