@@ -135,9 +135,9 @@ static const struct option_values defaults = {
         .expires_s = 259200,
         .expiry_from = "creation",
         .gone_status = 404,
-        .allowed = "7z,csv,dat,db,e57,exr,frag,glb,gpx,ifc,jpeg,jpg,json,kml,kmz,ksplat,las,laz,lgs,"
-                   "lgsx,mp4,mtl,obj,opt,out,pdf,ply,png,pts,ptx,rad,rar,rmx,sog,splat,spz,stl,tif,"
-                   "tiff,txt,xyz,zip",
+        .allowed = "7z,csv,dat,db,e57,exr,frag,glb,gpx,ifc,jpeg,jpg,json,kml,kmz,ksplat,las,laz,"
+                   "lgs,lgsx,mp4,mtl,obj,opt,out,pdf,ply,png,pts,ptx,rad,rar,rmx,sog,splat,spz,"
+                   "stl,tif,tiff,txt,xyz,zip",
         .extension_form = "plain",
         .session_counts = "declared",
         .tariff = "full",

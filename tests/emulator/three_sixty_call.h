@@ -22,6 +22,7 @@ struct put {
     uint64_t      got;                  /* bytes of body, even those past the end */
     struct part   part;
     int           fd;                   /* of the file's bytes; -1: none */
+    uint64_t      written;              /* nothing was ever written at and after this */
 };
 
 /* rq->state while it is ours. */

@@ -1,4 +1,4 @@
-/* What 360-for-you makes of a file's name: flat, of plain characters, its extension in lower case. */
+/* What 360-for-you makes of a file's name: flat, plain characters, the extension in lower case. */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>

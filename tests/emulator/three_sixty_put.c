@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/emulator/three_sixty_call.h"
@@ -218,8 +219,11 @@ void three_sixty_begin_put(struct request *rq)
     if (!put->taken)
         return;
     put->fd = depot_bytes(rq->emu->depot, put->part.bytes);
-    if (put->fd < 0)
+    struct stat st;
+    if (put->fd < 0 || fstat(put->fd, &st) < 0)
         three_sixty_error(rq, 500, "server_error");
+    else
+        put->written = (uint64_t)st.st_size;
 }
 
 /* ---- the body ---- */
@@ -229,13 +233,15 @@ static bool all_zero(const char *bytes, size_t len)
     return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
 }
 
-static int write_at(int fd, const char *bytes, size_t len, uint64_t at)
+static int write_at(struct put *put, const char *bytes, size_t len, uint64_t at)
 {
-    if (len >= HOLE_MIN && all_zero(bytes, len) &&
-        fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)len) == 0)
+    bool zero = len >= HOLE_MIN && all_zero(bytes, len);
+    int hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    if (zero && (at >= put->written || fallocate(put->fd, hole, (off_t)at, (off_t)len) == 0))
         return 0;
+    put->written = at + len > put->written ? at + len : put->written;
     for (size_t done = 0; done < len;) {
-        ssize_t n = pwrite(fd, bytes + done, len - done, (off_t)(at + done));
+        ssize_t n = pwrite(put->fd, bytes + done, len - done, (off_t)(at + done));
         if (n < 0 && errno != EINTR)
             return -errno;
         done += n > 0 ? (size_t)n : 0;
@@ -267,7 +273,7 @@ void three_sixty_put_body(struct request *rq, const char *bytes, size_t len)
         len = (size_t)(put->end - at);
     if (put->repeat)
         put->differs = put->differs || !same_at(put->fd, bytes, len, at);
-    else if (write_at(put->fd, bytes, len, at) < 0)
+    else if (write_at(put, bytes, len, at) < 0)
         three_sixty_error(rq, 507, "server_error");
 }
 
@@ -359,7 +365,7 @@ static void keep_torn(struct request *rq, struct put *put)
     depot_begin(d);
     if (depot_session(d, visit_of(rq)->id, &s) && three_sixty_alive(d, &s, now_ms()) &&
         find_part(rq, &p) && !p.complete && put->start <= p.received) {
-        advance(rq, put, &p, keeps ? to : p.received);
+        advance(rq, put, &p, keeps && to > p.received ? to : p.received);
         depot_put_part(d, &p);
     }
     depot_commit(d);
