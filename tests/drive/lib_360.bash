@@ -1,0 +1,132 @@
+# Helpers of the tests that speak to 360-for-you's emulator themselves, with curl: for emulator_360*.bats.
+
+load lib
+
+setup() {
+    new_place
+    start_emulator
+    BASE=$(jq -r .three_sixty "$T/emu.json")
+    KEY=$(jq -r .three_sixty_token "$T/emu.json")
+    TYPE='Content-Type: application/octet-stream'
+    JSON='Content-Type: application/json'
+}
+
+# send METHOD PATH [CURL-OPTION...]: the answer's status is in CODE, its body in BODY, its head in
+# $T/head; 000 if there was none.
+send() {
+    : >"$T/body"
+    CODE=$(curl -s -m 20 -o "$T/body" -D "$T/head" -w '%{http_code}' -X "$1" "${@:3}" "$BASE$2") || true
+    BODY=$(<"$T/body")
+}
+
+# The same with the token.
+api() {
+    send "$@" -H "Authorization: Bearer $KEY"
+}
+
+# says CODE [JQ-CONDITION]: what the last answer was
+says() {
+    equal "status" "$CODE" "$1"
+    [ $# -eq 1 ] || jq -e "$2" <<<"$BODY" >/dev/null || {
+        echo "$BODY is not: $2" >&2
+        return 1
+    }
+}
+
+# refused CODE ERROR
+refused() {
+    equal "answer" "$CODE ${BODY%%[,\}]*}" "$1 {\"error\":\"$2\""
+}
+
+# told MEMBER: of the last answer's body
+told() {
+    local rest=${BODY#*"\"$1\":"}
+    rest=${rest%%[,\}]*}
+    rest=${rest#\"}
+    echo "${rest%\"}"
+}
+
+header() {
+    sed -n "s/^$1: \([^\r]*\)\r$/\1/Ip" "$T/head"
+}
+
+# breached [TEXT...]: there are these breaches (as JSON) and no others; they are forgiven
+breached() {
+    local text said lines
+    said=$(emu_get breaches)
+    if [ $# -eq 0 ]; then
+        equal "breaches" "$said" "[]"
+        return
+    fi
+    mapfile -t lines <<<"$said"
+    equal "number of breaches in $said" "${#lines[@]}" $#
+    for text; do
+        [[ $said == *"$text"* ]] || {
+            echo "no breach says '$text': $said" >&2
+            return 1
+        }
+    done
+    emu_delete breaches
+}
+
+# open_session: its id is in ID
+open_session() {
+    api POST /uploads
+    equal "status" "$CODE" 201
+    ID=$(told upload_id)
+}
+
+# put NAME FILE [CURL-OPTION...]: the whole file
+put() {
+    api PUT "/uploads/$ID/$1" -H "$TYPE" --data-binary @"$2" "${@:3}"
+}
+
+# chunk NAME FILE START LENGTH [TOTAL]: one piece of it
+chunk() {
+    local total=${5:-$(stat -c %s "$2")}
+    tail -c +$(($3 + 1)) "$2" | head -c "$4" >"$T/chunk"
+    api PUT "/uploads/$ID/$1" -H "$TYPE" -H "Content-Range: bytes $3-$(($3 + $4 - 1))/$total" \
+        --data-binary @"$T/chunk"
+}
+
+# upload NAME FILE CHUNK: as the document's example does it
+upload() {
+    local size received
+    size=$(stat -c %s "$2")
+    api GET "/uploads/$ID/$1"
+    received=$([ "$CODE" = 200 ] && told received || echo 0)
+    while [ "$received" -lt "$size" ]; do
+        chunk "$1" "$2" "$received" $((size - received < $3 ? size - received : $3))
+        case $CODE in
+        200 | 409) received=$(told received) ;;
+        5??) ;;
+        *) return 1 ;;
+        esac
+    done
+    equal "complete" "$(told complete)" true
+}
+
+create() {
+    api POST /projects -H "$JSON" -d "$1"
+}
+
+create_of() {
+    create "{\"upload_id\":\"$1\",\"title\":\"Of $1\",\"privacy_mode\":2}"
+}
+
+# held QUERY DIR: the service has exactly the files of the folder, which are complete
+held() {
+    equal "files" "$(emu_get 360/digest "$1")" "$(digest_of "$2" | sed 's/  */  /')"
+}
+
+# ready NAME: the project is made
+ready() {
+    api GET "/projects/$1"
+    [ "$(told status)" = 100 ]
+}
+
+# progress NAME FROM TO: so much was received
+progress() {
+    api GET "/uploads/$ID/$1"
+    [ "$CODE" = 200 ] && [ "$(told received)" -ge "$2" ] && [ "$(told received)" -le "$3" ]
+}
