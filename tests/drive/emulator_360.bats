@@ -221,9 +221,9 @@ kept() {
     says 413 '.limit == 2500'
     option 360.session_counts '"received"'
     chunk b.jpg "$T/src/a.jpg" 0 1000 1501
-    says 200 .
+    says 200
     chunk b.jpg "$T/src/a.jpg" 0 10 1501
-    says 200 .
+    says 200
     head -c 1501 /dev/zero >"$T/src/b.jpg"
     chunk b.jpg "$T/src/b.jpg" 1000 501
     refused 413 session_too_large
@@ -258,12 +258,12 @@ kept() {
     api GET "/uploads/$ID"
     refused 403 insufficient_scope
     api GET /projects/old
-    says 200 .
+    says 200
     option 360.scope '"write"'
     api GET /projects/old
     refused 403 insufficient_scope
     create_of "$ID"
-    says 201 .
+    says 201
 }
 
 @test "emulator, 360: a missing, wrong or misplaced token is refused" {

@@ -22,11 +22,11 @@ load lib_360
     random "$T/src/a.e57" 300000
     open_session
     curl -s -m 100 -o /dev/null --limit-rate 5k -X PUT -H "Authorization: Bearer $KEY" -H "$TYPE" \
-        --data-binary @"$T/src/a.e57" "$BASE/uploads/$ID/a.e57" 3>&- &
+        --data-binary @"$T/src/a.e57" "$URL_360/uploads/$ID/a.e57" 3>&- &
     local first=$!
     wait_until 5 under_way
     chunk b.e57 "$T/src/a.e57" 0 100000
-    says 200 .
+    says 200
     breached
     chunk a.e57 "$T/src/a.e57" 0 100000
     breached "a second PUT of this file"
@@ -121,7 +121,7 @@ wrong() {
     refused 404 upload_session_not_found
     option 360.used_session '"kept"'
     put b.jpg "$T/src/a.jpg"
-    says 200 .
+    says 200
     breached "that project"
     create '{"download_link":"https://example.com/a.zip","title":"A"}'
     create '{"download_link":"https://example.com/a.zip","title":"B"}'
@@ -179,10 +179,10 @@ no_project() {
     no_project 400 invalid_request "no JSON object" '[]'
     option 360.known_fields '"video_fps,levels"'
     create "{\"upload_id\":\"$ID\",\"levels\":5,\"frobnicate\":1}"
-    says 201 .
+    says 201
     breached '\"frobnicate\" is no documented field'
     api POST /projects -H 'Content-Type: text/plain' -d '{"download_link":"https://example.com/a"}'
-    says 201 .
+    says 201
     breached 'Content-Type \"text/plain\"'
 }
 
@@ -214,7 +214,7 @@ no_project() {
 # PATH, [A-B] counts.
 spend() {
     curl -s -m 20 -o /dev/null -w '%{http_code}\n' -X "$2" -H "Authorization: Bearer $KEY" "${@:4}" \
-        "$BASE$3?[1-$1]" | grep -c 429 || true
+        "$URL_360$3?[1-$1]" | grep -c 429 || true
 }
 
 # limit NAME N METHOD PATH [CURL-OPTION...]: N are answered, the next one is not
@@ -270,7 +270,7 @@ limit() {
 @test "emulator, 360: a Retry-After is told in every form, and to come before it is over is a breach" {
     emu_post options '{"360.rate_percent":1,"360.rate_breach":false}'
     api POST /uploads
-    says 201 .
+    says 201
     api POST /uploads
     refused 429 rate_limited
     equal "Retry-After" "$(header Retry-After)" 3600

@@ -3,6 +3,7 @@
 #
 #   $PM $EMU       the programs              $MNT $S      the mount point, the account's folder in it
 #   $CTL           the control interface     $CONF $STATE configuration, state folder
+#   $URL $TOKEN    SmartShape                $URL_360 $TOKEN_360 360-for-you
 #   $DRIVE_PID     the daemon's process      $LOG         what it said, with -d
 #
 # Whatever touches the mount runs under `within SECONDS` or `on` (20 s): only a hang lasts longer.
@@ -132,7 +133,7 @@ expect_reports() {
 # start_emulator [DIR]: starts it; again on the same data and ports if it ran before. With another DIR
 # it is another account of the same service.
 start_emulator() {
-    local ready=$T/emu.json data=${1:-$T/emu}
+    local ready=$T/emu.json data=${1:-$T/emu} storage
     rm -f "$ready"
     mkdir -p "$data"
     "$EMU" --data "$data" ${EMU_PORTS[@]+"${EMU_PORTS[@]}"} >"$ready" 2>>"$T/emu.log" 3>&- &
@@ -142,10 +143,9 @@ start_emulator() {
         cat "$T/emu.log" >&2
         return 1
     fi
-    CTL=$(jq -r .control "$ready")
-    URL=$(jq -r .smartshape "$ready")
-    TOKEN=$(jq -r .token "$ready")
-    EMU_PORTS=(--api "$(port_of "$URL")" --storage "$(port_of "$(jq -r .storage "$ready")")")
+    read -r CTL URL TOKEN URL_360 TOKEN_360 storage < <(
+        jq -r '"\(.control) \(.smartshape) \(.token) \(.three_sixty) \(.three_sixty_token) \(.storage)"' "$ready")
+    EMU_PORTS=(--api "$(port_of "$URL")" --storage "$(port_of "$storage")")
 }
 
 said_or_gone() {

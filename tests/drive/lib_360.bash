@@ -5,8 +5,7 @@ load lib
 setup() {
     new_place
     start_emulator
-    BASE=$(jq -r .three_sixty "$T/emu.json")
-    KEY=$(jq -r .three_sixty_token "$T/emu.json")
+    KEY=$TOKEN_360
     TYPE='Content-Type: application/octet-stream'
     JSON='Content-Type: application/json'
 }
@@ -15,7 +14,7 @@ setup() {
 # $T/head; 000 if there was none.
 send() {
     : >"$T/body"
-    CODE=$(curl -s -m 20 -o "$T/body" -D "$T/head" -w '%{http_code}' -X "$1" "${@:3}" "$BASE$2") || true
+    CODE=$(curl -s -m 20 -o "$T/body" -D "$T/head" -w '%{http_code}' -X "$1" "${@:3}" "$URL_360$2") || true
     BODY=$(<"$T/body")
 }
 
