@@ -327,3 +327,81 @@ int pm_backend_fetch(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_e
         return -EOPNOTSUPP;
     return checked(ctx, b->ops->fetch(b, ctx, e, off, len, sink, arg));
 }
+
+/* --- drafts */
+
+bool pm_draft_has(const struct pm_backend *b)
+{
+    return b->ops->draft != NULL;
+}
+
+int pm_draft_open(struct pm_backend *b, struct pm_ctx *ctx, struct pm_draft *d)
+{
+    int err = may_change(b, ctx, b->ops->draft != NULL);
+
+    assert(!d->session);
+    if (!err)
+        err = b->ops->draft->open(b, ctx, d);
+    assert(err || d->session);
+    return checked(ctx, err);
+}
+
+int pm_draft_held(struct pm_backend *b, struct pm_ctx *ctx, const char *session, pm_held_fn *each,
+                  void *arg)
+{
+    reset(ctx);
+    return b->ops->draft ? checked(ctx, b->ops->draft->held(b, ctx, session, each, arg))
+                         : -EOPNOTSUPP;
+}
+
+int pm_draft_drop(struct pm_backend *b, struct pm_ctx *ctx, const char *session)
+{
+    int err = may_change(b, ctx, b->ops->draft != NULL);
+
+    if (!err)
+        err = b->ops->draft->drop(b, ctx, session);
+    return checked(ctx, err);
+}
+
+int pm_draft_commit(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d,
+                    struct pm_entry **out)
+{
+    int err = may_change(b, ctx, b->ops->draft != NULL);
+
+    assert(!d->session != !d->link);
+    if (!err)
+        err = b->ops->draft->commit(b, ctx, d, out);
+    return checked_entry(ctx, err, out);
+}
+
+int pm_draft_find(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d,
+                  struct pm_entry **out)
+{
+    reset(ctx);
+    return b->ops->draft ? checked_entry(ctx, b->ops->draft->find(b, ctx, d, out), out)
+                         : -EOPNOTSUPP;
+}
+
+int pm_draft_record(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                    struct pm_progress *progress, char **json)
+{
+    reset(ctx);
+    return b->ops->draft ? checked(ctx, b->ops->draft->record(b, ctx, e, progress, json))
+                         : -EOPNOTSUPP;
+}
+
+int64_t pm_draft_expires_ms(const struct pm_backend *b, const char *session)
+{
+    return b->ops->draft ? b->ops->draft->expires_ms(session) : 0;
+}
+
+int pm_draft_check(struct pm_backend *b, const char *name, uint64_t size, char *why,
+                   size_t why_len)
+{
+    return b->ops->draft ? b->ops->draft->check(b, name, size, why, why_len) : 0;
+}
+
+int pm_draft_send_name(struct pm_backend *b, const char *name, char *out, size_t size)
+{
+    return b->ops->draft ? b->ops->draft->send_name(b, name, out, size) : -EOPNOTSUPP;
+}

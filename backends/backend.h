@@ -100,6 +100,27 @@ struct pm_upload {
     void *arg;
     char *state; /* opaque text the caller stores after each step and gives back after a crash;
                     owned by this struct (malloc); NULL before begin */
+    const char *session; /* the open session of the draft that it is part of; NULL: of none */
+};
+
+/* --- drafts: a folder made here that becomes one thing on the service ---------------------- */
+
+/* Owned by the caller, with its session. */
+struct pm_draft {
+    const char *name; /* the folder's, as it is shown */
+    const char *options; /* what the user wants of it, a JSON object, as .project.json; "": nothing */
+    const char *link; /* the address of the content that the service is to get itself; NULL: files */
+    size_t      files; /* how many were sent into the session */
+    char       *session; /* opaque text, kept by the caller; owned (malloc); NULL: none was opened */
+};
+
+/* What a session has of a file, by the name that was given to `begin`. */
+typedef int pm_held_fn(void *arg, const char *name, uint64_t received, uint64_t total, bool complete);
+
+/* How far a committed draft is. */
+struct pm_progress {
+    int  percent; /* 100: ready */
+    bool ready;
 };
 
 /* --- the operations ------------------------------------------------------------------------ */
@@ -110,11 +131,45 @@ enum pm_cap {
     PM_CAP_REPLACE = 1 << 2,         /* a file's content can be replaced, its id kept */
     PM_CAP_BY_PATH = 1 << 4,         /* content and removal go by path: of two objects with one
                                         name in a folder only one can be reached */
+    PM_CAP_FIND = 1 << 5,            /* stat by path finds what no list of the root tells */
     PM_CAP_LIST_COSTS_OBJECT = 1 << 3, /* a list costs a call per object: never prefetch one */
 };
 
 struct pm_backend;
 struct pm_location;
+
+/* Of a service where a folder made in the root is a draft: its files go into one session, and it becomes
+ * one thing there when it is committed. All are required. Any thread; they block but for the last
+ * three, which make no request. */
+struct pm_draft_ops {
+    /* Sets d->session. A lost answer leaves an unused session behind there, no harm. */
+    int (*open)(struct pm_backend *b, struct pm_ctx *ctx, struct pm_draft *d);
+    /* Hands on what the session has of each file. -ESTALE: it is gone. Safe to repeat. */
+    int (*held)(struct pm_backend *b, struct pm_ctx *ctx, const char *session, pm_held_fn *each,
+                void *arg);
+    /* Gives the session up, with all in it; 0 also if it is gone. Safe to repeat. */
+    int (*drop)(struct pm_backend *b, struct pm_ctx *ctx, const char *session);
+    /* Makes it the thing *out (a folder; owned). Not safe to repeat. -EAGAIN: whether it was made is
+     * unknown. -ESTALE: the session is gone. -ENODATA: a file is not whole there. -EINVAL: its
+     * options or its link are refused. */
+    int (*commit)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d,
+                  struct pm_entry **out);
+    /* After -EAGAIN, or a crash: what came of it. -ENOENT: certainly nothing. Safe to repeat. */
+    int (*find)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d,
+                struct pm_entry **out);
+    /* What the service says of a thing that was committed, as a JSON document (owned), and how far
+     * it is. Safe to repeat. */
+    int (*record)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                  struct pm_progress *progress, char **json);
+    /* When the service drops the session by itself (pm_wall_ms()); 0: not known. */
+    int64_t (*expires_ms)(const char *session);
+    /* May a file of this name and size (PM_SIZE_UNKNOWN: not known yet) be in a draft? -EPERM with why:
+     * its kind is refused; -EFBIG, -ENAMETOOLONG. */
+    int (*check)(struct pm_backend *b, const char *name, uint64_t size, char *why, size_t why_len);
+    /* The name that the service will have it by: two files for which it is the same cannot both be in
+     * a draft. -EINVAL: nothing is left of it. */
+    int (*send_name)(struct pm_backend *b, const char *name, char *out, size_t size);
+};
 
 /* One const table per service. A non-NULL operation is the capability. */
 struct pm_backend_ops {
@@ -168,6 +223,8 @@ struct pm_backend_ops {
     int (*finish)(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up,
                   struct pm_entry **out);
     int (*abort)(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up);
+
+    const struct pm_draft_ops *draft; /* NULL: folders made in the root are no drafts */
 
     /* Changes. NULL: -EOPNOTSUPP. mkdir of one that exists: -EEXIST; *out is owned. remove of a
      * folder takes all in it; one that is gone: -ENOENT. Safe to repeat by those errnos. */
@@ -298,6 +355,23 @@ int  pm_backend_mkdir(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_
 int  pm_backend_remove(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e);
 int  pm_backend_copy(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *src,
                      const struct pm_entry *parent, const char *name, struct pm_entry **out);
+
+/* Drafts: NULL ops are -EOPNOTSUPP (0 for expires_ms and check). */
+bool    pm_draft_has(const struct pm_backend *b);
+int     pm_draft_open(struct pm_backend *b, struct pm_ctx *ctx, struct pm_draft *d);
+int     pm_draft_held(struct pm_backend *b, struct pm_ctx *ctx, const char *session,
+                      pm_held_fn *each, void *arg);
+int     pm_draft_drop(struct pm_backend *b, struct pm_ctx *ctx, const char *session);
+int     pm_draft_commit(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d,
+                        struct pm_entry **out);
+int     pm_draft_find(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d,
+                      struct pm_entry **out);
+int     pm_draft_record(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                        struct pm_progress *progress, char **json);
+int64_t pm_draft_expires_ms(const struct pm_backend *b, const char *session);
+int     pm_draft_check(struct pm_backend *b, const char *name, uint64_t size, char *why,
+                       size_t why_len);
+int     pm_draft_send_name(struct pm_backend *b, const char *name, char *out, size_t size);
 
 int  pm_backend_check_move(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
                            int64_t since_ms);

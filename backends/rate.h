@@ -1,0 +1,38 @@
+/* rate.h: a service's published limits, kept by construction: never more than so many calls of a
+ * kind within its window, across restarts.
+ *
+ * The service counts a call somewhere between its sending and its answer. So one under way counts,
+ * and one that has ended counts from its end on for the whole window: whether the service's window
+ * slides or stands, and however unevenly the line delays, it never sees more. What was asked for by
+ * a process that ended is counted from the start of the next one on: in doubt, spent. */
+#ifndef PM_BACKENDS_RATE_H
+#define PM_BACKENDS_RATE_H
+
+#include "backends/backend.h"
+
+struct pm_rate_rule {
+    const char *name; /* what is limited, for people: "uploads opened" */
+    const char *key; /* where it is remembered in the backend's store */
+    unsigned    calls; /* so many … */
+    int64_t     window_ms; /* … within so long */
+};
+
+struct pm_rate;
+
+/* `rules` is borrowed for good; what was used before is read from b's store at the first call. NULL:
+ * no memory. Any thread may call what follows. */
+struct pm_rate *pm_rate_new(const struct pm_rate_rule *rules, size_t count);
+void            pm_rate_free(struct pm_rate *r);
+
+/* Waits until a call of rule `which` may be made, and counts it; pm_rate_end must follow. Background
+ * calls of less than all that is left leave `keep` to interactive ones. -EBUSY with ctx->retry_ms
+ * and why: not before the context's deadline, or for background calls not within a second; -ECANCELED. */
+int  pm_rate_begin(struct pm_rate *r, struct pm_backend *b, struct pm_ctx *ctx, size_t which,
+                   unsigned keep);
+void pm_rate_end(struct pm_rate *r, size_t which);
+
+/* How many calls are left of a rule now, and (may be NULL) after how long the next is freed when that
+ * is 0. */
+unsigned pm_rate_left(struct pm_rate *r, struct pm_backend *b, size_t which, int64_t *wait_ms);
+
+#endif
