@@ -4,6 +4,7 @@
 #include "backends/http.h"
 #include "backends/memory.h"
 #include "backends/smartshape.h"
+#include "backends/three_sixty.h"
 #include "backends/util.h"
 
 #include <assert.h>
@@ -13,6 +14,7 @@
 
 static const struct pm_backend_ops *const services[] = {
     &pm_smartshape_ops,
+    &pm_three_sixty_ops,
     &pm_memory_ops, /* for tests */
 };
 

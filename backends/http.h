@@ -50,6 +50,7 @@ struct pm_http_request {
     int64_t                    stall_ms; /* 0: PM_HTTP_STALL_MS */
     bool                       content; /* HTTP/1.1 on a connection of its own, large buffers */
     bool                       once; /* must not be processed twice: see pm_http_call */
+    bool                       single; /* pm_http_call only: the caller counts the tries; one */
     /* pm_http_call only: takes a good answer's body as it comes, on the calling thread; negative
      * ends the call with it. NULL: the body is collected. */
     int (*data)(void *arg, const void *buf, size_t len);
@@ -134,6 +135,9 @@ static inline void pm_cleanup_pm_http_answer(struct pm_http_answer *a)
  * -ECANCELED it is unknown, too. A body that began to go to req->data is not asked for again. */
 int pm_http_call(struct pm_net *net, struct pm_ctx *ctx, const struct pm_http_request *req,
                  struct pm_http_answer *answer);
+
+/* Waits before another try. -ECANCELED: the caller's, or the net is closing. */
+int pm_http_wait(struct pm_net *net, const struct pm_ctx *ctx, int64_t ms);
 
 /* --- the table (http_table.c) -------------------------------------------------------------- */
 

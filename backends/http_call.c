@@ -142,7 +142,7 @@ static void try_once(struct pm_net *net, struct pm_ctx *ctx, struct call *c)
 
 /* --- retries */
 
-static int wait_ms(struct pm_net *net, const struct pm_ctx *ctx, int64_t ms)
+int pm_http_wait(struct pm_net *net, const struct pm_ctx *ctx, int64_t ms)
 {
     const int64_t until = pm_now_ms() + ms;
 
@@ -172,7 +172,7 @@ static int wait_hold(struct pm_net *net, struct pm_ctx *ctx, const char *url)
     if (ms == 0)
         return 0;
     if (ms < time_left(net, ctx) && (ctx->prio == PM_INTERACTIVE || ms <= 1000))
-        return wait_ms(net, ctx, ms);
+        return pm_http_wait(net, ctx, ms);
     ctx->retry_ms = ms;
     pm_clock_text(pm_wall_ms() + ms, when);
     snprintf(ctx->why, sizeof(ctx->why), "the service asked to wait until %s", when);
@@ -194,7 +194,7 @@ static int judge_once(const struct pm_http_end *end, int err)
 static bool may_retry(struct pm_net *net, const struct pm_ctx *ctx, const struct call *c,
                       unsigned try, int64_t pause)
 {
-    if (!c->end.retry || c->streamed || pause >= time_left(net, ctx))
+    if (!c->end.retry || c->streamed || c->req->single || pause >= time_left(net, ctx))
         return false;
     if (c->req->once && c->end.reached)
         return false;
@@ -228,7 +228,7 @@ int pm_http_call(struct pm_net *net, struct pm_ctx *ctx, const struct pm_http_re
         pause = c.end.retry_ms ? 0 : pm_http_backoff_ms(try); /* a Retry-After is a hold */
         if (!may_retry(net, ctx, &c, try, pause))
             return req->once ? judge_once(&c.end, err) : err;
-        err = wait_ms(net, ctx, pause);
+        err = pm_http_wait(net, ctx, pause);
         if (err)
             return err;
     }

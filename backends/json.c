@@ -265,3 +265,43 @@ bool pm_json_id(const struct cJSON *obj, char *out, size_t size)
     return pm_json_scalar(obj, "id", out, size) || pm_json_scalar(obj, "_id", out, size) ||
            pm_json_scalar(pm_json_get(obj, "_id"), "$oid", out, size);
 }
+
+/* --- making ------------------------------------------------------------------------------- */
+
+struct cJSON *pm_json_object(void)
+{
+    return cJSON_CreateObject();
+}
+
+static bool set(struct cJSON *obj, const char *key, struct cJSON *value)
+{
+    if (!obj || !value) {
+        cJSON_Delete(value);
+        return false;
+    }
+    cJSON_DeleteItemFromObjectCaseSensitive(obj, key);
+    if (cJSON_AddItemToObject(obj, key, value))
+        return true;
+    cJSON_Delete(value);
+    return false;
+}
+
+bool pm_json_set_text(struct cJSON *obj, const char *key, const char *value)
+{
+    return set(obj, key, cJSON_CreateString(value));
+}
+
+bool pm_json_set_number(struct cJSON *obj, const char *key, int64_t value)
+{
+    return set(obj, key, cJSON_CreateNumber((double)value));
+}
+
+void pm_json_remove(struct cJSON *obj, const char *key)
+{
+    cJSON_DeleteItemFromObjectCaseSensitive(obj, key);
+}
+
+char *pm_json_print(const struct cJSON *obj, bool pretty)
+{
+    return pretty ? cJSON_Print(obj) : cJSON_PrintUnformatted(obj);
+}

@@ -47,6 +47,16 @@ bool pm_json_scalar(const struct cJSON *obj, const char *key, char *out, size_t 
 /* "id", else "_id" (also {"$oid": …}), as pm_json_scalar. */
 bool pm_json_id(const struct cJSON *obj, char *out, size_t size);
 
+/* --- making an object. All return false without memory; `obj` may be NULL (false). */
+
+struct cJSON *pm_json_object(void); /* owned; NULL: no memory */
+/* Sets a member, over one that is there. */
+bool pm_json_set_text(struct cJSON *obj, const char *key, const char *value);
+bool pm_json_set_number(struct cJSON *obj, const char *key, int64_t value);
+void pm_json_remove(struct cJSON *obj, const char *key);
+/* On one line, or with `pretty` as for people to edit. Owned; NULL: no memory. */
+char *pm_json_print(const struct cJSON *obj, bool pretty);
+
 /* --- huge lists, cut into their elements as they arrive, in flat memory.
  *
  * The answer is `[…]`, or an object of which one member is the list: the one called `key`, or with

@@ -1,6 +1,6 @@
 #include "backends/rate.h"
 
-#include "backends/util.h"
+#include "backends/http.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -150,13 +150,8 @@ static unsigned left_locked(struct pm_rate *r, struct pm_backend *b, size_t whic
     if (!w->loaded)
         load_locked(w, rule, b);
     forget_old_locked(w, rule, now);
-    *wait_ms = POLL_MS;
-    if (w->count + w->running >= rule->calls) {
-        if (w->count)
-            *wait_ms = w->ended[w->first] + rule->window_ms + 1 - now;
-        return 0;
-    }
-    return rule->calls - w->count - w->running;
+    *wait_ms = w->count ? w->ended[w->first] + rule->window_ms + 1 - now : POLL_MS;
+    return w->count + w->running < rule->calls ? rule->calls - w->count - w->running : 0;
 }
 
 unsigned pm_rate_left(struct pm_rate *r, struct pm_backend *b, size_t which, int64_t *wait_ms)
@@ -204,9 +199,8 @@ int pm_rate_begin(struct pm_rate *r, struct pm_backend *b, struct pm_ctx *ctx, s
                      r->rules[which].name, (long long)(wait_ms + 999) / 1000);
             return -EBUSY;
         }
-        if (ctx->cancel && atomic_load(ctx->cancel))
+        if (pm_http_wait(b->net, ctx, wait_ms < POLL_MS ? wait_ms : POLL_MS))
             return -ECANCELED;
-        usleep((useconds_t)(wait_ms < POLL_MS ? wait_ms : POLL_MS) * 1000);
     }
 }
 

@@ -31,8 +31,7 @@ int  pm_rate_begin(struct pm_rate *r, struct pm_backend *b, struct pm_ctx *ctx, 
                    unsigned keep);
 void pm_rate_end(struct pm_rate *r, size_t which);
 
-/* How many calls are left of a rule now, and (may be NULL) after how long the next is freed when that
- * is 0. */
+/* How many calls are left of a rule now, and (may be NULL) after how long there is one more. */
 unsigned pm_rate_left(struct pm_rate *r, struct pm_backend *b, size_t which, int64_t *wait_ms);
 
 #endif

@@ -3,6 +3,7 @@
  * Objects have ids; the tree's calls (list, mkdir, upload, download, delete) take paths, details
  * and copy take ids. Changing an object's content keeps its id. */
 #include "backends/smartshape.h"
+#include "backends/bearer.h"
 #include "backends/smartshape_impl.h"
 
 #include <errno.h>
@@ -410,11 +411,11 @@ static int ss_locate(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_e
 
     loc->auth = NULL;
     if (!err)
-        err = pm_ss_auth(ss, ctx, 0, &loc->auth, &generation);
+        err = pm_bearer_auth(&ss->base, ctx, 0, &loc->auth, &generation);
     if (!err && refused && !strcmp(refused, loc->auth)) { /* nobody renewed it meanwhile */
         pm_secret_free(loc->auth);
         loc->auth = NULL;
-        err = pm_ss_auth(ss, ctx, generation, &loc->auth, &generation);
+        err = pm_bearer_auth(&ss->base, ctx, generation, &loc->auth, &generation);
     }
     pm_secret_free(refused);
     if (err)

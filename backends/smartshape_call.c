@@ -1,26 +1,11 @@
 /* Calls to SmartShape: the token, and what its errors mean. */
+#include "backends/bearer.h"
 #include "backends/credential.h"
 #include "backends/smartshape_impl.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-/* --- the token */
-
-int pm_ss_auth(struct pm_smartshape *ss, struct pm_ctx *ctx, unsigned refused, char **auth,
-               unsigned *generation)
-{
-    char *token = NULL;
-    int   err = pm_credential_use(&ss->base, ctx, refused, &token, generation);
-
-    if (err)
-        return err;
-    *auth = pm_asprintf("Authorization: Bearer %s", token);
-    pm_secret_free(token);
-    return *auth ? 0 : -ENOMEM;
-}
 
 /* --- the service's words */
 
@@ -86,35 +71,17 @@ static int judge(struct pm_smartshape *ss, struct pm_ctx *ctx, int err, long htt
     return refine(err, http, (long)status, word, pm_json_text(error, "code"));
 }
 
-static int judge_answer(struct pm_smartshape *ss, struct pm_ctx *ctx, int err,
+static int judge_answer(struct pm_backend *b, struct pm_ctx *ctx, int err,
                         const struct pm_http_answer *answer)
 {
     struct cJSON *body = pm_json_parse(answer->body.ptr ? answer->body.ptr : "", answer->body.len);
 
-    err = judge(ss, ctx, err, answer->status, body);
+    err = judge(pm_ss(b), ctx, err, answer->status, body);
     pm_json_free(body);
     return err;
 }
 
 /* --- calls */
-
-static int call_once(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_request *req,
-                     struct pm_http_answer *answer, unsigned *generation)
-{
-    char               *header = NULL;
-    struct pm_http_auth auth = {.origin = ss->conf->endpoint};
-    int                 err;
-
-    err = pm_ss_auth(ss, ctx, *generation, &header, generation);
-    if (err)
-        return err;
-    auth.header = header;
-    req->auth = &auth;
-    err = pm_http_call(ss->base.net, ctx, req, answer);
-    req->auth = NULL;
-    pm_secret_free(header);
-    return err;
-}
 
 /* A conflict where nothing is made says that something is being worked on. */
 static int of_method(const struct pm_http_request *req, int err)
@@ -125,28 +92,7 @@ static int of_method(const struct pm_http_request *req, int err)
 int pm_ss_call(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_request *req,
                struct pm_http_answer *answer)
 {
-    PM_AUTO(free) char *url = pm_asprintf("%s%s", ss->conf->endpoint, req->url);
-    const char         *path = req->url;
-    unsigned            generation = 0;
-    int                 err;
-
-    if (!url)
-        return -ENOMEM;
-    req->url = url;
-    err = call_once(ss, ctx, req, answer, &generation);
-    if (err == -EACCES && answer->status == 401) {
-        judge_answer(ss, ctx, err, answer);
-        pm_http_answer_free(answer);
-        err = call_once(ss, ctx, req, answer, &generation);
-        if (err == -EACCES && answer->status == 401) {
-            judge_answer(ss, ctx, err, answer);
-            err = pm_credential_refuse(&ss->base, ctx, generation);
-        }
-    } else if (err && answer->status && answer->status / 100 != 2) {
-        err = judge_answer(ss, ctx, err, answer);
-    }
-    req->url = path;
-    return of_method(req, err);
+    return of_method(req, pm_bearer_call(&ss->base, ctx, req, answer, judge_answer));
 }
 
 int pm_ss_json(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_request *req,

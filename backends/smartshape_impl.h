@@ -25,10 +25,6 @@ static inline struct pm_smartshape *pm_ss(struct pm_backend *b)
     return container_of(b, struct pm_smartshape, base);
 }
 
-/* The token's header line, owned: pm_secret_free. Else as pm_credential_use. */
-int pm_ss_auth(struct pm_smartshape *ss, struct pm_ctx *ctx, unsigned refused, char **auth,
-               unsigned *generation);
-
 /* pm_http_call with the token, one new token on 401, and the service's own words: ctx->why, and an
  * errno by what it says where the status says less (api/notes.md 4). req->url is a path from the
  * endpoint on, beginning with "/". */

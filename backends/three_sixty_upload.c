@@ -1,0 +1,386 @@
+/* Sending a file into a session: in order, one PUT at a time, each as long as the line is good for.
+ *
+ * The state is {"whole":BOOL}: has the service said that it has the file complete? Where to go on is
+ * asked of the service: once for all files of a session (GET /uploads/{id}), and of a single file when
+ * more may have happened to it since (api/360-for-you.txt, "Chunking & resume rules"). */
+#include "backends/three_sixty_impl.h"
+
+#include <errno.h>
+#include <search.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MIB          (UINT64_C(1) << 20)
+#define WHOLE_MAX    (8 * MIB) /* smaller ones go by one PUT without Content-Range */
+#define CHUNK_MAX    64u /* MiB */
+#define QUICK_MS     4000 /* a chunk that took less: the next is larger */
+#define SLOW_MS      20000 /* more: smaller */
+
+/* --- what the sessions hold, as told by their lists */
+
+struct ts_held {
+    char    *key; /* owned: session id, '\n', name in lower case ("" for the session itself) */
+    uint64_t received;
+    bool     complete;
+    bool     moved; /* sent to since: ask again */
+};
+
+static int compare_held(const void *a, const void *b)
+{
+    return strcmp(((const struct ts_held *)a)->key, ((const struct ts_held *)b)->key);
+}
+
+static void free_held(void *p)
+{
+    struct ts_held *h = p;
+
+    free(h->key);
+    free(h);
+}
+
+static char *held_key(const char *id, const char *name)
+{
+    char *key = pm_asprintf("%s\n%s", id, name);
+
+    for (char *p = key ? strchr(key, '\n') : NULL; p && *p; p++)
+        *p = *p >= 'A' && *p <= 'Z' ? (char)(*p | 0x20) : *p;
+    return key;
+}
+
+static struct ts_held *find_held_locked(struct pm_three_sixty *ts, const char *id, const char *name)
+{
+    PM_AUTO(free) char *key = held_key(id, name);
+    struct ts_held      like = {.key = key};
+    void               *found = key ? tfind(&like, &ts->held, compare_held) : NULL;
+
+    return found ? *(struct ts_held **)found : NULL;
+}
+
+static struct ts_held *make_held_locked(struct pm_three_sixty *ts, const char *id, const char *name)
+{
+    struct ts_held *h = find_held_locked(ts, id, name);
+
+    if (h)
+        return h;
+    h = calloc(1, sizeof(*h));
+    if (h)
+        h->key = held_key(id, name);
+    if (h && h->key && tsearch(h, &ts->held, compare_held))
+        return h;
+    if (h)
+        free_held(h);
+    return NULL;
+}
+
+static void note_held(struct pm_three_sixty *ts, const char *id, const char *name, uint64_t received,
+                      bool complete, bool moved)
+{
+    struct ts_held *h;
+
+    PM_GUARD(&ts->lock);
+    h = make_held_locked(ts, id, name);
+    if (h)
+        *h = (struct ts_held){h->key, received, complete, moved};
+}
+
+void pm_ts_forget_held(struct pm_three_sixty *ts)
+{
+    PM_GUARD(&ts->lock);
+    tdestroy(ts->held, free_held);
+    ts->held = NULL;
+}
+
+int pm_ts_held(struct pm_backend *b, struct pm_ctx *ctx, const char *session, pm_held_fn *each,
+               void *arg)
+{
+    struct pm_three_sixty *ts = pm_ts(b);
+    struct cJSON          *body = NULL;
+    char                   id[PM_TS_ID_MAX];
+    int                    err;
+
+    if (!pm_ts_session_id(session, id))
+        return -ESTALE;
+    PM_AUTO(free) char *url = pm_ts_url("uploads", id, NULL);
+    err = pm_ts_get(ts, ctx, PM_TS_HELD, url, &body);
+    for (const struct cJSON *f = pm_json_first(pm_json_get(body, "files")); f && !err;
+         f = pm_json_next(f)) {
+        const char *name = pm_json_text(f, "name");
+        uint64_t    received = 0;
+        uint64_t    total = 0;
+        bool        complete = pm_json_bool(f, "complete", false);
+
+        pm_json_u64(f, "received", &received);
+        pm_json_u64(f, "total", &total);
+        if (!name)
+            continue;
+        note_held(ts, id, name, received, complete, false);
+        err = each ? each(arg, name, received, total, complete) : 0;
+    }
+    if (!err)
+        note_held(ts, id, "", 0, true, false);
+    pm_json_free(body);
+    return err;
+}
+
+/* --- where to go on */
+
+static int save_state(struct pm_upload *up, bool whole)
+{
+    char *state = strdup(whole ? "{\"whole\":true}" : "{\"whole\":false}");
+
+    if (!state)
+        return -ENOMEM;
+    free(up->state);
+    up->state = state;
+    return 0;
+}
+
+static bool is_whole(const struct pm_upload *up)
+{
+    struct cJSON *obj = pm_json_parse(up->state, strlen(up->state));
+    bool          whole = pm_json_bool(obj, "whole", false);
+
+    pm_json_free(obj);
+    return whole;
+}
+
+int pm_ts_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
+{
+    (void)b;
+    if (!up->session || up->target) {
+        snprintf(ctx->why, sizeof(ctx->why), "only the files of a draft can be sent");
+        return -EPERM;
+    }
+    return save_state(up, false);
+}
+
+/* Somebody else's content has the name in this session: "the second is ignored". */
+static int is_another(struct pm_ctx *ctx)
+{
+    snprintf(ctx->why, sizeof(ctx->why), "the session has another file of this name");
+    return -ESTALE;
+}
+
+/* What the service says of the file: how far it has it. */
+static int read_progress(struct pm_ctx *ctx, const struct cJSON *answer, struct pm_upload *up,
+                         uint64_t *received)
+{
+    bool     complete = pm_json_bool(answer, "complete", false);
+    uint64_t total = up->size;
+
+    if (!pm_json_u64(answer, "received", received)) {
+        snprintf(ctx->why, sizeof(ctx->why), "the answer does not say how much was received");
+        return -EIO;
+    }
+    pm_json_u64(answer, "total", &total);
+    if (total != up->size || *received > up->size || (complete && *received != up->size))
+        return is_another(ctx);
+    return save_state(up, complete);
+}
+
+static int ask_file(struct pm_three_sixty *ts, struct pm_ctx *ctx, struct pm_upload *up,
+                    const char *id, uint64_t *received)
+{
+    PM_AUTO(free) char *url = pm_ts_url("uploads", id, up->name);
+    struct cJSON       *body = NULL;
+    int                 err = pm_ts_get(ts, ctx, PM_TS_FILE, url, &body);
+
+    *received = 0;
+    if (!err)
+        err = read_progress(ctx, body, up, received);
+    pm_json_free(body);
+    return err == -ENOENT ? save_state(up, false) : err;
+}
+
+int pm_ts_resume(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, uint64_t *off)
+{
+    struct pm_three_sixty *ts = pm_ts(b);
+    struct ts_held         file = {0};
+    const struct ts_held  *h;
+    char                   id[PM_TS_ID_MAX];
+    bool                   listed;
+    int                    err = 0;
+
+    if (!pm_ts_session_id(up->session, id))
+        return -ESTALE;
+    pthread_mutex_lock(&ts->lock);
+    listed = find_held_locked(ts, id, "") != NULL;
+    pthread_mutex_unlock(&ts->lock);
+    if (!listed)
+        err = pm_ts_held(b, ctx, up->session, NULL, NULL);
+    if (err)
+        return err;
+    pthread_mutex_lock(&ts->lock);
+    h = find_held_locked(ts, id, up->name);
+    if (h)
+        file = *h;
+    pthread_mutex_unlock(&ts->lock);
+    if (file.moved)
+        return ask_file(ts, ctx, up, id, off);
+    if (file.received > up->size || (file.complete && file.received != up->size))
+        return is_another(ctx);
+    *off = file.received;
+    return save_state(up, file.complete);
+}
+
+/* --- sending */
+
+struct chunk {
+    struct pm_upload *up;
+    uint64_t          off;
+    uint64_t          len;
+    char              range[96]; /* header line; "": the whole file */
+};
+
+static void count_sent(void *arg, uint64_t sent)
+{
+    struct chunk *c = arg;
+
+    if (c->up->progress)
+        c->up->progress(c->up->arg, c->off + sent);
+}
+
+static void choose_chunk(struct pm_three_sixty *ts, struct pm_upload *up, uint64_t off,
+                         struct chunk *c)
+{
+    uint64_t most = ts->chunk_mib * MIB;
+
+    *c = (struct chunk){.up = up, .off = off, .len = up->size - off};
+    if (!off && up->size <= WHOLE_MAX)
+        return;
+    if (c->len > most)
+        c->len = most;
+    snprintf(c->range, sizeof(c->range), "Content-Range: bytes %llu-%llu/%llu",
+             (unsigned long long)off, (unsigned long long)(off + c->len - 1),
+             (unsigned long long)up->size);
+}
+
+/* The next chunk takes some seconds: long enough for a far line to be used, short enough that little is
+ * sent twice after a break. */
+static void adapt(struct pm_three_sixty *ts, const struct chunk *c, int64_t ms, bool failed)
+{
+    unsigned mib = ts->chunk_mib;
+
+    if (failed || ms > SLOW_MS)
+        ts->chunk_mib = mib > 1 ? mib / 2 : 1;
+    else if (ms < QUICK_MS && c->len >= mib * MIB && mib < CHUNK_MAX)
+        ts->chunk_mib = mib * 2;
+}
+
+static int put_chunk(struct pm_three_sixty *ts, struct pm_ctx *ctx, const char *id,
+                     struct chunk *c, struct cJSON **answer)
+{
+    PM_AUTO(free) char    *url = pm_ts_url("uploads", id, c->up->name);
+    const char *const      headers[] = {"Content-Type: application/octet-stream",
+                                        *c->range ? c->range : NULL, NULL};
+    struct pm_http_file    file = {.fd = c->up->fd, .off = c->off, .len = c->len,
+                                   .progress = count_sent, .arg = c};
+    struct pm_http_request req = {.method = "PUT", .url = url, .headers = headers, .file = &file,
+                                  .content = true};
+    int64_t                began = pm_now_ms();
+    int                    err = url ? 0 : -ENOMEM;
+
+    note_held(ts, id, c->up->name, 0, false, true);
+    if (!err)
+        err = pm_ts_call(ts, ctx, PM_TS_PUT, &req, answer);
+    if (err != -EBUSY && err != -ECANCELED)
+        adapt(ts, c, pm_now_ms() - began, err == -EAGAIN);
+    return err;
+}
+
+/* What the service said of this server's rules in refusing the file. */
+static void learn(struct pm_three_sixty *ts, int err, const struct cJSON *answer)
+{
+    PM_AUTO(pm_buf) struct pm_buf text = {0};
+    uint64_t                      limit;
+
+    if (err == -EFBIG && pm_json_u64(answer, "limit", &limit)) {
+        pm_buf_printf(&text, "%llu", (unsigned long long)limit);
+        pm_backend_learn(&ts->base, PM_TS_FILE_MAX, text.ptr);
+    }
+    if (err == -EPERM && pm_json_first(pm_json_get(answer, "allowed"))) {
+        for (const struct cJSON *v = pm_json_first(pm_json_get(answer, "allowed")); v;
+             v = pm_json_next(v)) {
+            const char *extension = pm_json_string(v);
+
+            if (extension && *extension && !strchr(extension, ' '))
+                pm_buf_printf(&text, " %s", *extension == '.' ? extension + 1 : extension);
+        }
+        pm_buf_str(&text, " ");
+        if (!text.failed)
+            pm_backend_learn(&ts->base, PM_TS_ALLOWED, text.ptr);
+    }
+    pm_ts_recall(ts);
+}
+
+int pm_ts_put(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, uint64_t *off)
+{
+    struct pm_three_sixty *ts = pm_ts(b);
+    struct cJSON          *answer = NULL;
+    struct chunk           c;
+    char                   id[PM_TS_ID_MAX];
+    uint64_t               received = *off;
+    int                    err;
+
+    if (!pm_ts_session_id(up->session, id))
+        return -ESTALE;
+    if (is_whole(up)) {
+        *off = up->size;
+        return 0;
+    }
+    if (up->size && *off == up->size) { /* all is there, and not called complete */
+        snprintf(ctx->why, sizeof(ctx->why), "the service has not finished with the file yet");
+        return -EAGAIN;
+    }
+    choose_chunk(ts, up, *off, &c);
+    err = put_chunk(ts, ctx, id, &c, &answer);
+    if (!err) {
+        err = read_progress(ctx, answer, up, &received);
+    } else if (err == -EEXIST && pm_json_u64(answer, "received", &received)) {
+        err = 0; /* non_contiguous_chunk: it says where to go on */
+    } else {
+        learn(ts, err, answer);
+    }
+    pm_json_free(answer);
+    if (!err && received <= *off && !is_whole(up)) {
+        snprintf(ctx->why, sizeof(ctx->why), "the service asked to go on from byte %llu",
+                 (unsigned long long)received);
+        err = -EAGAIN;
+    }
+    if (!err)
+        *off = received < up->size ? received : up->size;
+    return err;
+}
+
+int pm_ts_finish(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up,
+                 struct pm_entry **out)
+{
+    PM_AUTO(pm_buf) struct pm_buf path = {0};
+    struct pm_entry e = {.kind = PM_FILE, .root = "", .id = "", .name = up->name, .target = "",
+                         .version = "", .state = "", .size = up->size};
+    char            id[PM_TS_ID_MAX];
+    uint64_t        received;
+    int             err = pm_ts_session_id(up->session, id) ? 0 : -ESTALE;
+
+    if (!err && !is_whole(up))
+        err = ask_file(pm_ts(b), ctx, up, id, &received);
+    if (!err && !is_whole(up))
+        err = -EAGAIN;
+    if (err)
+        return err;
+    pm_buf_urlenc(&path, id);
+    pm_buf_str(&path, "/");
+    pm_buf_urlenc(&path, up->name);
+    e.path = path.failed ? NULL : path.ptr;
+    *out = e.path ? pm_entry_dup(&e) : NULL;
+    return *out ? 0 : -ENOMEM;
+}
+
+/* A file alone cannot be taken out of a session: the whole session is replaced (draft->drop). */
+int pm_ts_abort(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
+{
+    (void)b;
+    (void)ctx;
+    (void)up;
+    return 0;
+}

@@ -1,0 +1,208 @@
+/* A service's limits: never more calls within a window than it allows, across restarts. */
+#include "backends/rate.h"
+
+#include "backends/http.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define WINDOW_MS 300
+
+static const struct pm_rate_rule rules[] = {
+    {"calls in a moment", "calls", 5, WINDOW_MS},
+    {"calls in an hour", "slow", 3, 3600 * 1000},
+};
+
+/* The account's store, in memory: it outlives the process that wrote it. */
+struct kept {
+    char value[2][4096];
+};
+
+static char *slot(void *arg, const char *key)
+{
+    return ((struct kept *)arg)->value[!strcmp(key, "slow")];
+}
+
+static int get(void *arg, const char *key, char **out)
+{
+    const char *value = slot(arg, key);
+
+    *out = *value ? strdup(value) : NULL;
+    return 0;
+}
+
+static int set(void *arg, const char *key, const char *value)
+{
+    snprintf(slot(arg, key), sizeof(((struct kept *)arg)->value[0]), "%s", value);
+    return 0;
+}
+
+struct world {
+    struct kept            kept;
+    struct pm_conf         conf;
+    struct pm_account_conf account;
+    struct pm_backend      b;
+    struct pm_net         *net;
+    struct pm_rate        *rate;
+    struct pm_ctx          ctx;
+};
+
+static void start(struct world *w)
+{
+    w->conf.op_timeout_ms = 1000;
+    w->account.name = (char *)"a";
+    assert_int_equal(pm_net_open(&w->conf, &w->net), 0);
+    w->b = (struct pm_backend){.conf = &w->account, .net = w->net,
+                               .kv = {.get = get, .set = set, .arg = &w->kept}};
+    w->rate = pm_rate_new(rules, PM_COUNT(rules));
+    assert_non_null(w->rate);
+}
+
+static void end(struct world *w)
+{
+    pm_rate_free(w->rate);
+    pm_net_close(w->net);
+}
+
+static int call(struct world *w, size_t which)
+{
+    int err = pm_rate_begin(w->rate, &w->b, &w->ctx, which, 0);
+
+    if (!err)
+        pm_rate_end(w->rate, which);
+    return err;
+}
+
+static void no_window_sees_more_than_it_allows(void **state)
+{
+    struct world w = {.ctx.prio = PM_BACKGROUND};
+    int64_t      when[20];
+
+    (void)state;
+    start(&w);
+    for (size_t i = 0; i < PM_COUNT(when); i++) {
+        assert_int_equal(call(&w, 0), 0);
+        when[i] = pm_now_ms();
+    }
+    for (size_t i = 5; i < PM_COUNT(when); i++)
+        assert_true(when[i] - when[i - 5] >= WINDOW_MS);
+    end(&w);
+}
+
+static void one_under_way_counts_until_it_has_ended_for_a_window(void **state)
+{
+    struct world w = {.ctx.prio = PM_BACKGROUND};
+    int64_t      ended;
+
+    (void)state;
+    start(&w);
+    assert_int_equal(pm_rate_begin(w.rate, &w.b, &w.ctx, 0, 0), 0);
+    usleep(2 * WINDOW_MS * 1000);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(call(&w, 0), 0);
+    pm_rate_end(w.rate, 0);
+    ended = pm_now_ms();
+    assert_int_equal(pm_rate_left(w.rate, &w.b, 0, NULL), 0);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(call(&w, 0), 0);
+    assert_true(pm_now_ms() - ended >= WINDOW_MS);
+    end(&w);
+}
+
+static void a_long_wait_is_told_and_not_made(void **state)
+{
+    struct world w = {.ctx.prio = PM_BACKGROUND};
+
+    (void)state;
+    start(&w);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(call(&w, 1), 0);
+    assert_int_equal(call(&w, 1), -EBUSY);
+    assert_true(w.ctx.retry_ms > 3599 * 1000 && w.ctx.retry_ms <= 3600 * 1000 + 1);
+    assert_non_null(strstr(w.ctx.why, "calls in an hour"));
+    end(&w);
+}
+
+static void what_was_used_before_a_restart_is_used(void **state)
+{
+    struct world w = {.ctx.prio = PM_BACKGROUND};
+
+    (void)state;
+    start(&w);
+    assert_int_equal(call(&w, 1), 0);
+    assert_int_equal(call(&w, 1), 0);
+    end(&w);
+    start(&w);
+    assert_int_equal(pm_rate_left(w.rate, &w.b, 1, NULL), 1);
+    assert_int_equal(call(&w, 1), 0);
+    assert_int_equal(call(&w, 1), -EBUSY);
+    end(&w);
+    start(&w);
+    assert_int_equal(call(&w, 1), -EBUSY);
+    end(&w);
+}
+
+static void what_was_used_long_before_a_restart_is_forgotten(void **state)
+{
+    struct world w = {.ctx.prio = PM_BACKGROUND};
+
+    (void)state;
+    snprintf(w.kept.value[1], sizeof(w.kept.value[1]), "%lld 1 %lld 1 %lld 1 ",
+             (long long)(pm_wall_ms() - 9000000), (long long)(pm_wall_ms() - 8000000),
+             (long long)(pm_wall_ms() - 100000));
+    start(&w);
+    assert_int_equal(pm_rate_left(w.rate, &w.b, 1, NULL), 1); /* the second may have been just now */
+    end(&w);
+}
+
+static void nonsense_in_the_store_is_no_harm(void **state)
+{
+    static const char *const nonsense[] = {"", "x", "1", "99999999999999999999 1", "-5 4000000000 ",
+                                           "1 1 1 1 1", "9223372036854775807 3 "};
+
+    (void)state;
+    for (size_t i = 0; i < PM_COUNT(nonsense); i++) {
+        struct world w = {.ctx.prio = PM_BACKGROUND};
+
+        snprintf(w.kept.value[1], sizeof(w.kept.value[1]), "%s", nonsense[i]);
+        start(&w);
+        assert_true(pm_rate_left(w.rate, &w.b, 1, NULL) <= 3);
+        end(&w);
+    }
+}
+
+static void some_are_kept_for_who_waits(void **state)
+{
+    struct world w = {.ctx.prio = PM_BACKGROUND};
+
+    (void)state;
+    start(&w);
+    assert_int_equal(pm_rate_begin(w.rate, &w.b, &w.ctx, 1, 2), 0);
+    pm_rate_end(w.rate, 1);
+    assert_int_equal(pm_rate_begin(w.rate, &w.b, &w.ctx, 1, 2), -EBUSY);
+    w.ctx.prio = PM_INTERACTIVE;
+    assert_int_equal(call(&w, 1), 0);
+    assert_int_equal(call(&w, 1), 0);
+    assert_int_equal(call(&w, 1), -EBUSY);
+    end(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_window_sees_more_than_it_allows),
+        cmocka_unit_test(one_under_way_counts_until_it_has_ended_for_a_window),
+        cmocka_unit_test(a_long_wait_is_told_and_not_made),
+        cmocka_unit_test(what_was_used_before_a_restart_is_used),
+        cmocka_unit_test(what_was_used_long_before_a_restart_is_forgotten),
+        cmocka_unit_test(nonsense_in_the_store_is_no_harm),
+        cmocka_unit_test(some_are_kept_for_who_waits),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
