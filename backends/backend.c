@@ -16,6 +16,7 @@ static const struct pm_backend_ops *const services[] = {
     &pm_smartshape_ops,
     &pm_three_sixty_ops,
     &pm_memory_ops, /* for tests */
+    &pm_memory_draft_ops,
 };
 
 static const struct pm_backend_ops *find_service(const char *type)

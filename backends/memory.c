@@ -62,6 +62,7 @@ struct memory {
     unsigned broken_copies; /* of those to come */
     char     token[64]; /* the one it takes; "": any */
     unsigned refusals;
+    void    *drafts; /* memory_draft.c's; has a lock of its own */
 };
 
 static struct memory *mem(struct pm_backend *b)
@@ -280,6 +281,16 @@ static int enter(struct memory *m, struct pm_ctx *ctx, enum pm_memory_op op, int
     return f->after ? 0 : f->err;
 }
 
+int pm_memory_enter(struct pm_backend *b, struct pm_ctx *ctx, enum pm_memory_op op, int *after)
+{
+    return enter(mem(b), ctx, op, after);
+}
+
+void **pm_memory_drafts(struct pm_backend *b)
+{
+    return &mem(b)->drafts;
+}
+
 void pm_memory_set_options(struct pm_backend *b, const struct pm_memory_options *options)
 {
     PM_GUARD(&mem(b)->lock);
@@ -429,6 +440,7 @@ void pm_memory_move(struct pm_backend *from, struct pm_backend *to)
     struct memory  *m = mem(from), *other = mem(to);
     struct node    *n;
     struct session *s;
+    void           *drafts;
 
     PM_GUARD(&other->lock);
     empty_locked(other);
@@ -441,6 +453,9 @@ void pm_memory_move(struct pm_backend *from, struct pm_backend *to)
         LIST_INSERT_HEAD(&other->sessions, s, link);
     }
     other->last_id = m->last_id;
+    drafts = other->drafts;
+    other->drafts = m->drafts;
+    m->drafts = drafts;
 }
 
 static void mem_close(struct pm_backend *b)
@@ -448,6 +463,7 @@ static void mem_close(struct pm_backend *b)
     struct memory *m = mem(b);
 
     empty_locked(m);
+    pm_memory_draft_free(m->drafts);
     pthread_cond_destroy(&m->moved);
     pthread_mutex_destroy(&m->lock);
     free(m);

@@ -26,6 +26,12 @@ enum pm_memory_op {
     PM_MEM_MKDIR,
     PM_MEM_REMOVE,
     PM_MEM_COPY,
+    PM_MEM_SESSION, /* of drafts: opening one, and so on */
+    PM_MEM_HELD,
+    PM_MEM_DROP,
+    PM_MEM_COMMIT,
+    PM_MEM_FIND,
+    PM_MEM_RECORD,
     PM_MEM_OPS, /* their number */
 };
 
@@ -81,5 +87,35 @@ int pm_memory_share(struct pm_backend *b, const char *path, enum pm_memory_share
 void pm_memory_move(struct pm_backend *from, struct pm_backend *to);
 /* How many entries the tree has, without the root. */
 size_t pm_memory_count(struct pm_backend *b);
+
+/* --- a service where folders become projects (memory_draft.c), type "memory-draft" ---
+ *
+ * It takes files up to PM_MEMORY_DRAFT_MAX bytes, but no "*.exe"; in the names that they have there
+ * all but letters, digits, '.', '-' and '_' is '_'. Nothing is given back. Its root is not listed
+ * until pm_memory_draft_lists. The faults, delays and counters above are for it, too. */
+
+#define PM_MEMORY_DRAFT_MAX (1u << 20)
+
+extern const struct pm_backend_ops pm_memory_draft_ops;
+
+/* The projects as they were made, a line each: "TITLE OPTIONS LINK: NAME=CONTENT …"; owned. */
+char *pm_memory_projects(struct pm_backend *b);
+/* How many sessions are open, and how many breaches of the protocol there were: a file sent twice,
+ * bytes that were there already, a project made twice of one session. */
+size_t   pm_memory_sessions(struct pm_backend *b);
+unsigned pm_memory_breaches(struct pm_backend *b);
+/* The service forgets every session. */
+void pm_memory_expire(struct pm_backend *b);
+/* It forgets this file of every session, or has it only in part. */
+void pm_memory_lose(struct pm_backend *b, const char *name, bool part);
+/* The root is listed from now on. */
+void pm_memory_draft_lists(struct pm_backend *b);
+/* A committed project is so far (percent); 100 is what they are at first. */
+void pm_memory_progress(struct pm_backend *b, int percent);
+
+/* For memory_draft.c: begins a call; where its own things hang, freed by pm_memory_draft_free. */
+int    pm_memory_enter(struct pm_backend *b, struct pm_ctx *ctx, enum pm_memory_op op, int *after);
+void **pm_memory_drafts(struct pm_backend *b);
+void   pm_memory_draft_free(void *drafts);
 
 #endif

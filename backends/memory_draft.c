@@ -1,0 +1,607 @@
+/* The memory backend's other face: folders made in its root are drafts. For tests only.
+ *
+ * A session has files, each with the bytes that came; what a commit makes of it is kept as text. A
+ * finished file is complete; a session that was committed is gone. */
+#include "backends/memory.h"
+
+#include "backends/util.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/queue.h>
+
+struct file {
+    LIST_ENTRY(file) link;
+    char    *name;
+    char    *data;
+    uint64_t total, got;
+    bool     complete;
+};
+
+struct session {
+    LIST_ENTRY(session) link;
+    uint64_t id;
+    LIST_HEAD(file_list, file) files;
+};
+
+struct project {
+    STAILQ_ENTRY(project) link;
+    uint64_t id, session; /* session 0: made from a link */
+    char    *title, *slug, *text;
+};
+
+struct drafts {
+    pthread_mutex_t lock; /* leaf; all below */
+    uint64_t        last_id;
+    unsigned        breaches;
+    bool            lists;
+    int             percent;
+    LIST_HEAD(session_list, session) sessions;
+    STAILQ_HEAD(project_list, project) projects;
+};
+
+static struct drafts *of(struct pm_backend *b)
+{
+    return *pm_memory_drafts(b);
+}
+
+static void free_file(struct file *f)
+{
+    LIST_REMOVE(f, link);
+    free(f->name);
+    free(f->data);
+    free(f);
+}
+
+static void free_session(struct session *s)
+{
+    while (!LIST_EMPTY(&s->files))
+        free_file(LIST_FIRST(&s->files));
+    LIST_REMOVE(s, link);
+    free(s);
+}
+
+void pm_memory_draft_free(void *arg)
+{
+    struct drafts  *d = arg;
+    struct project *p;
+
+    if (!d)
+        return;
+    while (!LIST_EMPTY(&d->sessions))
+        free_session(LIST_FIRST(&d->sessions));
+    while ((p = STAILQ_FIRST(&d->projects))) {
+        STAILQ_REMOVE_HEAD(&d->projects, link);
+        free(p->title);
+        free(p->slug);
+        free(p->text);
+        free(p);
+    }
+    pthread_mutex_destroy(&d->lock);
+    free(d);
+}
+
+static int draft_backend_open(const struct pm_account_conf *conf, struct pm_backend **out)
+{
+    struct drafts *d = calloc(1, sizeof(*d));
+    int            err = d ? pm_memory_ops.open(conf, out) : -ENOMEM;
+
+    if (err) {
+        free(d);
+        return err;
+    }
+    pthread_mutex_init(&d->lock, NULL);
+    d->percent = 100;
+    LIST_INIT(&d->sessions);
+    STAILQ_INIT(&d->projects);
+    *pm_memory_drafts(*out) = d;
+    return 0;
+}
+
+static void draft_backend_close(struct pm_backend *b)
+{
+    pm_memory_ops.close(b);
+}
+
+/* --- finding, all with the lock held */
+
+static struct session *session_locked(struct drafts *d, const char *text)
+{
+    uint64_t        id = strtoull(text, NULL, 10);
+    struct session *s;
+
+    LIST_FOREACH(s, &d->sessions, link)
+        if (s->id == id)
+            return s;
+    return NULL;
+}
+
+static struct file *file_locked(struct session *s, const char *name)
+{
+    struct file *f;
+
+    LIST_FOREACH(f, &s->files, link)
+        if (!strcmp(f->name, name))
+            return f;
+    return NULL;
+}
+
+static struct pm_entry *entry_locked(const struct drafts *d, const struct project *p)
+{
+    char            id[32];
+    struct pm_entry e = {.kind = PM_FOLDER, .root = "", .id = id, .name = p->slug, .path = p->slug,
+                         .target = "", .version = "", .state = d->percent == 100 ? "ready" : "new",
+                         .settling = d->percent != 100, .size = PM_SIZE_UNKNOWN};
+
+    snprintf(id, sizeof(id), "p%" PRIu64, p->id);
+    return pm_entry_dup(&e);
+}
+
+/* --- for tests */
+
+size_t pm_memory_sessions(struct pm_backend *b)
+{
+    const struct session *s;
+    size_t                n = 0;
+
+    PM_GUARD(&of(b)->lock);
+    LIST_FOREACH(s, &of(b)->sessions, link)
+        n++;
+    return n;
+}
+
+unsigned pm_memory_breaches(struct pm_backend *b)
+{
+    PM_GUARD(&of(b)->lock);
+    return of(b)->breaches;
+}
+
+void pm_memory_expire(struct pm_backend *b)
+{
+    PM_GUARD(&of(b)->lock);
+    while (!LIST_EMPTY(&of(b)->sessions))
+        free_session(LIST_FIRST(&of(b)->sessions));
+}
+
+void pm_memory_lose(struct pm_backend *b, const char *name, bool part)
+{
+    struct session *s;
+
+    PM_GUARD(&of(b)->lock);
+    LIST_FOREACH(s, &of(b)->sessions, link) {
+        struct file *f = file_locked(s, name);
+
+        if (!f)
+            continue;
+        f->complete = false;
+        f->got /= 2;
+        if (!part)
+            free_file(f);
+    }
+}
+
+void pm_memory_draft_lists(struct pm_backend *b)
+{
+    PM_GUARD(&of(b)->lock);
+    of(b)->lists = true;
+}
+
+void pm_memory_progress(struct pm_backend *b, int percent)
+{
+    PM_GUARD(&of(b)->lock);
+    of(b)->percent = percent;
+}
+
+char *pm_memory_projects(struct pm_backend *b)
+{
+    const struct project *p;
+    struct pm_buf         all = {0};
+
+    PM_GUARD(&of(b)->lock);
+    pm_buf_str(&all, "");
+    STAILQ_FOREACH(p, &of(b)->projects, link)
+        pm_buf_printf(&all, "%s\n", p->text);
+    return pm_buf_take(&all);
+}
+
+/* --- describing */
+
+static int draft_list(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *dir,
+                      pm_entry_fn *each, void *arg)
+{
+    struct drafts        *d = of(b);
+    const struct project *p;
+    int                   after, err = pm_memory_enter(b, ctx, PM_MEM_LIST, &after);
+
+    if (err)
+        return err;
+    PM_GUARD(&d->lock);
+    if (*dir->path || !d->lists)
+        return -EOPNOTSUPP;
+    STAILQ_FOREACH(p, &d->projects, link) {
+        PM_AUTO(free) struct pm_entry *e = entry_locked(d, p);
+
+        err = e ? each(arg, e) : -ENOMEM;
+        if (err)
+            return err;
+    }
+    return after;
+}
+
+static int draft_stat(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                      struct pm_entry **out)
+{
+    struct drafts        *d = of(b);
+    const struct project *p;
+    int                   after, err = pm_memory_enter(b, ctx, PM_MEM_STAT, &after);
+
+    if (err || after)
+        return err ? err : after;
+    PM_GUARD(&d->lock);
+    *out = *e->path ? NULL : pm_entry_dup(e);
+    STAILQ_FOREACH(p, &d->projects, link)
+        if (!*out && *e->id == 'p' && strtoull(e->id + 1, NULL, 10) == p->id)
+            *out = entry_locked(d, p);
+    return *out ? 0 : -ENOENT;
+}
+
+/* --- uploading: the state says only that it was begun */
+
+static int draft_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
+{
+    struct drafts  *d = of(b);
+    struct session *s;
+    struct file    *f;
+    int             after, err = pm_memory_enter(b, ctx, PM_MEM_BEGIN, &after);
+
+    if (err)
+        return err;
+    PM_GUARD(&d->lock);
+    s = up->session ? session_locked(d, up->session) : NULL;
+    if (!s)
+        return -ESTALE;
+    f = file_locked(s, up->name);
+    if (f && f->got) {
+        d->breaches++;
+        return -EEXIST;
+    }
+    if (f) /* its answer was lost */
+        free_file(f);
+    f = calloc(1, sizeof(*f));
+    if (!f)
+        return -ENOMEM;
+    f->name = strdup(up->name);
+    f->data = malloc(up->size + 1);
+    f->total = up->size;
+    LIST_INSERT_HEAD(&s->files, f, link);
+    up->state = strdup("begun");
+    return f->name && f->data && up->state ? after : -ENOMEM;
+}
+
+static int draft_resume(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up,
+                        uint64_t *off)
+{
+    struct session    *s;
+    const struct file *f;
+    int                after, err = pm_memory_enter(b, ctx, PM_MEM_RESUME, &after);
+
+    if (err)
+        return err;
+    PM_GUARD(&of(b)->lock);
+    s = session_locked(of(b), up->session);
+    if (!s)
+        return -ESTALE;
+    f = file_locked(s, up->name);
+    *off = f ? f->got : 0;
+    return after;
+}
+
+/* After a session lost a file its bytes come from 0 on, without another begin. */
+static struct file *file_to_put(struct session *s, const struct pm_upload *up)
+{
+    struct file *f = file_locked(s, up->name);
+
+    if (f)
+        return f;
+    f = calloc(1, sizeof(*f));
+    if (!f)
+        return NULL;
+    f->name = strdup(up->name);
+    f->data = malloc(up->size + 1);
+    f->total = up->size;
+    LIST_INSERT_HEAD(&s->files, f, link);
+    return f;
+}
+
+static int draft_put(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, uint64_t *off)
+{
+    struct drafts  *d = of(b);
+    struct session *s;
+    struct file    *f;
+    size_t          len;
+    int             after, err = pm_memory_enter(b, ctx, PM_MEM_PUT, &after);
+
+    if (err)
+        return err;
+    PM_GUARD(&d->lock);
+    s = session_locked(d, up->session);
+    f = s ? file_to_put(s, up) : NULL;
+    if (!f)
+        return s ? -ENOMEM : -ESTALE;
+    if (f->complete || *off != f->got || f->total != up->size) {
+        d->breaches++;
+        return -EINVAL;
+    }
+    len = f->total - f->got < PM_MEMORY_STEP ? (size_t)(f->total - f->got) : PM_MEMORY_STEP;
+    if (pm_pread_all(up->fd, f->data + f->got, len, f->got) != (ssize_t)len)
+        return -EIO;
+    f->got += len;
+    if (up->progress)
+        up->progress(up->arg, f->got);
+    if (!after)
+        *off = f->got;
+    return after;
+}
+
+static int draft_finish(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up,
+                        struct pm_entry **out)
+{
+    struct session *s;
+    struct file    *f;
+    struct pm_entry e = {.kind = PM_FILE, .root = "", .id = "", .name = up->name, .path = up->name,
+                         .target = "", .version = "", .state = "", .size = up->size};
+    int             after, err = pm_memory_enter(b, ctx, PM_MEM_FINISH, &after);
+
+    if (err)
+        return err;
+    PM_GUARD(&of(b)->lock);
+    s = session_locked(of(b), up->session);
+    f = s ? file_locked(s, up->name) : NULL;
+    if (!f || f->got != f->total)
+        return s ? -EAGAIN : -ESTALE;
+    f->complete = true;
+    if (after)
+        return after;
+    *out = pm_entry_dup(&e);
+    return *out ? 0 : -ENOMEM;
+}
+
+static int draft_abort(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
+{
+    int after, err = pm_memory_enter(b, ctx, PM_MEM_ABORT, &after);
+
+    (void)up;
+    return err ? err : after;
+}
+
+/* --- drafts */
+
+static int draft_open(struct pm_backend *b, struct pm_ctx *ctx, struct pm_draft *draft)
+{
+    struct session *s;
+    int             after, err = pm_memory_enter(b, ctx, PM_MEM_SESSION, &after);
+
+    if (err)
+        return err;
+    s = calloc(1, sizeof(*s));
+    if (!s)
+        return -ENOMEM;
+    PM_GUARD(&of(b)->lock);
+    s->id = ++of(b)->last_id;
+    LIST_INIT(&s->files);
+    LIST_INSERT_HEAD(&of(b)->sessions, s, link);
+    if (after)
+        return after;
+    draft->session = pm_asprintf("%" PRIu64, s->id);
+    return draft->session ? 0 : -ENOMEM;
+}
+
+static int draft_held(struct pm_backend *b, struct pm_ctx *ctx, const char *session,
+                      pm_held_fn *each, void *arg)
+{
+    struct session    *s;
+    const struct file *f;
+    int                after, err = pm_memory_enter(b, ctx, PM_MEM_HELD, &after);
+
+    if (err)
+        return err;
+    PM_GUARD(&of(b)->lock);
+    s = session_locked(of(b), session);
+    if (!s)
+        return -ESTALE;
+    LIST_FOREACH(f, &s->files, link)
+        if ((err = each(arg, f->name, f->got, f->total, f->complete)) != 0)
+            return err;
+    return after;
+}
+
+static int draft_drop(struct pm_backend *b, struct pm_ctx *ctx, const char *session)
+{
+    struct session *s;
+    int             after, err = pm_memory_enter(b, ctx, PM_MEM_DROP, &after);
+
+    if (err)
+        return err;
+    PM_GUARD(&of(b)->lock);
+    s = session_locked(of(b), session);
+    if (s)
+        free_session(s);
+    return after;
+}
+
+static int compare_files(const void *a, const void *b)
+{
+    return strcmp((*(struct file *const *)a)->name, (*(struct file *const *)b)->name);
+}
+
+/* Adds " NAME=CONTENT" of each file, by name. -ENODATA: one is not whole. */
+static int tell_files(struct session *s, struct pm_buf *out)
+{
+    struct file *files[1024];
+    struct file *f;
+    size_t       n = 0;
+
+    LIST_FOREACH(f, &s->files, link) {
+        if (!f->complete || n == PM_COUNT(files))
+            return -ENODATA;
+        files[n++] = f;
+    }
+    qsort(files, n, sizeof(*files), compare_files);
+    for (size_t i = 0; i < n; i++)
+        pm_buf_printf(out, " %s=%.*s", files[i]->name, files[i]->total > 64 ? 64 : (int)files[i]->total,
+                      files[i]->data);
+    return n ? 0 : -ENODATA;
+}
+
+static int commit_locked(struct drafts *d, const struct pm_draft *draft, struct project **out)
+{
+    struct pm_buf   text = {0};
+    struct session *s = draft->session ? session_locked(d, draft->session) : NULL;
+    struct project *p;
+    int             err = 0;
+
+    if (draft->session && !s)
+        return -ESTALE;
+    if (draft->options && strstr(draft->options, "\"refuse\""))
+        return -EINVAL;
+    pm_buf_printf(&text, "%s %s %s:", draft->name, draft->options ? draft->options : "",
+                  draft->link ? draft->link : "");
+    if (s)
+        err = tell_files(s, &text);
+    if (err) {
+        pm_buf_free(&text);
+        return err;
+    }
+    STAILQ_FOREACH(p, &d->projects, link)
+        if (s && p->session == s->id)
+            d->breaches++;
+    p = calloc(1, sizeof(*p));
+    if (!p)
+        return -ENOMEM;
+    p->id = ++d->last_id;
+    p->session = s ? s->id : 0;
+    p->title = strdup(draft->name);
+    p->slug = pm_asprintf("slug-%" PRIu64, p->id);
+    p->text = pm_buf_take(&text);
+    STAILQ_INSERT_TAIL(&d->projects, p, link);
+    if (s)
+        free_session(s);
+    *out = p;
+    return 0;
+}
+
+static int draft_commit(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *draft,
+                        struct pm_entry **out)
+{
+    struct project *p;
+    int             after, err = pm_memory_enter(b, ctx, PM_MEM_COMMIT, &after);
+
+    if (err)
+        return err;
+    PM_GUARD(&of(b)->lock);
+    err = commit_locked(of(b), draft, &p);
+    if (err == -EINVAL)
+        snprintf(ctx->why, sizeof(ctx->why), "these options are refused");
+    if (err || after)
+        return err ? err : after;
+    *out = entry_locked(of(b), p);
+    return *out ? 0 : -ENOMEM;
+}
+
+static int draft_find(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *draft,
+                      struct pm_entry **out)
+{
+    uint64_t              session = draft->session ? strtoull(draft->session, NULL, 10) : 0;
+    const struct project *p;
+    int                   after, err = pm_memory_enter(b, ctx, PM_MEM_FIND, &after);
+
+    if (err || after)
+        return err ? err : after;
+    PM_GUARD(&of(b)->lock);
+    STAILQ_FOREACH(p, &of(b)->projects, link) {
+        if (p->session != session || (!session && strcmp(p->title, draft->name) != 0))
+            continue;
+        *out = entry_locked(of(b), p);
+        return *out ? 0 : -ENOMEM;
+    }
+    return -ENOENT;
+}
+
+static int draft_record(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
+                        struct pm_progress *progress, char **json)
+{
+    int after, err = pm_memory_enter(b, ctx, PM_MEM_RECORD, &after);
+
+    if (err || after)
+        return err ? err : after;
+    PM_GUARD(&of(b)->lock);
+    *progress = (struct pm_progress){of(b)->percent, of(b)->percent == 100};
+    *json = pm_asprintf("{\"id\": \"%s\", \"percent\": %d}\n", e->id, of(b)->percent);
+    return *json ? 0 : -ENOMEM;
+}
+
+static int64_t draft_expires_ms(const char *session)
+{
+    (void)session;
+    return 0;
+}
+
+static int draft_check(struct pm_backend *b, const char *name, uint64_t size, char *why,
+                       size_t why_len)
+{
+    size_t len = strlen(name);
+
+    (void)b;
+    if (len > 4 && !strcmp(name + len - 4, ".exe")) {
+        snprintf(why, why_len, "no programs are taken");
+        return -EPERM;
+    }
+    if (size != PM_SIZE_UNKNOWN && size > PM_MEMORY_DRAFT_MAX) {
+        snprintf(why, why_len, "no file is larger than 1 MiB there");
+        return -EFBIG;
+    }
+    return 0;
+}
+
+static int draft_send_name(struct pm_backend *b, const char *name, char *out, size_t size)
+{
+    size_t n = 0;
+
+    (void)b;
+    for (; name[n] && n + 1 < size; n++)
+        out[n] = (char)(isalnum((unsigned char)name[n]) || strchr(".-_", name[n]) ? name[n] : '_');
+    out[n] = '\0';
+    return name[n] ? -ENAMETOOLONG : 0;
+}
+
+static const struct pm_draft_ops draft_ops = {
+    .open = draft_open,
+    .held = draft_held,
+    .drop = draft_drop,
+    .commit = draft_commit,
+    .find = draft_find,
+    .record = draft_record,
+    .expires_ms = draft_expires_ms,
+    .check = draft_check,
+    .send_name = draft_send_name,
+};
+
+const struct pm_backend_ops pm_memory_draft_ops = {
+    .type = "memory-draft",
+    .secret = "token",
+    .endpoint = "memory-draft:",
+    .caps = PM_CAP_CREATE,
+    .open = draft_backend_open,
+    .close = draft_backend_close,
+    .list = draft_list,
+    .stat = draft_stat,
+    .begin = draft_begin,
+    .resume = draft_resume,
+    .put = draft_put,
+    .finish = draft_finish,
+    .abort = draft_abort,
+    .draft = &draft_ops,
+};
