@@ -37,6 +37,7 @@ static const struct pm_key keys[] = {
     { "net", "ca_file", K_PATH, IN_CONF(ca_file), NULL, NULL, NULL, NULL },
     { "account", "type", K_TYPE, IN_ACCOUNT(type), NULL, NULL, NULL, NULL },
     { "account", "endpoint", K_URL, IN_ACCOUNT(endpoint), NULL, NULL, NULL, NULL },
+    { "account", "publish", K_PUBLISH, IN_ACCOUNT(publish_idle_ms), "idle 10m", NULL, NULL, NULL },
     { "account", "read_only", K_SWITCH, IN_ACCOUNT(read_only), "no", NULL, NULL, NULL },
 };
 /* clang-format on */
@@ -297,6 +298,22 @@ static int set_type(struct pm_account_conf *a, const char *value, const struct p
     return pm_set_string(&a->type, strdup(value), p);
 }
 
+static int set_publish(int64_t *field, const char *value, const struct pm_place *p)
+{
+    int64_t ms = 0;
+    bool    idle = strncmp(value, "idle", 4) == 0 && isspace((unsigned char)value[4]);
+
+    if (idle && pm_parse_duration(value + 4 + strspn(value + 4, " \t"), &ms) == 0 && ms > 0) {
+        *field = ms;
+        return 0;
+    }
+    if (strcmp(value, "manual") != 0)
+        return pm_place_fail(p, -EINVAL, "account.publish: \"%s\" is neither manual nor such as "
+                                         "idle 10m", value);
+    *field = 0;
+    return 0;
+}
+
 int pm_key_set(const struct pm_key *k, void *base, const char *value, const struct pm_place *p)
 {
     void *field = (char *)base + k->at;
@@ -317,6 +334,8 @@ int pm_key_set(const struct pm_key *k, void *base, const char *value, const stru
         return set_url(k, field, value, p);
     case K_TYPE:
         return set_type(base, value, p);
+    case K_PUBLISH:
+        return set_publish(field, value, p);
     }
     return -EINVAL;
 }

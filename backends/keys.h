@@ -7,7 +7,7 @@
 
 #include "backends/conf.h"
 
-enum pm_key_kind { K_SIZE, K_DURATION, K_COUNT, K_SWITCH, K_PROXY, K_PATH, K_URL, K_TYPE };
+enum pm_key_kind { K_SIZE, K_DURATION, K_COUNT, K_SWITCH, K_PROXY, K_PATH, K_URL, K_TYPE, K_PUBLISH };
 
 struct pm_key {
     const char        *section;
