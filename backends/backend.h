@@ -409,6 +409,11 @@ void pm_source_close(struct pm_source *s);
 void pm_fetch(struct pm_source *s, uint64_t off, uint64_t len, enum pm_prio prio,
               const atomic_bool *cancel, const struct pm_sink *sink, void *arg);
 
+/* --- documents (json.c) -------------------------------------------------------------------- */
+
+/* Is the text one JSON object? 0, or -EINVAL with the place of the mistake in `why`. */
+int pm_document_check(const char *text, size_t len, char *why, size_t why_len);
+
 /* --- digests (digest.c) -------------------------------------------------------------------- */
 
 /* SHA-256 of a text as 64 hexadecimal digits and NUL. */

@@ -1,4 +1,5 @@
 #include "backends/json.h"
+#include "backends/backend.h"
 #include "backends/util.h"
 
 #include <cjson/cJSON.h>
@@ -105,6 +106,32 @@ struct cJSON *pm_json_parse(const char *text, size_t len)
     if (!copy || !prepare(text, len, copy) || strlen(copy) == 0)
         return NULL;
     return cJSON_ParseWithOpts(copy, NULL, 1);
+}
+
+int pm_document_check(const char *text, size_t len, char *why, size_t why_len)
+{
+    PM_AUTO(free) char *copy = calloc(1, len + 1);
+    struct cJSON       *v = pm_json_parse(text, len);
+    const char         *end = NULL;
+    int                 line = 1;
+    bool                object = cJSON_IsObject(v);
+    bool                value = v != NULL;
+
+    pm_json_free(v);
+    if (object)
+        return 0;
+    if (value) {
+        snprintf(why, why_len, "a JSON object is needed: { \"name\": value }");
+        return -EINVAL;
+    }
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy, text, len);
+    cJSON_Delete(cJSON_ParseWithOpts(copy, &end, 1));
+    for (const char *p = copy; p < end; p++)
+        line += *p == '\n';
+    snprintf(why, why_len, "line %d is no JSON", line);
+    return -EINVAL;
 }
 
 void pm_json_free(struct cJSON *v)

@@ -108,6 +108,8 @@ unsigned pm_memory_breaches(struct pm_backend *b);
 void pm_memory_expire(struct pm_backend *b);
 /* It forgets this file of every session, or has it only in part. */
 void pm_memory_lose(struct pm_backend *b, const char *name, bool part);
+/* Sessions that are opened from now on say that they end after so long. */
+void pm_memory_session_lasts(struct pm_backend *b, int64_t ms);
 /* The root is listed from now on. */
 void pm_memory_draft_lists(struct pm_backend *b);
 /* A committed project is so far (percent); 100 is what they are at first. */

@@ -28,7 +28,7 @@ struct session {
 };
 
 struct project {
-    STAILQ_ENTRY(project) link;
+    LIST_ENTRY(project) link;
     uint64_t id, session; /* session 0: made from a link */
     char    *title, *slug, *text;
 };
@@ -39,8 +39,9 @@ struct drafts {
     unsigned        breaches;
     bool            lists;
     int             percent;
+    int64_t         lasts_ms; /* 0: for ever */
     LIST_HEAD(session_list, session) sessions;
-    STAILQ_HEAD(project_list, project) projects;
+    LIST_HEAD(project_list, project) projects; /* the last one made comes last */
 };
 
 static struct drafts *of(struct pm_backend *b)
@@ -73,8 +74,8 @@ void pm_memory_draft_free(void *arg)
         return;
     while (!LIST_EMPTY(&d->sessions))
         free_session(LIST_FIRST(&d->sessions));
-    while ((p = STAILQ_FIRST(&d->projects))) {
-        STAILQ_REMOVE_HEAD(&d->projects, link);
+    while ((p = LIST_FIRST(&d->projects))) {
+        LIST_REMOVE(p, link);
         free(p->title);
         free(p->slug);
         free(p->text);
@@ -96,7 +97,7 @@ static int draft_backend_open(const struct pm_account_conf *conf, struct pm_back
     pthread_mutex_init(&d->lock, NULL);
     d->percent = 100;
     LIST_INIT(&d->sessions);
-    STAILQ_INIT(&d->projects);
+    LIST_INIT(&d->projects);
     *pm_memory_drafts(*out) = d;
     return 0;
 }
@@ -189,6 +190,12 @@ void pm_memory_draft_lists(struct pm_backend *b)
     of(b)->lists = true;
 }
 
+void pm_memory_session_lasts(struct pm_backend *b, int64_t ms)
+{
+    PM_GUARD(&of(b)->lock);
+    of(b)->lasts_ms = ms;
+}
+
 void pm_memory_progress(struct pm_backend *b, int percent)
 {
     PM_GUARD(&of(b)->lock);
@@ -202,7 +209,7 @@ char *pm_memory_projects(struct pm_backend *b)
 
     PM_GUARD(&of(b)->lock);
     pm_buf_str(&all, "");
-    STAILQ_FOREACH(p, &of(b)->projects, link)
+    LIST_FOREACH(p, &of(b)->projects, link)
         pm_buf_printf(&all, "%s\n", p->text);
     return pm_buf_take(&all);
 }
@@ -221,7 +228,7 @@ static int draft_list(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_
     PM_GUARD(&d->lock);
     if (*dir->path || !d->lists)
         return -EOPNOTSUPP;
-    STAILQ_FOREACH(p, &d->projects, link) {
+    LIST_FOREACH(p, &d->projects, link) {
         PM_AUTO(free) struct pm_entry *e = entry_locked(d, p);
 
         err = e ? each(arg, e) : -ENOMEM;
@@ -242,7 +249,7 @@ static int draft_stat(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_
         return err ? err : after;
     PM_GUARD(&d->lock);
     *out = *e->path ? NULL : pm_entry_dup(e);
-    STAILQ_FOREACH(p, &d->projects, link)
+    LIST_FOREACH(p, &d->projects, link)
         if (!*out && *e->id == 'p' && strtoull(e->id + 1, NULL, 10) == p->id)
             *out = entry_locked(d, p);
     return *out ? 0 : -ENOENT;
@@ -395,7 +402,8 @@ static int draft_open(struct pm_backend *b, struct pm_ctx *ctx, struct pm_draft 
     LIST_INSERT_HEAD(&of(b)->sessions, s, link);
     if (after)
         return after;
-    draft->session = pm_asprintf("%" PRIu64, s->id);
+    draft->session = pm_asprintf("%" PRIu64 " %" PRId64, s->id,
+                                 of(b)->lasts_ms ? pm_wall_ms() + of(b)->lasts_ms : 0);
     return draft->session ? 0 : -ENOMEM;
 }
 
@@ -461,6 +469,7 @@ static int commit_locked(struct drafts *d, const struct pm_draft *draft, struct 
     struct pm_buf   text = {0};
     struct session *s = draft->session ? session_locked(d, draft->session) : NULL;
     struct project *p;
+    struct project *last;
     int             err = 0;
 
     if (draft->session && !s)
@@ -475,7 +484,7 @@ static int commit_locked(struct drafts *d, const struct pm_draft *draft, struct 
         pm_buf_free(&text);
         return err;
     }
-    STAILQ_FOREACH(p, &d->projects, link)
+    LIST_FOREACH(p, &d->projects, link)
         if (s && p->session == s->id)
             d->breaches++;
     p = calloc(1, sizeof(*p));
@@ -486,7 +495,12 @@ static int commit_locked(struct drafts *d, const struct pm_draft *draft, struct 
     p->title = strdup(draft->name);
     p->slug = pm_asprintf("slug-%" PRIu64, p->id);
     p->text = pm_buf_take(&text);
-    STAILQ_INSERT_TAIL(&d->projects, p, link);
+    for (last = LIST_FIRST(&d->projects); last && LIST_NEXT(last, link);)
+        last = LIST_NEXT(last, link);
+    if (last)
+        LIST_INSERT_AFTER(last, p, link);
+    else
+        LIST_INSERT_HEAD(&d->projects, p, link);
     if (s)
         free_session(s);
     *out = p;
@@ -521,7 +535,7 @@ static int draft_find(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_
     if (err || after)
         return err ? err : after;
     PM_GUARD(&of(b)->lock);
-    STAILQ_FOREACH(p, &of(b)->projects, link) {
+    LIST_FOREACH(p, &of(b)->projects, link) {
         if (p->session != session || (!session && strcmp(p->title, draft->name) != 0))
             continue;
         *out = entry_locked(of(b), p);
@@ -545,8 +559,7 @@ static int draft_record(struct pm_backend *b, struct pm_ctx *ctx, const struct p
 
 static int64_t draft_expires_ms(const char *session)
 {
-    (void)session;
-    return 0;
+    return strtoll(session + strcspn(session, " "), NULL, 10);
 }
 
 static int draft_check(struct pm_backend *b, const char *name, uint64_t size, char *why,

@@ -1,11 +1,13 @@
 /* Putting the cache together, and taking it apart. */
 #include "cache/cache.h"
 
+#include "cache/draft.h"
 #include "cache/durable.h"
 #include "cache/file.h"
 #include "cache/label.h"
 #include "cache/list.h"
 #include "cache/queue.h"
+#include "cache/record.h"
 #include "cache/state.h"
 #include "cache/work.h"
 
@@ -126,6 +128,8 @@ static void *keep(void *arg)
             pm_queue_tick(c);
             ticked = pm_now_ms();
         }
+        pm_publish_tick(c);
+        pm_record_tick(c);
         if (pm_now_ms() - expired >= EXPIRE_EVERY_MS) {
             pm_work_expire(c, pm_wall_ms());
             expired = pm_now_ms();
@@ -218,6 +222,10 @@ static int open_services(struct pm_cache *c, char *why, size_t why_len)
     if (!err)
         err = pm_accounts_open(c, why, why_len);
     if (!err)
+        err = pm_drafts_open(c);
+    if (!err)
+        err = pm_records_open(c);
+    if (!err)
         err = pm_queue_open(c);
     if (!err) {
         pm_label_moved(c); /* what the last run did not come to */
@@ -291,6 +299,7 @@ void pm_cache_stop(struct pm_cache *c)
         pm_store_end_waiting(c->store);
         pm_store_cancel_all(c->store);
     }
+    pm_drafts_stop(c);
     pm_queue_stop(c);
     pm_pool_close(c->list_pool);
     pm_pool_close(c->pool);
@@ -304,6 +313,8 @@ void pm_cache_free(struct pm_cache *c)
     if (c->store)
         pm_file_tick(c);
     pm_queue_close(c);
+    pm_drafts_close(c);
+    pm_records_close(c);
     pm_accounts_close(c);
     pm_net_close(c->net);
     pm_lists_close(c);

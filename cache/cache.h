@@ -262,6 +262,23 @@ int pm_queue_sync(struct pm_cache *c, pm_node node, int64_t timeout_ms,
 int  pm_queue_pause(struct pm_cache *c, bool paused);
 bool pm_queue_paused(struct pm_cache *c);
 
+/* --- drafts: folders that become one thing on their service --------------------------------- */
+
+/* Asks for a draft to be published, as soon as all in it is sent. -EINVAL: it is none; -EEXIST: it is
+ * published; -ENODATA: it is empty; -EBUSY: something in it failed, or holds it. `why` gets words. */
+int pm_publish(struct pm_cache *c, pm_node folder, struct pm_buf *why);
+/* Waits until it is, with a line for `progress` about twice a second, which returns false to wait no
+ * more (-EINTR). Else the errno, with words in `out`: then it is not asked for any more. */
+int pm_publish_wait(struct pm_cache *c, pm_node folder, bool (*progress)(void *arg, const char *line),
+                    void *arg, struct pm_buf *out);
+
+/* Something that was to be made in the folder was refused, here or above: if it is a draft, it is not
+ * published by itself. */
+void pm_publish_refused(struct pm_cache *c, pm_node folder, const char *name, const char *why);
+/* Hides what the service cannot remove: a folder that was published, for good. -EINVAL: it is none; -EBUSY:
+ * contents in it are nowhere else. `why` gets words. */
+int pm_publish_forget(struct pm_cache *c, pm_node folder, struct pm_buf *why);
+
 /* --- accounts that pause ------------------------------------------------------------------- */
 
 /* An account whose credential is refused, or not known to be the same account's, pauses: nothing of

@@ -1,19 +1,27 @@
 /* Local changes: each is one transaction that journals it; then it is answered. */
+#include "cache/draft.h"
 #include "cache/file.h"
 #include "cache/label.h"
 #include "cache/list.h"
 #include "cache/queue.h"
+#include "cache/record.h"
 #include "cache/removal.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* --- may it be? */
 
+static int check_spot(enum pm_spot spot)
+{
+    return spot == PM_SPOT_COMMITTING ? -EBUSY : spot == PM_SPOT_PUBLISHED ? -EROFS : 0;
+}
+
 /* May something be made or removed in this folder? Its list must be known. */
 static int check_folder(struct pm_cache *c, pm_node folder, struct pm_row *row,
-                        struct pm_account **account)
+                        struct pm_account **account, enum pm_spot *spot)
 {
     pm_node above;
     bool    shown;
@@ -21,6 +29,7 @@ static int check_folder(struct pm_cache *c, pm_node folder, struct pm_row *row,
 
     pm_db_begin(c->db);
     err = pm_node_get(c->db, folder, row);
+    *spot = pm_draft_spot(c, folder);
     shown = folder == PM_NODE_ROOT || !pm_shown_place(c->db, folder, &above, NULL);
     err = pm_db_end(c->db, err);
     if (err)
@@ -36,7 +45,24 @@ static int check_folder(struct pm_cache *c, pm_node folder, struct pm_row *row,
         return -EROFS;
     if (!pm_backend_can((*account)->backend, PM_CAP_CREATE))
         return -EPERM;
-    return pm_list_want(c, folder, NULL);
+    err = check_spot(*spot);
+    return err ? err : pm_list_want(c, folder, NULL);
+}
+
+/* May a file of this name be in a draft? What is temporary is asked about when it gets its name, a link
+ * when it is not alone. */
+static int check_draft_name(const struct pm_account *a, enum pm_spot spot, const char *name, char *why,
+                            size_t size)
+{
+    size_t len = strlen(name);
+
+    *why = '\0';
+    if (spot == PM_SPOT_ROOT)
+        return -EPERM;
+    if (spot != PM_SPOT_DRAFT || pm_draft_is_litter(spot, name) || pm_name_is_temporary(name) ||
+        (len > 4 && !strcasecmp(name + len - 4, ".url")))
+        return 0;
+    return pm_draft_check(a->backend, name, PM_SIZE_UNKNOWN, why, size);
 }
 
 /* Nothing reads or writes under this name any more. */
@@ -259,6 +285,8 @@ static int create_locked(struct pm_cache *c, struct pm_jentry *e, const struct p
     err = take_over(c, e, e->parent, e->name, later);
     if (!err)
         err = pm_journal_add(db, e);
+    if (!err)
+        err = pm_draft_added(c, e);
     return err ? err : pm_tree_describe(c, e->node, out);
 }
 
@@ -269,14 +297,20 @@ static int create(struct pm_cache *c, pm_node parent, const char *name, const st
     struct pm_jentry   again;
     struct pm_account *account;
     struct pm_row      folder;
+    enum pm_spot       spot = PM_SPOT_OTHER;
+    char               why[200] = "";
     int                err = pm_name_check(name);
 
+    if (err)
+        pm_publish_refused(c, parent, "a name", strerror(-err));
     if (!err)
-        err = check_folder(c, parent, &folder, &account);
+        err = check_folder(c, parent, &folder, &account, &spot);
+    if (!err && (err = check_draft_name(account, spot, name, why, sizeof(why))) != 0)
+        pm_publish_refused(c, parent, name, *why ? why : strerror(-err));
     if (err)
         return err;
     e.account = account->id;
-    e.state = pm_name_is_litter(name) ? PM_J_LOCAL : open ? PM_J_OPEN : PM_J_READY;
+    e.state = pm_draft_is_litter(spot, name) ? PM_J_LOCAL : open ? PM_J_OPEN : PM_J_READY;
     e.not_before = open ? PM_J_HELD : pm_file_due(c, name);
     snprintf(e.name, sizeof(e.name), "%s", name);
     again = e;
@@ -318,7 +352,7 @@ static bool cancel_removal(struct pm_db *db, pm_node parent, const char *name, p
 }
 
 static int mkdir_locked(struct pm_cache *c, struct pm_jentry *e, const struct pm_owner *owner,
-                        struct pm_attr *out)
+                        enum pm_spot spot, struct pm_attr *out)
 {
     struct pm_db *db = c->db;
     pm_node       there;
@@ -333,7 +367,7 @@ static int mkdir_locked(struct pm_cache *c, struct pm_jentry *e, const struct pm
         err = pm_db_run(db, "INSERT INTO list(node, fetched) VALUES(?1, ?2)", "ii",
                         (int64_t)e->node, pm_wall_ms());
     if (!err)
-        err = pm_journal_add(db, e);
+        err = spot == PM_SPOT_ROOT ? pm_draft_make(db, e) : pm_journal_add(db, e);
     return err ? err : pm_tree_describe(c, e->node, out);
 }
 
@@ -344,16 +378,21 @@ int pm_change_mkdir(struct pm_cache *c, pm_node parent, const char *name,
                             .state = PM_J_READY};
     struct pm_account *account;
     struct pm_row      folder;
+    enum pm_spot       spot = PM_SPOT_OTHER;
     int                err = pm_name_check(name);
 
     if (!err)
-        err = check_folder(c, parent, &folder, &account);
+        err = check_folder(c, parent, &folder, &account, &spot);
+    if (!err && spot == PM_SPOT_DRAFT) {
+        pm_publish_refused(c, parent, name, "there are no folders in it");
+        err = -EPERM;
+    }
     if (err)
         return err;
     e.account = account->id;
     snprintf(e.name, sizeof(e.name), "%s", name);
     pm_db_begin(c->db);
-    err = pm_db_end(c->db, mkdir_locked(c, &e, owner, out));
+    err = pm_db_end(c->db, mkdir_locked(c, &e, owner, spot, out));
     if (!err)
         pm_queue_kick(c);
     return err;
@@ -367,17 +406,26 @@ struct removal {
     bool             begun; /* a thread has it, or had: what the service has of it is to be found out */
     bool             unsent; /* no try of it was begun: its entry may be moved */
     bool             local; /* and nothing waits for it: its entry may be dropped */
+    bool             draft; /* a draft, or of one: all there is of it is here, and in a session */
 };
 
-static void look_at_removed(struct pm_db *db, pm_node node, struct removal *r)
+static void look_at_removed(struct pm_cache *c, pm_node node, struct removal *r)
 {
+    struct pm_db    *db = c->db;
     struct pm_jentry rename;
 
     memset(r, 0, sizeof(*r));
     if (pm_node_get(db, node, &r->row))
         return;
-    if (pm_journal_of(db, node, r->row.kind == PM_FOLDER ? PM_OP_MKDIR : PM_OP_PUT, &r->put))
+    r->draft = pm_draft_account(c, r->row.account);
+    if (pm_journal_of(db, node,
+                      r->row.kind != PM_FOLDER ? PM_OP_PUT : r->draft ? PM_OP_PUBLISH : PM_OP_MKDIR,
+                      &r->put))
         r->put.id = 0;
+    if (r->draft) {
+        r->unsent = r->local = r->put.id != 0;
+        return;
+    }
     r->begun = r->put.id && (r->put.sending || pm_journal_begun(db, r->put.id));
     r->unsent = r->put.id && !*r->row.rid && !r->row.parent && !r->begun &&
                 pm_journal_of(db, node, PM_OP_RENAME, &rename) == -ENOENT;
@@ -446,6 +494,25 @@ static int end_begun(struct pm_db *db, const struct removal *r)
     return pm_journal_update(db, &put);
 }
 
+/* A draft, or a file in one, goes at once. */
+static int remove_draft(struct pm_cache *c, const struct pm_jentry *e)
+{
+    int err = 0;
+
+    if (!e->id)
+        return -EPERM; /* it is published */
+    if (e->op == PM_OP_PUT)
+        err = pm_draft_change(c, e);
+    else if (pm_draft_spot(c, e->node) == PM_SPOT_COMMITTING)
+        err = -EBUSY;
+    if (!err)
+        err = pm_journal_drop(c->db, e->id);
+    if (!err && e->op == PM_OP_PUBLISH) /* its document */
+        err = pm_journal_drop(c->db, pm_db_int(c->db, 0, "SELECT id FROM j.entry WHERE parent=?1", "i",
+                                               (int64_t)e->node));
+    return err || e->op == PM_OP_PUT ? err : pm_draft_end(c->db, e->node, false);
+}
+
 /* Journals the removal of a shown node. */
 static int remove_locked(struct pm_cache *c, pm_node parent, const char *name, struct removal *r)
 {
@@ -455,6 +522,8 @@ static int remove_locked(struct pm_cache *c, pm_node parent, const char *name, s
                           .not_before = pm_wall_ms() + c->conf->delete_delay_ms};
     int              err = 0;
 
+    if (r->draft)
+        return remove_draft(c, &r->put);
     if (r->local) {
         err = remove_replaced(c, &r->put);
         return err ? err : pm_journal_drop(db, r->put.id);
@@ -489,15 +558,16 @@ int pm_change_unlink(struct pm_cache *c, pm_node parent, const char *name)
     struct pm_account *account;
     struct pm_row      folder;
     struct removal     r = {.local = false};
+    enum pm_spot       spot;
     pm_node            node;
-    int                err = check_folder(c, parent, &folder, &account);
+    int                err = check_folder(c, parent, &folder, &account, &spot);
 
     if (err)
         return err;
     pm_db_begin(c->db);
     err = pm_shown_find(c->db, parent, name, &node);
     if (!err) {
-        look_at_removed(c->db, node, &r);
+        look_at_removed(c, node, &r);
         err = r.row.kind == PM_FOLDER ? -EISDIR : remove_locked(c, parent, name, &r);
     }
     err = pm_db_end(c->db, err);
@@ -506,17 +576,25 @@ int pm_change_unlink(struct pm_cache *c, pm_node parent, const char *name)
     return err;
 }
 
+/* In a transaction. */
+static bool is_empty(struct pm_cache *c, const struct removal *r)
+{
+    return pm_shown_empty(c->db, r->row.id) ||
+           (r->draft && r->put.id && pm_record_is_alone(c->db, r->row.id));
+}
+
 int pm_change_rmdir(struct pm_cache *c, pm_node parent, const char *name, struct pm_waiter *w)
 {
     struct pm_account *account;
     struct pm_row      folder;
     struct removal     r = {.local = false};
+    enum pm_spot       spot;
     pm_node            node;
     int                err;
 
     if (parent == PM_NODE_ROOT)
         return -EBUSY;
-    err = check_folder(c, parent, &folder, &account);
+    err = check_folder(c, parent, &folder, &account, &spot);
     if (err)
         return err;
     pm_db_begin(c->db);
@@ -526,8 +604,11 @@ int pm_change_rmdir(struct pm_cache *c, pm_node parent, const char *name, struct
     if (err)
         return err;
     pm_db_begin(c->db);
-    look_at_removed(c->db, node, &r);
-    err = !pm_shown_empty(c->db, node) ? -ENOTEMPTY : remove_locked(c, parent, name, &r);
+    look_at_removed(c, node, &r);
+    if (r.draft && !r.put.id)
+        err = -EPERM; /* published: the service never removes it */
+    else
+        err = !is_empty(c, &r) ? -ENOTEMPTY : remove_locked(c, parent, name, &r);
     err = pm_db_end(c->db, err);
     if (!err)
         after_removal(c, &r);
@@ -564,6 +645,8 @@ static int replace_target(struct pm_cache *c, struct rename *r, struct pm_jentry
     struct pm_jentry rename;
     int              err;
 
+    if (to->draft)
+        return remove_draft(c, &to->put);
     if (to->begun ||
         !pm_journal_of(db, to->row.id, PM_OP_RENAME, &rename)) {
         put->replaces = to->row.id;
@@ -610,13 +693,35 @@ static int move_remote(struct pm_cache *c, struct rename *r)
     return pm_journal_add(db, &e);
 }
 
+/* What a session may have of a file is not had under its new name; a draft is only named here. */
+static int leave_draft(struct pm_cache *c, struct pm_jentry *e)
+{
+    int err;
+
+    if (e->op == PM_OP_PUBLISH)
+        err = pm_draft_spot(c, e->node) == PM_SPOT_COMMITTING ? -EBUSY : pm_draft_touch(c, e->node);
+    else
+        err = pm_draft_change(c, e);
+    if (!err)
+        err = pm_journal_get(c->db, e->id, e);
+    if (e->state == PM_J_ACTIVE)
+        e->state = PM_J_READY;
+    if (e->state == PM_J_FAILED) { /* perhaps for its name */
+        e->state = PM_J_READY;
+        e->tries = 0;
+        pm_journal_error(c->db, e->id, NULL);
+    }
+    e->sending = false; /* whoever sends it finds its entry gone */
+    return err;
+}
+
 /* What is on no service yet gets its new place in its own entry. -EDEADLK: that would wait for what
  * waits for it. */
 static int move_local(struct pm_cache *c, struct rename *r)
 {
     struct pm_jentry put = r->from.put;
     bool             was_local = put.state == PM_J_LOCAL;
-    int              err = remove_replaced(c, &put);
+    int              err = r->from.draft ? leave_draft(c, &put) : remove_replaced(c, &put);
 
     if (!err && r->to.row.id)
         err = replace_target(c, r, &put);
@@ -624,6 +729,8 @@ static int move_local(struct pm_cache *c, struct rename *r)
         err = take_over(c, &put, r->new_parent, r->new_name, false);
     if (!err)
         err = pm_journal_move(c->db, &put, r->new_parent, r->new_name);
+    if (!err && r->from.draft && put.op == PM_OP_PUT)
+        err = pm_draft_added(c, &put);
     if (err == -EDEADLK && put.source) { /* perhaps only what changes the copied object waits */
         put.source = 0;
         err = pm_journal_set_source(c->db, put.id, 0);
@@ -634,7 +741,8 @@ static int move_local(struct pm_cache *c, struct rename *r)
     }
     if (err)
         return err;
-    if (pm_name_is_litter(r->new_name))
+    if (put.op == PM_OP_PUT &&
+        pm_draft_is_litter(r->from.draft ? PM_SPOT_DRAFT : PM_SPOT_OTHER, r->new_name))
         put.state = PM_J_LOCAL;
     else if (was_local)
         put.state = PM_J_READY;
@@ -714,8 +822,8 @@ int pm_change_replace(struct pm_cache *c, struct pm_jentry *e)
     int              err;
 
     pm_db_begin(c->db);
-    look_at_removed(c->db, e->node, &r.from);
-    look_at_removed(c->db, e->replaces, &r.to);
+    look_at_removed(c, e->node, &r.from);
+    look_at_removed(c, e->replaces, &r.to);
     if ((plain = !*r.from.row.rid || !*r.to.row.rid)) { /* what was to be replaced is gone */
         e->replaces = 0;
         err = pm_journal_update(c->db, e);
@@ -761,7 +869,7 @@ static int rename_remote(struct pm_cache *c, struct rename *r)
         err = pm_journal_drop(c->db, r->to.put.id);
         if (err)
             return err;
-        look_at_removed(c->db, r->to.put.replaces, &r->to);
+        look_at_removed(c, r->to.put.replaces, &r->to);
     }
     if (r->to.row.id && r->to.local) {
         err = pm_journal_drop(c->db, r->to.put.id);
@@ -781,8 +889,8 @@ static int rename_locked(struct pm_cache *c, struct rename *r, unsigned flags)
     if (err)
         return err;
     pm_shown_find(db, r->new_parent, r->new_name, &to);
-    look_at_removed(db, from, &r->from);
-    look_at_removed(db, to, &r->to);
+    look_at_removed(c, from, &r->from);
+    look_at_removed(c, to, &r->to);
     if (from == to)
         return 0;
     err = check_kinds(r, flags);
@@ -791,11 +899,13 @@ static int rename_locked(struct pm_cache *c, struct rename *r, unsigned flags)
     if (r->from.row.kind == PM_FOLDER && pm_shown_below(db, r->new_parent, from))
         return -EINVAL;
     if (r->to.row.id && r->to.row.kind == PM_FOLDER) {
-        if (!pm_shown_empty(db, to))
+        if (!is_empty(c, &r->to))
             return -ENOTEMPTY;
         err = remove_locked(c, r->new_parent, r->new_name, &r->to);
         r->to.row.id = 0;
     }
+    if (!err && r->from.draft && !r->from.put.id)
+        err = -EPERM; /* published */
     if (err)
         return err;
     return r->from.unsent && !r->later ? move_local(c, r) : rename_remote(c, r);
@@ -815,6 +925,24 @@ static void note_shared(struct pm_cache *c, pm_node parent, const char *name)
     pm_db_end(c->db, 0);
 }
 
+/* Drafts stay in the root, files in drafts. */
+static int check_draft_rename(struct pm_cache *c, const struct pm_account *a, enum pm_spot spot,
+                              pm_node new_parent, const char *new_name, enum pm_spot new_spot)
+{
+    char why[200] = "";
+    int  err = 0;
+
+    if (spot == PM_SPOT_OTHER)
+        return 0;
+    if (spot == PM_SPOT_ROOT || new_spot == PM_SPOT_ROOT)
+        err = spot == new_spot ? 0 : -EPERM;
+    else
+        err = check_draft_name(a, new_spot, new_name, why, sizeof(why));
+    if (err)
+        pm_publish_refused(c, new_parent, new_name, *why ? why : strerror(-err));
+    return err;
+}
+
 int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_node new_parent,
                      const char *new_name, unsigned flags, struct pm_waiter *w)
 {
@@ -823,6 +951,8 @@ int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_no
     struct pm_account *account;
     struct pm_account *new_account;
     struct pm_row      folder;
+    enum pm_spot       spot = PM_SPOT_OTHER;
+    enum pm_spot       new_spot = PM_SPOT_OTHER;
     pm_node            to;
     int                err;
 
@@ -832,11 +962,13 @@ int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_no
         return parent == new_parent ? -EBUSY : -EXDEV;
     err = pm_name_check(new_name);
     if (!err)
-        err = check_folder(c, parent, &folder, &account);
+        err = check_folder(c, parent, &folder, &account, &spot);
     if (!err)
-        err = check_folder(c, new_parent, &folder, &new_account);
+        err = check_folder(c, new_parent, &folder, &new_account, &new_spot);
     if (!err && account != new_account)
         err = -EXDEV;
+    if (!err)
+        err = check_draft_rename(c, account, spot, new_parent, new_name, new_spot);
     if (err)
         return err;
     pm_db_begin(c->db);

@@ -58,7 +58,10 @@ static int check(struct pm_cache *c, const struct source *from, pm_node to, stru
         !is_quiet(c->db, from->node))
         return -EOPNOTSUPP;
     a = pm_account_by_id(c, row.account);
-    return a && pm_backend_can_copy(a->backend) && !pm_account_reaches(c, &row) ? 0 : -EOPNOTSUPP;
+    return a && !pm_draft_has(a->backend) && pm_backend_can_copy(a->backend) &&
+                   !pm_account_reaches(c, &row)
+               ? 0
+               : -EOPNOTSUPP;
 }
 
 /* In a transaction: the first `end` bytes of the content are those of `from`. */

@@ -78,7 +78,11 @@ static const char *const index_schema[] = {
     " r.key='redo';"
     "INSERT OR IGNORE INTO j.meta(key, value) SELECT key, value FROM meta WHERE key IN ('machine',"
     " 'era', 'durable');"
-    "DELETE FROM meta WHERE key IN ('both', 'redo', 'machine', 'era', 'durable');"};
+    "DELETE FROM meta WHERE key IN ('both', 'redo', 'machine', 'era', 'durable');",
+    /* 4: what the services say of what was published (record.h) */
+    "CREATE TABLE record(folder INTEGER PRIMARY KEY, node INTEGER NOT NULL, asked INTEGER NOT NULL,"
+    " fetched INTEGER NOT NULL, ready INTEGER NOT NULL, late TEXT);"
+    "CREATE INDEX record_node ON record(node);"};
 
 /* journal.c says what these mean. */
 static const char *const journal_schema[] = {
@@ -120,7 +124,19 @@ static const char *const journal_schema[] = {
     " version TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL);"
     "CREATE INDEX j.kept_node ON kept(node);",
     /* 4: the node whose object the service was asked to copy, when that is not wanted any more */
-    "ALTER TABLE j.entry ADD COLUMN copying INTEGER;"};
+    "ALTER TABLE j.entry ADD COLUMN copying INTEGER;",
+    /* 5: drafts (draft.h) */
+    "ALTER TABLE j.entry ADD COLUMN sent TEXT;"
+    "CREATE UNIQUE INDEX j.entry_sent ON entry(parent, sent) WHERE sent IS NOT NULL;"
+    "CREATE TABLE j.draft(node INTEGER PRIMARY KEY, account INTEGER NOT NULL, session TEXT,"
+    " serial INTEGER NOT NULL DEFAULT 1, deaths INTEGER NOT NULL DEFAULT 0,"
+    " again INTEGER NOT NULL DEFAULT 0, quiet INTEGER NOT NULL DEFAULT 0,"
+    " wish INTEGER NOT NULL DEFAULT 0, changed INTEGER NOT NULL, opened INTEGER NOT NULL DEFAULT 0,"
+    " refused TEXT);"
+    /* what the service cannot remove, and the user does not want to see */
+    "CREATE TABLE j.forgotten(account INTEGER, rid TEXT, PRIMARY KEY(account, rid)) WITHOUT ROWID;"
+    "CREATE TABLE j.session(id INTEGER PRIMARY KEY, account INTEGER NOT NULL, session TEXT NOT NULL,"
+    " not_before INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0);"};
 
 /* What a list brings is put here first: it replaces the known list only when it came whole. */
 static const char stage_schema[] =

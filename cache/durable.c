@@ -152,7 +152,7 @@ static int doubt(struct pm_store *s)
     pm_db_run(s->db, "UPDATE content SET present=NULL, era=0 WHERE era>?1", "i", s->durable);
     pm_db_run(s->db,
               "UPDATE j.entry SET state=6, era=0, error='the machine went down before it was on the"
-              " disk' WHERE op=1 AND era>?1 AND state IN (2, 3, 4)",
+              " disk' WHERE op=1 AND era>?1 AND state IN (2, 3, 4, 8)",
               "i", s->durable);
     return pm_db_end(s->db, 0);
 }

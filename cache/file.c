@@ -4,10 +4,12 @@
  * flush marks it closed. So after a crash the journal knows which contents are whole. */
 #include "cache/file.h"
 
+#include "cache/draft.h"
 #include "cache/durable.h"
 #include "cache/fetch.h"
 #include "cache/label.h"
 #include "cache/queue.h"
+#include "cache/record.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,6 +51,22 @@ static int hold_upload(struct pm_cache *c, struct pm_content *k)
     return pm_db_end(c->db, 0);
 }
 
+/* In a published folder only litter, which never went anywhere. */
+static int may_write_draft(struct pm_cache *c, pm_node node)
+{
+    struct pm_jentry e;
+    enum pm_spot     spot;
+    bool             local;
+
+    pm_db_begin(c->db);
+    spot = pm_draft_spot_of(c, node);
+    local = !pm_journal_of(c->db, node, PM_OP_PUT, &e) && e.state == PM_J_LOCAL;
+    pm_db_end(c->db, 0);
+    if (local)
+        return 0;
+    return spot == PM_SPOT_COMMITTING ? -EBUSY : spot == PM_SPOT_PUBLISHED ? -EROFS : 0;
+}
+
 static int may_write(struct pm_cache *c, pm_node node)
 {
     struct pm_row      row;
@@ -64,10 +82,25 @@ static int may_write(struct pm_cache *c, pm_node node)
         return -EROFS;
     if (a->conf->read_only)
         return -EROFS;
+    if (pm_draft_account(c, row.account))
+        return may_write_draft(c, node);
     return *row.rid && !pm_backend_can(a->backend, PM_CAP_REPLACE) ? -EPERM : 0;
 }
 
 static int set_size(struct pm_file *f, uint64_t size, bool wrote, struct pm_waiter *w);
+/* May it be one that its service is asked about? */
+static bool is_document(struct pm_cache *c, pm_node node)
+{
+    struct pm_row row;
+    int           err;
+
+    if (!pm_draft_any(c))
+        return false;
+    pm_db_begin(c->db);
+    err = pm_node_get(c->db, node, &row);
+    pm_db_end(c->db, 0);
+    return !err && pm_draft_account(c, row.account) && !strcmp(row.name, PM_RECORD_NAME);
+}
 
 int pm_file_open(struct pm_cache *c, pm_node node, int flags, struct pm_file **out)
 {
@@ -93,6 +126,8 @@ int pm_file_open(struct pm_cache *c, pm_node node, int flags, struct pm_file **o
     pthread_mutex_unlock(&f->content->lock);
     if (writer)
         err = hold_upload(c, f->content);
+    else if (is_document(c, node))
+        pm_record_opened(c, f->content);
     if (!err && (flags & O_TRUNC))
         err = set_size(f, 0, false, NULL);
     if (err) {
@@ -324,6 +359,9 @@ static int open_entry(struct pm_cache *c, struct pm_content *k)
     if (!pm_journal_of(c->db, k->node, PM_OP_PUT, &e)) {
         if (e.state == PM_J_LOCAL)
             return 0;
+        err = pm_draft_change(c, &e);
+        if (err)
+            return err;
         /* Once all is sent, the answer is worth waiting for: it tells what the object is now. */
         if (e.sending && k->upload_left)
             k->cancel_upload = true;
@@ -341,6 +379,8 @@ static int open_entry(struct pm_cache *c, struct pm_content *k)
                            .state = PM_J_OPEN, .not_before = PM_J_HELD};
     if (pm_shown_place(c->db, k->node, &e.parent, e.name))
         return 0; /* removed while open: written to, but never sent */
+    if (pm_draft_account(c, row.account))
+        return -EROFS; /* published while it was open */
     snprintf(e.rid, sizeof(e.rid), "%s", row.rid);
     snprintf(e.base, sizeof(e.base), "%s", k->version);
     return pm_journal_add(c->db, &e);
@@ -439,6 +479,56 @@ static int mark_dirty_locked(struct pm_cache *c, struct pm_content *k, uint64_t 
         return 0;
     pm_db_begin(c->db);
     return pm_db_end(c->db, mark_dirty(c, k, off, end));
+}
+
+#define ALLOWED_AHEAD ((uint64_t)64 * 1024 * 1024) /* so far a size is asked about in one */
+
+/* A draft's service may take no file of this size. Nothing of this is asked again for every write. */
+static int check_size(struct pm_file *f, uint64_t size)
+{
+    struct pm_cache   *c = f->cache;
+    struct pm_account *a;
+    struct pm_row      row;
+    pm_node            folder = 0;
+    char               name[PM_NAME_MAX + 1] = "";
+    char               why[200] = "";
+    int                err;
+
+    PM_GUARD(&f->content->lock);
+    if (size <= f->allowed || size <= f->content->size || !pm_draft_any(c))
+        return 0;
+    pm_db_begin(c->db);
+    err = pm_node_get(c->db, f->content->node, &row);
+    if (!err && pm_draft_account(c, row.account))
+        pm_shown_place(c->db, row.id, &folder, name);
+    pm_db_end(c->db, 0);
+    f->allowed = UINT64_MAX;
+    if (err || !*name)
+        return 0;
+    a = pm_account_by_id(c, row.account);
+    f->allowed = 0;
+    if (pm_draft_check(a->backend, name, size, why, sizeof(why)) == -EFBIG) {
+        pm_publish_refused(c, folder, name, *why ? why : strerror(EFBIG));
+        return -EFBIG;
+    }
+    f->allowed = pm_draft_check(a->backend, name, size + ALLOWED_AHEAD, why, sizeof(why)) == -EFBIG
+                     ? size
+                     : size + ALLOWED_AHEAD;
+    return 0;
+}
+
+/* A draft that lacks what was to be written is not published by itself. */
+static void note_no_room(struct pm_cache *c, pm_node node)
+{
+    char    name[PM_NAME_MAX + 1];
+    pm_node folder;
+    int     err;
+
+    pm_db_begin(c->db);
+    err = pm_shown_place(c->db, node, &folder, name);
+    pm_db_end(c->db, 0);
+    if (!err)
+        pm_publish_refused(c, folder, name, strerror(ENOSPC));
 }
 
 /* How much of the base is not here, below `size`. */
@@ -603,6 +693,9 @@ ssize_t pm_file_write_wait(struct pm_file *f, const void *buf, size_t len, uint6
         return -EBADF;
     if (off > SIZE_MAX_BYTES || len > SIZE_MAX_BYTES - off)
         return -EFBIG;
+    n = check_size(f, off + len);
+    if (n)
+        return n;
     do {
         tidings = pm_store_tidings(s);
         n = room(f, off, len, &more);
@@ -613,6 +706,8 @@ ssize_t pm_file_write_wait(struct pm_file *f, const void *buf, size_t len, uint6
         if (n == -ENOSPC)
             n = wait_for_room(f->cache, more, tidings, w);
     } while (n == -EALREADY);
+    if (n == -ENOSPC)
+        note_no_room(f->cache, f->content->node);
     return n;
 }
 
@@ -700,6 +795,8 @@ static int set_size(struct pm_file *f, uint64_t size, bool wrote, struct pm_wait
     bool               same;
     int                err = size > SIZE_MAX_BYTES ? -EFBIG : room_for_rest(f, size, w);
 
+    if (!err)
+        err = check_size(f, size);
     if (err)
         return err;
     pthread_mutex_lock(&k->lock);
@@ -782,6 +879,9 @@ int pm_file_allocate(struct pm_file *f, int mode, uint64_t off, uint64_t len, st
         return -EOPNOTSUPP;
     if (off > SIZE_MAX_BYTES || len > SIZE_MAX_BYTES - off)
         return -EFBIG;
+    err = mode & FALLOC_FL_KEEP_SIZE ? 0 : check_size(f, end);
+    if (err)
+        return err;
     do {
         tidings = pm_store_tidings(s);
         more = missing_below(f->content, PM_RANGE_MAX) +
@@ -801,6 +901,7 @@ int pm_file_allocate(struct pm_file *f, int mode, uint64_t off, uint64_t len, st
 static int close_entry(struct pm_cache *c, struct pm_content *k, bool waits)
 {
     struct pm_jentry e;
+    int              err;
 
     pm_db_run(c->db, "UPDATE node SET size=?2, lmtime=?3, ctime=?3 WHERE id=?1", "iii",
               (int64_t)k->node, (int64_t)k->size, k->mtime_ns);
@@ -816,7 +917,30 @@ static int close_entry(struct pm_cache *c, struct pm_content *k, bool waits)
         e.not_before = PM_J_HELD;
     else
         e.not_before = due(c, &e);
-    return pm_journal_update(c->db, &e);
+    err = pm_journal_update(c->db, &e);
+    return err || !pm_draft_account(c, e.account) ? err : pm_draft_touch(c, e.parent);
+}
+
+/* What a draft is to become is said in a JSON object: whoever closes another is told. */
+static int check_document(struct pm_cache *c, struct pm_content *k)
+{
+    struct pm_jentry e;
+    char             why[200] = "";
+    int              err;
+
+    if (!pm_draft_any(c))
+        return 0;
+    pm_db_begin(c->db);
+    err = pm_journal_of(c->db, k->node, PM_OP_PUT, &e);
+    pm_db_end(c->db, 0);
+    if (err || e.state != PM_J_LOCAL || strcmp(e.name, PM_RECORD_NAME) != 0)
+        return 0;
+    err = pm_record_check(k, why, sizeof(why));
+    pm_db_begin(c->db);
+    pm_db_run(c->db, "UPDATE node SET error=?2 WHERE id=?1", "is", (int64_t)k->node, err ? why : NULL);
+    pm_journal_error(c->db, e.id, err ? why : NULL);
+    pm_db_end(c->db, 0);
+    return err;
 }
 
 int pm_file_flush(struct pm_file *f)
@@ -846,7 +970,7 @@ int pm_file_flush(struct pm_file *f)
     pm_content_save(k);
     if (waits)
         pm_queue_kick(c);
-    return err;
+    return err ? err : check_document(c, k);
 }
 
 int pm_file_wait(struct pm_file *f, struct pm_waiter *w)

@@ -12,6 +12,7 @@ struct pm_file {
     bool               wrote; /* content->lock; something was written through it */
     uint64_t           next; /* content->lock; where a sequential read goes on */
     uint64_t           window; /* content->lock; read-ahead */
+    uint64_t           allowed; /* content->lock; its service takes a file of this size (draft.h) */
     struct pm_file    *behind; /* cache->keeper_lock; the next one of `unflushed` */
     bool               late; /* who released it: it is closed, but its upload has no time yet */
 };

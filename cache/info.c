@@ -1,4 +1,5 @@
 /* What is known, for attributes, status and people. */
+#include "cache/draft.h"
 #include "cache/identity.h"
 #include "cache/journal.h"
 #include "cache/queue.h"
@@ -16,11 +17,19 @@
 struct shown_entry {
     struct pm_jentry e;
     char             error[256];
+    char             draft[300]; /* PUBLISH: its state in words */
     char            *path; /* owned; NULL: nowhere */
     bool             active;
     uint64_t         sent;
     int64_t          started_ms;
 };
+
+/* A draft says what it waits for. */
+static void explain_draft(struct pm_cache *c, struct shown_entry *x)
+{
+    if (x->e.op == PM_OP_PUBLISH && c->store)
+        pm_publish_state(c, x->e.node, x->draft, sizeof(x->draft));
+}
 
 /* Until when a service asked not to be called, by the wall clock; 0: it did not. */
 static int64_t held_until(const struct pm_account *a)
@@ -44,7 +53,7 @@ static void explain_pause(struct pm_cache *c, struct shown_entry *x)
     const struct pm_account *a = pm_account_by_id(c, x->e.account);
     int64_t                  until;
 
-    if (!a || x->e.state != PM_J_READY)
+    if (!a || x->e.state != PM_J_READY || x->e.op == PM_OP_PUBLISH)
         return;
     until = held_until(a);
     if (pm_backend_doubt(a->backend, *x->error ? NULL : x->error, sizeof(x->error), NULL))
@@ -57,12 +66,17 @@ static void describe(const struct shown_entry *x, char *out, size_t size)
 {
     const char *why = *x->error ? x->error : "no reason given";
 
+    if (*x->draft) {
+        snprintf(out, size, "%s", x->draft);
+        return;
+    }
     switch (x->e.state) {
     case PM_J_OPEN:
     case PM_J_LOCAL: snprintf(out, size, "local"); break;
     case PM_J_INTERRUPTED: snprintf(out, size, "interrupted"); break;
     case PM_J_FAILED: snprintf(out, size, "failed: %s", why); break;
     case PM_J_GUARDED: snprintf(out, size, "waiting: %s", why); break;
+    case PM_J_SENT: snprintf(out, size, "sent"); break;
     case PM_J_ACTIVE:
         if (x->e.op == PM_OP_PUT)
             snprintf(out, size, "uploading %d%%",
@@ -111,8 +125,10 @@ static bool read_next(struct pm_cache *c, int64_t after, pm_node node, struct sh
     pm_db_begin(c->db);
     more = next_entry(c->db, after, node, x);
     pm_db_end(c->db, 0);
-    if (more)
+    if (more) {
         explain_pause(c, x);
+        explain_draft(c, x);
+    }
     if (more && c->queue)
         x->active = pm_queue_sent(c, x->e.id, &x->sent, &x->started_ms);
     return more;
@@ -148,9 +164,11 @@ static void node_state(struct pm_cache *c, const struct pm_row *row, bool whole,
     pm_db_end(c->db, 0);
     if (!err) {
         explain_pause(c, &x);
+        explain_draft(c, &x);
         pm_queue_sent(c, x.e.id, &x.sent, &x.started_ms);
         describe(&x, out->state, sizeof(out->state));
-        snprintf(out->error, sizeof(out->error), "%s", x.error);
+        if (*x.error || x.e.op != PM_OP_PUBLISH) /* of a draft, what was refused in it */
+            snprintf(out->error, sizeof(out->error), "%s", x.error);
         return;
     }
     snprintf(out->state, sizeof(out->state), "%s",
@@ -359,7 +377,10 @@ static void text_entry(struct pm_buf *b, const struct shown_entry *x)
     describe(x, state, sizeof(state));
     size_text(x->e.size, size);
     pm_buf_printf(b, "  %s/%s  %s%s%s", x->path ? x->path : "?", x->e.name,
-                  x->e.op == PM_OP_REMOVE ? "removal, " : x->e.op == PM_OP_MKDIR ? "folder, " : "",
+                  x->e.op == PM_OP_REMOVE    ? "removal, "
+                  : x->e.op == PM_OP_MKDIR   ? "folder, "
+                  : x->e.op == PM_OP_PUBLISH ? "project, "
+                                             : "",
                   x->e.op == PM_OP_PUT ? size : "", x->e.op == PM_OP_PUT ? ", " : "");
     pm_buf_str(b, state);
     if (x->active && x->sent && ms > 0 && x->sent < x->e.size)

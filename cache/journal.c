@@ -8,7 +8,8 @@
  *     entry with a place directly in it (what was deeper left it by one of those),
  *   - every unfinished PUT that is a copy of what its node, or one it replaces, or something in it,
  *     has, or for which the service makes such a copy.
- * Everything else runs side by side.
+ * Everything else runs side by side. A draft's PUBLISH is no need of what is made in the folder: that
+ * goes into the draft's session before. The PUBLISH itself is sent when every PUT in its folder is SENT.
  *
  * States:
  *   OPEN         a content that was written to since its last flush, or was made open
@@ -20,6 +21,8 @@
  *                Not sent; only a copy that was being made for it is waited for
  *   LOCAL        litter: never sent
  *   GUARDED      a removal among too many: waits to be allowed
+ *   SENT         a PUT into a draft: the session has the content whole. Unconfirmed for every rule: it
+ *                goes, finished, together with its folder's PUBLISH
  *
  * Moves (who makes them):
  *   (add)   -> OPEN | READY | LOCAL
@@ -38,6 +41,12 @@
  *   READY   -> GUARDED -> READY        too many removals at once; allowed
  *   READY, GUARDED, FAILED -> dropped  taken back, or cancelled by a later change
  *   READY  <-> LOCAL                   renamed to a litter's name, and from it
+ *   ACTIVE  -> SENT                    the session's own answer
+ *   SENT    -> OPEN                    a write
+ *   SENT    -> READY                   its session was replaced, or is gone, or has it no more
+ *   SENT    -> INTERRUPTED             as READY, after a power cut
+ *   SENT    -> finished                published
+ *   SENT    -> dropped                 removed: nothing of that is sent, the session is replaced
  * "dropped": what waited for it waits for what it waited for; nothing of it is carried out.
  *
  * Places: each entry's rows in `place` say what is shown where while it is unfinished: a node, or
@@ -71,10 +80,12 @@
  *   7  only PUT has a source, a node that exists
  *   8  an entry shows its node at its own place, a removal nothing
  *   9  an entry's node exists, and is of its account
- *   10 only a PUT is OPEN or INTERRUPTED, only a removal GUARDED; no state is unknown
+ *   10 only a PUT is OPEN, INTERRUPTED or SENT, only a removal GUARDED; no state is unknown
  *   11 only a RENAME has an old place
  *   12 the content of a PUT is its node's
- *   13 no entry has an id that is still to be given */
+ *   13 no entry has an id that is still to be given
+ *   14 a PUBLISH is of a folder with a row in `draft`, one a folder, and each such row has one
+ *   15 only a PUT in a draft is SENT or has a name in its session */
 #include "cache/journal.h"
 
 #include <assert.h>
@@ -189,7 +200,9 @@ static void need_node(struct pm_db *db, int64_t entry, pm_node node)
 static void need_folders_above(struct pm_db *db, int64_t entry, pm_node folder)
 {
     for (int depth = 0; folder > PM_NODE_ROOT && depth < 256; depth++) {
-        need_node(db, entry, folder);
+        need(db, entry,
+             pm_db_int(db, 0, "SELECT max(id) FROM j.entry WHERE node=?1 AND id<>?2 AND op<>5", "ii",
+                       (int64_t)folder, entry));
         if (pm_shown_place(db, folder, &folder, NULL))
             return;
     }
@@ -340,8 +353,7 @@ static int64_t next_id(struct pm_db *db)
     return id;
 }
 
-/* Keeps the folders above for the day the index is lost. */
-static void remember_folders(struct pm_db *db, pm_node folder)
+void pm_journal_remember(struct pm_db *db, pm_node folder)
 {
     for (int depth = 0; folder > PM_NODE_ROOT && depth < 256; depth++) {
         pm_db_run(db,
@@ -357,9 +369,9 @@ static void remember_folders(struct pm_db *db, pm_node folder)
 
 static int insert(struct pm_db *db, struct pm_jentry *e)
 {
-    remember_folders(db, e->parent);
+    pm_journal_remember(db, e->parent);
     if (e->oparent)
-        remember_folders(db, e->oparent);
+        pm_journal_remember(db, e->oparent);
     e->created = pm_wall_ms();
     return pm_db_run(db,
                      "INSERT INTO j.entry(id, op, node, account, kind, parent, name, oparent, oname,"
@@ -480,7 +492,8 @@ static bool would_deadlock(struct pm_db *db, const struct pm_jentry *e, pm_node 
     if ((at && reaches(db, at, id)) || copies_reach(db, e))
         return true;
     for (int depth = 0; parent > PM_NODE_ROOT && depth < 256; depth++) {
-        int64_t last = pm_db_int(db, 0, "SELECT max(id) FROM j.entry WHERE node=?1 AND id<>?2",
+        int64_t last = pm_db_int(db, 0,
+                                 "SELECT max(id) FROM j.entry WHERE node=?1 AND id<>?2 AND op<>5",
                                  "ii", (int64_t)parent, id);
 
         if (last && reaches(db, last, id))
@@ -495,7 +508,7 @@ int pm_journal_move(struct pm_db *db, struct pm_jentry *e, pm_node parent, const
 {
     int64_t old = e->id;
 
-    assert(e->op == PM_OP_PUT || e->op == PM_OP_MKDIR);
+    assert(e->op == PM_OP_PUT || e->op == PM_OP_MKDIR || e->op == PM_OP_PUBLISH);
     if (would_deadlock(db, e, parent, name))
         return -EDEADLK;
     inherit_needs(db, old);
@@ -504,10 +517,10 @@ int pm_journal_move(struct pm_db *db, struct pm_jentry *e, pm_node parent, const
     e->id = next_id(db);
     e->parent = parent;
     snprintf(e->name, sizeof(e->name), "%s", name);
-    pm_db_run(db, "UPDATE j.entry SET id=?2, parent=?3, name=?4 WHERE id=?1", "iiis", old, e->id,
+    pm_db_run(db, "UPDATE j.entry SET id=?2, parent=?3, name=?4, sent=NULL WHERE id=?1", "iiis", old, e->id,
               (int64_t)parent, name);
     pm_db_run(db, "UPDATE j.dep SET needs=?2 WHERE needs=?1", "ii", old, e->id);
-    remember_folders(db, parent);
+    pm_journal_remember(db, parent);
     need_place(db, e->id, parent, name);
     need_copies(db, e->id, e->node);
     if (e->replaces)
@@ -562,6 +575,8 @@ int pm_journal_next(struct pm_db *db, uint64_t blocked, bool uploads, struct pm_
         "SELECT " COLUMNS " FROM j.entry e WHERE (state=2 OR (state=6 AND copying IS NOT NULL)) AND NOT"
         " sending AND NOT ((?1 >> account) & 1)"
         " AND (?2 OR op<>1) AND NOT EXISTS (SELECT 1 FROM j.dep d WHERE d.entry=e.id)"
+        " AND (op<>5 OR NOT EXISTS (SELECT 1 FROM j.entry p WHERE p.parent=e.node AND p.op=1 AND"
+        " p.state NOT IN (5, 8)))"
         " ORDER BY not_before LIMIT 1",
         "ii", (int64_t)blocked, (int64_t)uploads);
     int err = read_one(db, st, out);
@@ -584,7 +599,8 @@ int pm_journal_restart(struct pm_db *db)
     pm_db_run(db, "UPDATE j.entry SET sending=0 WHERE sending", "");
     pm_db_run(db, "UPDATE j.entry SET state=?1 WHERE state=?2", "ii", (int64_t)PM_J_READY,
               (int64_t)PM_J_ACTIVE);
-    pm_db_run(db, "UPDATE j.entry SET not_before=0 WHERE not_before=?1 AND state IN (?2, ?3)", "iii",
+    pm_db_run(db, "UPDATE j.entry SET not_before=0 WHERE not_before=?1 AND state IN (?2, ?3) AND"
+              " op<>5", "iii",
               PM_J_HELD, (int64_t)PM_J_READY, (int64_t)PM_J_OPEN);
     pm_db_run(db, "UPDATE j.entry SET not_before=max(not_before, ?1) WHERE state=?2 AND step IS NOT NULL",
               "ii", pm_wall_ms() + PM_BROKEN_OFF_MS, (int64_t)PM_J_READY);
@@ -618,13 +634,18 @@ int pm_journal_check(struct pm_db *db)
         " e.node END) LIMIT 1",
         "SELECT 1 FROM j.entry e WHERE NOT EXISTS (SELECT 1 FROM node n WHERE n.id=e.node AND"
         " n.account=e.account) LIMIT 1",
-        "SELECT 1 FROM j.entry WHERE (state IN (1, 6) AND op<>1) OR (state=7 AND op<>3) OR state NOT"
-        " BETWEEN 1 AND 7 LIMIT 1",
+        "SELECT 1 FROM j.entry WHERE (state IN (1, 6, 8) AND op<>1) OR (state=7 AND op<>3) OR state NOT"
+        " BETWEEN 1 AND 8 LIMIT 1",
         "SELECT 1 FROM j.entry WHERE (op=4) <> (oparent IS NOT NULL) LIMIT 1",
         "SELECT 1 FROM j.entry e WHERE op=1 AND NOT EXISTS (SELECT 1 FROM content c WHERE"
         " c.id=e.content AND c.node=e.node) LIMIT 1",
         "SELECT 1 FROM j.entry WHERE id > 1 + (SELECT value FROM j.meta WHERE key='last_entry')"
         " LIMIT 1",
+        "SELECT 1 FROM j.entry e WHERE op=5 AND (kind<>0 OR node NOT IN (SELECT node FROM j.draft) OR"
+        " (SELECT count(*) FROM j.entry p WHERE p.node=e.node AND p.op=5)>1) UNION ALL SELECT 1 FROM"
+        " j.draft WHERE node NOT IN (SELECT node FROM j.entry WHERE op=5) LIMIT 1",
+        "SELECT 1 FROM j.entry WHERE (state=8 OR sent IS NOT NULL) AND (op<>1 OR parent NOT IN (SELECT"
+        " node FROM j.draft)) LIMIT 1",
     };
 
     for (size_t i = 0; i < PM_COUNT(broken); i++)

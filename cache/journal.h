@@ -11,6 +11,7 @@ enum pm_op {
     PM_OP_MKDIR,   /* the folder is made at (parent, name) */
     PM_OP_REMOVE,  /* the object at (parent, name) is removed */
     PM_OP_RENAME,  /* the object goes from (oparent, oname) to (parent, name) */
+    PM_OP_PUBLISH, /* the folder, a draft, becomes one thing at (parent, name) (draft.h) */
 };
 
 enum pm_jstate {
@@ -21,6 +22,7 @@ enum pm_jstate {
     PM_J_LOCAL,       /* never sent: litter */
     PM_J_INTERRUPTED, /* written to, never flushed, and the daemon ended */
     PM_J_GUARDED,     /* a removal among too many: waits to be allowed */
+    PM_J_SENT,        /* a draft's session has it, no more: nobody but us has it for good */
 };
 
 #define PM_J_HELD INT64_MAX /* not_before: while a writer has it open */
@@ -81,8 +83,9 @@ int pm_journal_drop(struct pm_db *db, int64_t id);
 int pm_journal_split(struct pm_db *db, int64_t old, struct pm_jentry *a, struct pm_jentry *b);
 /* `e` takes the place of `old` in the order: it waits, and is waited for, as `old` was. */
 int pm_journal_become(struct pm_db *db, int64_t old, struct pm_jentry *e);
-/* An unsent PUT or MKDIR gets another place and becomes the latest entry; e is updated.
- * -EDEADLK: it would wait for what waits for it (nothing is changed; add a RENAME instead). */
+/* An unsent PUT or MKDIR, or a PUBLISH, gets another place and becomes the latest entry; e is updated,
+ * and what a draft's session has of it is forgotten. -EDEADLK: it would wait for what waits for it
+ * (nothing is changed; add a RENAME instead). */
 int pm_journal_move(struct pm_db *db, struct pm_jentry *e, pm_node parent, const char *name);
 
 /* Writes state, sending, not_before, tries, size, gen, era, content, rid, base and replaces of `e`. */
@@ -92,6 +95,9 @@ int pm_journal_error(struct pm_db *db, int64_t id, const char *why);
 /* The upload's stored step, owned; NULL: none. */
 char *pm_journal_step(struct pm_db *db, int64_t id);
 int   pm_journal_set_step(struct pm_db *db, int64_t id, const char *step);
+
+/* Keeps a folder and those above it for the day the index is lost. */
+void pm_journal_remember(struct pm_db *db, pm_node folder);
 
 /* The first entry that may be sent now, of an account whose bit is not in `blocked` (accounts 1 to
  * 63), uploads only if `uploads`. 0 or -ENOENT. *wake_ms: when the next one may be (wall clock). */

@@ -176,6 +176,15 @@ static void end_applying(struct pm_lists *l, struct run *run, int err)
     pthread_cond_broadcast(&l->applied);
 }
 
+/* The service lists nothing there. */
+static int keep_known(struct pm_cache *c, const struct run *run)
+{
+    pm_db_begin(c->db);
+    return pm_db_end(c->db, pm_db_run(c->db,
+                                      "INSERT OR REPLACE INTO list(node, fetched) VALUES(?1, ?2)",
+                                      "ii", (int64_t)run->folder, run->began));
+}
+
 static int get_list(struct run *run, struct pm_ctx *ctx)
 {
     struct pm_cache               *c = run->cache;
@@ -204,6 +213,10 @@ static int get_list(struct run *run, struct pm_ctx *ctx)
         err = pm_merge_open(c, a, &row, run->began, &m);
         if (!err)
             err = pm_backend_list(a->backend, ctx, dir, pm_merge_add, m);
+    }
+    if (err == -EOPNOTSUPP) { /* what is known is all that can be */
+        pm_merge_free(m);
+        return keep_known(c, run);
     }
     pm_account_report(a, err, ctx->why);
     if (!err && begin_applying(c->lists, run)) {

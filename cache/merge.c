@@ -1,5 +1,6 @@
 #include "cache/merge.h"
 
+#include "cache/draft.h"
 #include "cache/journal.h"
 #include "cache/kept.h"
 
@@ -258,7 +259,8 @@ static int merge_version(struct pm_merge *m, const struct pm_row *row, struct st
         note(m, ADOPTED, row->id, s->version);
         return err ? err : pm_store_adopt_rows(db, row->id, s->version);
     }
-    pm_db_run(db, "UPDATE node SET own=0 WHERE id=?1", "i", (int64_t)row->id);
+    if (row->kind != PM_FOLDER)
+        pm_db_run(db, "UPDATE node SET own=0 WHERE id=?1", "i", (int64_t)row->id);
     if (!unsent) {
         pm_db_run(db, "UPDATE node SET lmtime=NULL, latime=NULL WHERE id=?1", "i",
                   (int64_t)row->id);
@@ -282,6 +284,8 @@ static int merge_known(struct pm_merge *m, const struct pm_row *row, struct stag
 
     if (row->missing == MISSING_KEPT)
         pm_db_run(db, "UPDATE node SET missing=0, error=NULL WHERE id=?1", "i", (int64_t)row->id);
+    if (row->own && row->kind == PM_FOLDER && pm_draft_has(m->account->backend))
+        snprintf(s->name, sizeof(s->name), "%s", row->name); /* published here: under the user's name */
     make_unique(m, row->id, s);
     if (row->parent != m->folder.id || strcmp(row->name, s->name) != 0) {
         if (row->parent)
@@ -315,6 +319,8 @@ static int merge_row(struct pm_merge *m, struct staged *s)
     pm_node       node = pm_node_by_rid(db, m->folder.account, s->rid);
 
     if (m->touched(m->arg, s->rid))
+        return 0;
+    if (!node && pm_draft_is_forgotten(db, m->folder.account, s->rid))
         return 0;
     if (!node)
         return merge_new(m, s);

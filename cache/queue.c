@@ -1,5 +1,6 @@
 #include "cache/queue.h"
 
+#include "cache/draft.h"
 #include "cache/fetch.h"
 
 #include <errno.h>
@@ -53,6 +54,12 @@ void pm_queue_kick(struct pm_cache *c)
 {
     PM_GUARD(&c->queue->lock);
     pthread_cond_broadcast(&c->queue->work);
+}
+
+void pm_queue_pass(struct pm_cache *c, int64_t ms)
+{
+    PM_GUARD(&c->queue->lock);
+    pm_cond_wait_until(&c->queue->work, &c->queue->lock, pm_now_ms() + ms);
 }
 
 /* --- what a failure means for the entry */
@@ -159,8 +166,9 @@ static int node_state_locked(struct pm_cache *c, pm_node node, bool *held)
         *held = e.not_before == PM_J_HELD;
         err = e.state == PM_J_FAILED        ? failure_locked(c->queue, node)
               : e.state == PM_J_INTERRUPTED ? -EIO
-              : e.state == PM_J_LOCAL || pm_name_is_temporary(e.name) ? 0
-                                                                      : -EINPROGRESS;
+              : e.state == PM_J_LOCAL || e.state == PM_J_SENT || pm_name_is_temporary(e.name)
+                  ? 0
+                  : -EINPROGRESS;
     }
     pm_db_end(c->db, 0);
     return err;
@@ -278,6 +286,19 @@ static struct pm_account *doubtful_locked(struct pm_cache *c, int64_t *wake_ms)
         *wake_ms = again_ms < *wake_ms ? again_ms : *wake_ms;
     }
     return NULL;
+}
+
+/* A session that was replaced is dropped, or that is tried. Entered and left with the lock held. */
+static bool drop_session_locked(struct pm_cache *c, int64_t *wake_ms)
+{
+    struct pm_doomed x;
+
+    if (c->queue->paused || !pm_draft_doomed(c, paused_accounts(c), wake_ms, &x))
+        return false;
+    pthread_mutex_unlock(&c->queue->lock);
+    pm_draft_drop_doomed(c, &x);
+    pthread_mutex_lock(&c->queue->lock);
+    return true;
 }
 
 /* Entered and left with the lock held. */
@@ -411,7 +432,7 @@ static void *worker(void *arg)
 
             if (doubtful)
                 check_locked(c, doubtful);
-            else
+            else if (!drop_session_locked(c, &wake_ms))
                 wait_locked(q, wake_ms);
             continue;
         }
@@ -527,7 +548,8 @@ int pm_queue_open(struct pm_cache *c)
     pm_cond_init(&q->work);
     pm_db_begin(c->db);
     q->paused = pm_db_int(c->db, 0, "SELECT value FROM j.meta WHERE key='paused'", "") != 0;
-    err = pm_db_end(c->db, pm_journal_restart(c->db));
+    err = pm_journal_restart(c->db);
+    err = pm_db_end(c->db, err ? err : pm_draft_restart(c->db));
     if (want > ACTIVE_MAX)
         want = ACTIVE_MAX;
     for (size_t i = 0; i < want && !err; i++) {
@@ -610,22 +632,40 @@ static const char *why_left(struct pm_cache *c, struct sqlite3_stmt *st, char *b
     return pm_col_text(st, 4);
 }
 
+#define DRAFTS_TOLD 64
+
+static void tell_draft(struct pm_cache *c, pm_node folder, struct pm_buf *list)
+{
+    PM_AUTO(free) char *path = pm_tree_path(c, folder);
+    char                state[300];
+
+    pm_publish_state(c, folder, state, sizeof(state));
+    pm_buf_printf(list, "%s: %s%s\n", path ? path : "?", strncmp(state, "draft", 5) ? "" : "waiting: ",
+                  state);
+}
+
 static int count_left(struct pm_cache *c, pm_node node, struct pm_buf *list, struct left *out)
 {
     struct left          left = {0};
     struct sqlite3_stmt *st;
     char                 why[256];
+    pm_node              drafts[DRAFTS_TOLD];
+    size_t               ndrafts = 0;
+    int                  err;
 
     pm_db_begin(c->db);
     st = pm_db_query(c->db,
-                     "WITH RECURSIVE stuck(id) AS (SELECT id FROM j.entry WHERE state IN (4, 6)"
-                     " OR ((?1 >> account) & 1)"
+                     "WITH RECURSIVE stuck(id) AS (SELECT id FROM j.entry e WHERE state IN (4, 6)"
+                     " OR ((?1 >> account) & 1) OR (op=5 AND EXISTS (SELECT 1 FROM j.entry p WHERE"
+                     " p.parent=e.node AND p.state IN (4, 6)))"
                      " UNION SELECT d.entry FROM j.dep d JOIN stuck ON d.needs=stuck.id)"
-                     ", held(id) AS (SELECT id FROM j.entry WHERE state=7 UNION"
+                     ", held(id) AS (SELECT id FROM j.entry WHERE state=7 OR (op=5 AND not_before=?2)"
+                     " OR (state=8 AND (SELECT not_before FROM j.entry d WHERE d.node=entry.parent AND"
+                     " d.op=5)=?2) UNION"
                      " SELECT d.entry FROM j.dep d JOIN held ON d.needs=held.id)"
                      " SELECT node, parent, size, state, error, name, id IN stuck, id IN held,"
-                     " account, not_before FROM j.entry WHERE state<>5 ORDER BY id",
-                     "i", (int64_t)paused_accounts(c));
+                     " account, not_before, op FROM j.entry WHERE state<>5 ORDER BY id",
+                     "ii", (int64_t)paused_accounts(c), PM_J_HELD);
     while (pm_db_row(c->db, st)) {
         if (node > PM_NODE_ROOT && !pm_shown_below(c->db, (pm_node)pm_col_int(st, 0), node) &&
             !pm_shown_below(c->db, (pm_node)pm_col_int(st, 1), node))
@@ -636,15 +676,20 @@ static int count_left(struct pm_cache *c, pm_node node, struct pm_buf *list, str
             left.stuck += pm_col_int(st, 6) != 0;
             left.open += pm_col_int(st, 9) == PM_J_HELD;
         }
-        if (list && list->len < 16384) {
+        if (pm_col_int(st, 10) == PM_OP_PUBLISH && list)
+            drafts[ndrafts < DRAFTS_TOLD ? ndrafts++ : 0] = (pm_node)pm_col_int(st, 0);
+        else if (list && list->len < 16384 && pm_col_int(st, 3) != PM_J_SENT) {
             PM_AUTO(free) char *folder = pm_told_path(c->db, (pm_node)pm_col_int(st, 1));
 
             pm_buf_printf(list, "%s/%s: %s\n", folder ? folder : "?", pm_col_text(st, 5),
                           why_left(c, st, why, sizeof(why)));
         }
     }
+    err = pm_db_end(c->db, 0);
+    for (size_t i = 0; i < ndrafts; i++)
+        tell_draft(c, drafts[i], list);
     *out = left;
-    return pm_db_end(c->db, 0);
+    return err;
 }
 
 /* What is told while it goes on. */
@@ -697,9 +742,7 @@ int pm_queue_sync(struct pm_cache *c, pm_node node, int64_t timeout_ms,
         }
         if (pm_now_ms() >= until || c->stopping)
             break;
-        pthread_mutex_lock(&c->queue->lock);
-        pm_cond_wait_until(&c->queue->work, &c->queue->lock, pm_now_ms() + 250);
-        pthread_mutex_unlock(&c->queue->lock);
+        pm_queue_pass(c, 250);
     }
     err = count_left(c, node, out, &left);
     if (err)

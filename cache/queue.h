@@ -9,6 +9,8 @@ int  pm_queue_open(struct pm_cache *c);
 /* Running transfers are cancelled, threads joined; whoever waits is woken with -ESHUTDOWN. */
 void pm_queue_stop(struct pm_cache *c);
 void pm_queue_close(struct pm_cache *c);
+/* Waits for something to end, `ms` at most. No lock may be held. */
+void pm_queue_pass(struct pm_cache *c, int64_t ms);
 /* Something may be sent now, or earlier than before. No lock may be held. */
 void pm_queue_kick(struct pm_cache *c);
 /* The node is removed: whoever waits for it need not. No lock may be held. */

@@ -265,7 +265,7 @@ static void take_entry(struct rescue *r, const struct pm_jentry *e)
                                              : strerror(errno));
     } else {
         pm_work_missing(&present, (uint64_t)st.st_size, &missing);
-        if ((e->state == PM_J_READY && (uint64_t)st.st_size != e->size) ||
+        if (((e->state == PM_J_READY || e->state == PM_J_SENT) && (uint64_t)st.st_size != e->size) ||
             (r->in_doubt && e->era > r->durable))
             doubt = "; the machine went down before all of it was on the disk";
         take(r, fd, path, missing.ptr ? missing.ptr : "", doubt);

@@ -2,6 +2,7 @@
  * index. Every step may be repeated after a crash: what was done before is found done. */
 #include "cache/send.h"
 
+#include "cache/draft.h"
 #include "cache/durable.h"
 #include "cache/fetch.h"
 #include "cache/list.h"
@@ -94,8 +95,17 @@ int pm_send_fold(struct pm_db *db, const struct pm_jentry *e, const struct pm_en
 
 int pm_send_store_step(struct pm_send *s, const char *step)
 {
+    int err;
+
     pm_db_begin(s->cache->db);
-    return pm_db_end(s->cache->db, pm_journal_set_step(s->cache->db, s->e->id, step));
+    if (s->serial)
+        err = pm_db_run(s->cache->db,
+                        "UPDATE j.entry SET step=?2 WHERE id=?1 AND ?3=(SELECT serial FROM j.draft d"
+                        " WHERE d.node=parent)",
+                        "isi", s->e->id, step, s->serial);
+    else
+        err = pm_journal_set_step(s->cache->db, s->e->id, step);
+    return pm_db_end(s->cache->db, err);
 }
 
 /* --- folders */
@@ -336,6 +346,7 @@ int pm_send(struct pm_cache *c, struct pm_jentry *e, struct pm_ctx *ctx,
     case PM_OP_MKDIR: return send_mkdir(&s);
     case PM_OP_REMOVE: return send_remove(&s);
     case PM_OP_RENAME: return pm_send_rename(&s);
+    case PM_OP_PUBLISH: return pm_send_publish(&s);
     }
     return -EINVAL;
 }

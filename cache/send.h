@@ -16,6 +16,7 @@ struct pm_send {
     bool                   moved_on; /* PUT: the object has not the version that the user saw */
     bool                   conflict; /* PUT: and that was not this drive's doing */
     int64_t                settle_until_ms; /* pm_now_ms(); copies are waited for; 0: none was yet */
+    int64_t                serial; /* PUT into a draft: of the session it goes into; else 0 */
     atomic_uint_least64_t *sent;
 };
 
@@ -30,7 +31,7 @@ bool pm_send_refused(int err);
 /* In a transaction: the node is the object `now` (identity `rid`) at the entry's place. */
 int pm_send_fold(struct pm_db *db, const struct pm_jentry *e, const struct pm_entry *now,
                  const char *rid);
-/* Keeps the entry's step for after a crash. */
+/* Keeps the entry's step for after a crash; one of a session that was replaced meanwhile is not kept. */
 int pm_send_store_step(struct pm_send *s, const char *step);
 /* In a transaction: an object belongs to one node; a list may have made another for it meanwhile. */
 void pm_send_take_from_others(struct pm_db *db, pm_node node, uint32_t account, const char *rid);
@@ -44,6 +45,17 @@ int pm_send_save_content(struct pm_send *s, pm_node node);
 int pm_send_save_old(struct pm_send *s);
 /* send_put.c: carries a PUT out. */
 int pm_send_put(struct pm_send *s);
+/* What an earlier try left: generation and size of the content, and the backend's own text. */
+struct pm_send_step {
+    int64_t  gen;
+    uint64_t size;
+    char    *text; /* owned; NULL: no try */
+};
+int pm_send_load_step(struct pm_send *s, struct pm_send_step *out);
+/* Begins, or goes on where an earlier try of this same content (up->state) ended, to the end. */
+int pm_send_upload(struct pm_send *s, struct pm_upload *up, struct pm_entry **out);
+/* Counts the upload's progress; its `arg` is `s`. */
+void pm_send_count(void *arg, uint64_t sent);
 #define PM_OTHER_GENERATION (-1)
 /* The service has the content as of write generation `gen`, or some other, as the object `now`. 0: the
  * entry is finished; -ECANCELED: there is more to send. */

@@ -4,6 +4,7 @@
  * written to since is not sent on top of an older try: first it is found out whether that arrived. */
 #include "cache/send.h"
 
+#include "cache/draft.h"
 #include "cache/durable.h"
 #include "cache/fetch.h"
 #include "cache/file.h"
@@ -126,14 +127,7 @@ static int find_target(struct pm_send *s, struct pm_entry **target)
 
 /* --- steps */
 
-/* What an earlier try left: generation and size of the content, and the backend's own text. */
-struct step {
-    int64_t  gen;
-    uint64_t size;
-    char    *text; /* owned; NULL: no try */
-};
-
-static int load_step(struct pm_send *s, struct step *out)
+int pm_send_load_step(struct pm_send *s, struct pm_send_step *out)
 {
     PM_AUTO(free) char *stored = NULL;
     long long           gen;
@@ -141,13 +135,13 @@ static int load_step(struct pm_send *s, struct step *out)
     int                 head = 0;
     int                 err;
 
-    *out = (struct step){0};
+    *out = (struct pm_send_step){0};
     pm_db_begin(s->cache->db);
     stored = pm_journal_step(s->cache->db, s->e->id);
     err = pm_db_end(s->cache->db, 0);
     if (err || !stored || sscanf(stored, "%lld %llu %n", &gen, &size, &head) != 2 || !head)
         return err;
-    *out = (struct step){gen, size, strdup(stored + head)};
+    *out = (struct pm_send_step){gen, size, strdup(stored + head)};
     return out->text ? 0 : -ENOMEM;
 }
 
@@ -159,7 +153,7 @@ static int keep_step(struct pm_send *s, const struct pm_upload *up)
     return stored ? pm_send_store_step(s, stored) : -ENOMEM;
 }
 
-static void count_sent(void *arg, uint64_t sent)
+void pm_send_count(void *arg, uint64_t sent)
 {
     struct pm_send *s = arg;
 
@@ -306,7 +300,7 @@ static int forget_left(struct pm_send *s)
 
 /* A try of what the content was before it was written to again, or removed: if it arrived, its
  * object is the one that the next change starts from; else nothing is left of it. */
-static int end_old_try(struct pm_send *s, struct pm_upload *up, struct step *old)
+static int end_old_try(struct pm_send *s, struct pm_upload *up, struct pm_send_step *old)
 {
     struct pm_backend             *b = s->account->backend;
     PM_AUTO(free) struct pm_entry *now = NULL;
@@ -356,7 +350,7 @@ static int begin_or_resume(struct pm_send *s, struct pm_upload *up, uint64_t *of
     return err ? err : keep_step(s, up);
 }
 
-static int upload(struct pm_send *s, struct pm_upload *up, struct pm_entry **out)
+int pm_send_upload(struct pm_send *s, struct pm_upload *up, struct pm_entry **out)
 {
     struct pm_backend *b = s->account->backend;
     uint64_t           off;
@@ -417,7 +411,7 @@ static int drop_removed(struct pm_send *s)
 }
 
 /* With target and folder at hand: ends what an older try left, then sends the content. */
-static int send_over(struct pm_send *s, struct pm_upload *up, struct step *old, int64_t gen,
+static int send_over(struct pm_send *s, struct pm_upload *up, struct pm_send_step *old, int64_t gen,
                      bool removed)
 {
     PM_AUTO(free) struct pm_entry *now = NULL;
@@ -432,7 +426,7 @@ static int send_over(struct pm_send *s, struct pm_upload *up, struct step *old, 
     up->state = up->state ? up->state : old->text;
     old->text = NULL;
     s->ctx->cancel = &s->content->cancel_upload;
-    err = upload(s, up, &now);
+    err = pm_send_upload(s, up, &now);
     return err ? err : pm_send_confirm(s, gen, now);
 }
 
@@ -487,9 +481,9 @@ static int send_content(struct pm_send *s)
     PM_AUTO(free) struct pm_entry *parent = NULL;
     PM_AUTO(free) struct pm_entry *target = NULL;
     struct pm_content             *k = s->content;
-    struct pm_upload               up = {.fd = k->fd, .progress = count_sent, .arg = s};
+    struct pm_upload               up = {.fd = k->fd, .progress = pm_send_count, .arg = s};
     struct pm_entry                base;
-    struct step                    old;
+    struct pm_send_step                    old;
     int64_t                        gen;
     bool                           removed;
     int                            err = prepare(s, &parent, &target);
@@ -525,7 +519,7 @@ static int send_content(struct pm_send *s)
         base.version = s->e->base;
         up.target = &base;
     }
-    err = load_step(s, &old);
+    err = pm_send_load_step(s, &old);
     if (!err)
         err = send_over(s, &up, &old, gen, removed || is_removed(s));
     err = mend_place(s, err, target);
@@ -577,6 +571,12 @@ int pm_send_put(struct pm_send *s)
     if (s->content->id != s->e->content) {
         snprintf(s->ctx->why, sizeof(s->ctx->why), "its content is not in the cache folder");
         err = -EBADMSG;
+    }
+    if (!err && pm_draft_account(s->cache, s->e->account)) {
+        err = pm_send_draft(s);
+        s->content->upload_left = 0;
+        pm_content_put(s->content);
+        return err;
     }
     if (!err && s->e->state == PM_J_INTERRUPTED)
         err = pm_send_end_copy(s);

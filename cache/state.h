@@ -8,9 +8,11 @@
 #include "cache/pool.h"
 #include "cache/store.h"
 
+struct pm_drafts;
 struct pm_identity;
 struct pm_lists;
 struct pm_queue;
+struct pm_records;
 
 /* One account of the configuration. Its id is its row in the index: state belongs to (type,
  * endpoint, identity), never to a name. */
@@ -49,6 +51,8 @@ struct pm_cache {
     struct pm_bounce      *bounce;
     struct pm_lists       *lists;
     struct pm_queue       *queue;
+    struct pm_drafts      *drafts; /* draft.h */
+    struct pm_records     *records; /* record.h */
     struct pm_copying      copying;
     int64_t                settle_ms; /* so long one try waits for copies to be whole */
     struct pm_account     *accounts;

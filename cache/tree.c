@@ -1,6 +1,7 @@
 /* The shown tree: finding and reading it. */
 #include "cache/journal.h"
 #include "cache/list.h"
+#include "cache/record.h"
 #include "cache/state.h"
 
 #include <errno.h>
@@ -90,6 +91,8 @@ int pm_tree_lookup(struct pm_cache *c, pm_node parent, const char *name, struct 
     if (strlen(name) > PM_NAME_MAX)
         return -ENAMETOOLONG;
     err = is_local_name(c, parent, name) ? 0 : pm_list_want(c, parent, w);
+    if (!err && !strcmp(name, PM_RECORD_NAME) && pm_draft_any(c))
+        err = pm_record_want(c, parent, w);
     if (err)
         return err;
     pm_db_begin(c->db);
@@ -130,9 +133,22 @@ static size_t next_shown(struct pm_db *db, pm_node folder, uint64_t after, struc
     return n;
 }
 
+static bool has_drafts(struct pm_cache *c, pm_node folder)
+{
+    int64_t account;
+
+    if (!pm_draft_any(c))
+        return false;
+    pm_db_begin(c->db);
+    account = pm_db_int(c->db, 0, "SELECT account FROM node WHERE id=?1", "i", (int64_t)folder);
+    pm_db_end(c->db, 0);
+    return pm_draft_account(c, (uint32_t)account);
+}
+
 int pm_tree_read(struct pm_cache *c, pm_node folder, uint64_t after, pm_tree_fn *each, void *arg)
 {
     struct shown *batch = calloc(BATCH, sizeof(*batch));
+    bool          drafts = has_drafts(c, folder);
     bool          more = true;
     size_t        n = BATCH;
     int           err = 0;
@@ -147,6 +163,8 @@ int pm_tree_read(struct pm_cache *c, pm_node folder, uint64_t after, pm_tree_fn 
             struct pm_attr attr;
 
             after = batch[i].node;
+            if (drafts && !strcmp(batch[i].name, PM_RECORD_NAME))
+                continue; /* found by name only */
             err = pm_tree_getattr(c, batch[i].node, &attr);
             if (!err)
                 more = each(arg, after, batch[i].name, &attr);

@@ -7,6 +7,7 @@
  * (pm_work_recover). */
 #include "cache/work.h"
 
+#include "cache/draft.h"
 #include "cache/durable.h"
 #include "cache/fetch.h"
 #include "cache/journal.h"
@@ -255,8 +256,9 @@ static int drop_renames(struct pm_db *db, pm_node node)
 }
 
 /* In a transaction. *remote: the service has an object of it, which is shown again. */
-static int drop_put(struct pm_db *db, const struct pm_jentry *e, bool *remote)
+static int drop_put(struct pm_cache *c, const struct pm_jentry *e, bool *remote)
 {
+    struct pm_db    *db = c->db;
     struct pm_jentry now;
     struct pm_row    row;
     int              err = pm_journal_get(db, e->id, &now);
@@ -264,7 +266,9 @@ static int drop_put(struct pm_db *db, const struct pm_jentry *e, bool *remote)
     if (err || !is_stuck(&now) || pm_node_get(db, e->node, &row))
         return -EAGAIN;
     *remote = *row.rid || row.parent;
-    err = pm_journal_drop(db, e->id);
+    err = pm_draft_change(c, &now);
+    if (!err)
+        err = pm_journal_drop(db, e->id);
     if (!err && !*remote)
         err = drop_renames(db, e->node);
     if (!err)
@@ -288,7 +292,7 @@ static int give_up_locked(struct pm_cache *c, const struct pm_jentry *e, struct 
     if (err)
         return err;
     pm_db_begin(c->db);
-    err = pm_db_end(c->db, drop_put(c->db, e, remote));
+    err = pm_db_end(c->db, drop_put(c, e, remote));
     if (err && *kept->name)
         unlinkat(kept->dir, kept->name, 0);
     if (err || !k)
@@ -359,6 +363,19 @@ static int discard_put(struct pm_cache *c, const struct pm_jentry *e, struct pm_
     return err;
 }
 
+/* Whether it was published is not known, and will not be found out: it is a draft again. */
+static int forget_commit(struct pm_db *db, struct pm_jentry *e)
+{
+    e->state = PM_J_READY;
+    e->not_before = PM_J_HELD;
+    e->tries = 0;
+    pm_db_run(db, "UPDATE j.draft SET wish=0, changed=?2 WHERE node=?1", "ii", (int64_t)e->node,
+              pm_now_ms());
+    pm_journal_error(db, e->id, NULL);
+    pm_journal_set_step(db, e->id, NULL);
+    return pm_journal_update(db, e);
+}
+
 /* In a transaction. */
 static int drop_change(struct pm_db *db, const struct pm_jentry *e)
 {
@@ -367,9 +384,13 @@ static int drop_change(struct pm_db *db, const struct pm_jentry *e)
 
     if (err || !is_stuck(&now))
         return -EAGAIN;
-    if (e->op == PM_OP_MKDIR && (!pm_shown_empty(db, e->node) || pm_journal_below(db, e->node)))
+    if (e->op == PM_OP_PUBLISH && pm_journal_begun(db, e->id))
+        return forget_commit(db, &now);
+    if ((e->op == PM_OP_MKDIR || e->op == PM_OP_PUBLISH) && (!pm_shown_empty(db, e->node) || pm_journal_below(db, e->node)))
         return -ENOTEMPTY;
     err = pm_journal_drop(db, e->id);
+    if (!err && e->op == PM_OP_PUBLISH)
+        err = pm_draft_end(db, e->node, false);
     return err || e->op != PM_OP_MKDIR ? err : drop_renames(db, e->node);
 }
 
@@ -381,7 +402,8 @@ static int discard_change(struct pm_cache *c, const struct pm_jentry *e, struct 
     err = pm_db_end(c->db, drop_change(c->db, e));
     if (err)
         return err;
-    pm_buf_str(line, e->op == PM_OP_MKDIR ? "given up, an empty folder"
+    pm_buf_str(line, e->op == PM_OP_PUBLISH ? "given up; if it is still there it is a draft again"
+                     : e->op == PM_OP_MKDIR ? "given up, an empty folder"
                      : e->op == PM_OP_REMOVE
                          ? "its removal is given up"
                          : "its new name is given up, it has the old one again");

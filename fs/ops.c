@@ -141,14 +141,16 @@ static void forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *
 
 static void symlink_refused(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
-    (void)link, (void)parent, (void)name;
+    (void)link;
+    pm_publish_refused(pm_ops_mount(req)->cache, parent, name, "there are no links");
     pm_ops_reply(req, -EPERM);
 }
 
 static void link_refused(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
                          const char *newname)
 {
-    (void)ino, (void)newparent, (void)newname;
+    (void)ino;
+    pm_publish_refused(pm_ops_mount(req)->cache, newparent, newname, "there are no links");
     pm_ops_reply(req, -EPERM);
 }
 

@@ -183,9 +183,10 @@ void pm_ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
 void pm_ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
     (void)rdev;
-    if (!S_ISREG(mode))
+    if (!S_ISREG(mode)) {
+        pm_publish_refused(pm_ops_mount(req)->cache, parent, name, "there are no devices");
         pm_ops_reply(req, -EPERM);
-    else if (!refused(req, parent, name, true))
+    } else if (!refused(req, parent, name, true))
         start_making(req, parent, name, mode, change_create);
 }
 

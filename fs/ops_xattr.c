@@ -27,9 +27,12 @@ static int check(fuse_ino_t ino, const char *name)
 /* Attributes that do something when they are set, whatever the value. */
 static int command(struct pm_cache *cache, pm_node node, const char *name)
 {
-    uint64_t found = 0;
-    int      err;
+    PM_AUTO(pm_buf) struct pm_buf why = { 0 };
+    uint64_t                      found = 0;
+    int                           err;
 
+    if (strcmp(name, "publish") == 0)
+        return pm_publish(cache, node, &why);
     if (strcmp(name, "retry") == 0)
         err = pm_work_retry(cache, node, &found);
     else if (strcmp(name, "evict") == 0)

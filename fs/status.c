@@ -349,6 +349,54 @@ static int evict(struct pm_mount *m, int argc, char **argv, struct pm_reply *rep
     return result;
 }
 
+static int publish_one(struct pm_mount *m, const char *path, struct pm_reply *reply)
+{
+    PM_AUTO(pm_buf) struct pm_buf why = { 0 };
+    struct pm_info                info;
+    pm_node                       node = 0;
+    int                           err;
+
+    if (find_path(m, "publish", path, &node, reply))
+        return 1;
+    err = pm_publish(m->cache, node, &why);
+    if (!err)
+        err = pm_publish_wait(m->cache, node, show_progress, reply, &why);
+    if (err) {
+        pm_reply_err(reply, "polymount publish: %s: %s", path,
+                     why.len ? why.ptr : strerror(-err));
+        return 1;
+    }
+    if (!pm_info_node(m->cache, node, &info))
+        pm_reply_out(reply, "%s: published as %s", path, info.id);
+    return 0;
+}
+
+static int publish(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply)
+{
+    int result = 0;
+
+    for (int i = 1; i < argc; i++)
+        result |= publish_one(m, argv[i], reply);
+    return result;
+}
+
+static int forget(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply)
+{
+    int result = 0;
+
+    for (int i = 1; i < argc; i++) {
+        PM_AUTO(pm_buf) struct pm_buf why = { 0 };
+        pm_node                       node = 0;
+        int err = find_path(m, argv[0], argv[i], &node, reply);
+
+        if (!err && (err = pm_publish_forget(m->cache, node, &why)) != 0)
+            pm_reply_err(reply, "polymount forget: %s: %s", argv[i],
+                         why.len ? why.ptr : strerror(-err));
+        result |= err != 0;
+    }
+    return result;
+}
+
 static int pause_all(struct pm_mount *m, int argc, char **argv, struct pm_reply *reply)
 {
     int err;
@@ -431,7 +479,8 @@ int pm_status_control(void *arg, int argc, char **argv, struct pm_reply *reply)
         { "pause", pause_all },   { "resume", resume },
         { "allow-deletes", allow_deletes }, { "undelete", undelete },
         { "retry", retry },       { "discard", discard },
-        { "evict", evict },       { "umount-info", umount_info },
+        { "evict", evict },       { "publish", publish },
+        { "forget", forget },     { "umount-info", umount_info },
     };
 
     for (size_t i = 0; i < PM_COUNT(verbs); i++)

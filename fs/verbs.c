@@ -76,6 +76,13 @@ static const struct pm_verb verbs[] = {
       "sent or in use stays, and what the service cannot give back.\n\n"
       "  --last-copy  drop also what the service cannot give back: it is nowhere else\n",
       { { "--last-copy", false }, { NULL, false } }, 1, INT_MAX, run_forward },
+    { "publish", "DIR", "make a project of a draft folder",
+      "Sends what is in the draft folder DIR and makes one project of it, without waiting until it was\n"
+      "left alone. The service cannot take that back: the folder is read-only from then on.\n",
+      { { NULL, false } }, 1, 1, run_forward },
+    { "forget", "PATH...", "hide what the service cannot delete",
+      "Shows a published project no more. It stays on the service.\n",
+      { { NULL, false } }, 1, INT_MAX, run_forward },
     { "allow-deletes", "[PATH...]", "send removals that are held",
       "A great many removals at once (upload.delete_guard) are held until this allows them.\n",
       { { NULL, false } }, 0, INT_MAX, run_forward },

@@ -193,7 +193,7 @@ one_line() {
 # bats test_tags=quick
 @test "every verb, and polymount itself, has help" {
     local verb
-    for verb in umount status sync pause resume retry discard evict rescue demo; do
+    for verb in umount status sync pause resume retry discard evict publish forget rescue demo; do
         run -0 on "$PM" "$verb" --help
         [[ $output == "usage: polymount $verb"* ]]
     done
@@ -222,7 +222,7 @@ one_line() {
 @test "verbs on what is not mounted are status 1: not mounted" {
     write_conf
     local verb
-    for verb in umount sync pause resume retry discard evict; do
+    for verb in umount sync pause resume retry discard evict publish forget; do
         run -1 on "$PM" "$verb" "$T"
         one_line
         [[ $output == *"not mounted"* ]]

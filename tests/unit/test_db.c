@@ -152,11 +152,17 @@ static void older_databases_are_brought_up_to_date_with_what_is_in_them(void **s
     (void)state;
     open_and_close(0);
     run_on("index.db", "DROP TABLE redo;"
+                       "DROP TABLE record;"
                        "INSERT INTO meta(key, value) VALUES('durable', '3');"
                        "ALTER TABLE content DROP COLUMN era;"
                        "INSERT INTO content(node, version, size, used) VALUES(9, '', 1, 1);"
                        "PRAGMA user_version=1");
-    run_on("journal.db", "DROP TABLE kept;"
+    run_on("journal.db", "DROP TABLE forgotten;"
+                         "DROP TABLE session;"
+                         "DROP TABLE draft;"
+                         "DROP INDEX entry_sent;"
+                         "ALTER TABLE entry DROP COLUMN sent;"
+                         "DROP TABLE kept;"
                          "DROP INDEX entry_source;"
                          "ALTER TABLE entry DROP COLUMN copying;"
                          "ALTER TABLE entry DROP COLUMN era;"
@@ -169,7 +175,8 @@ static void older_databases_are_brought_up_to_date_with_what_is_in_them(void **s
     /* the checks make the statements fail if it is not there */
     run_on("journal.db", "CREATE TEMP TABLE one(n INTEGER CHECK(n=1));"
                          "INSERT INTO one SELECT count(*) FROM entry WHERE name='d' AND source IS NULL"
-                         " AND era=0;"
+                         " AND era=0 AND sent IS NULL;"
+                         "INSERT INTO one SELECT count(*)+1 FROM draft;"
                          "INSERT INTO one SELECT count(*)+1 FROM dep WHERE source;"
                          "INSERT INTO one SELECT count(*)+1 FROM kept");
     run_on("index.db", "CREATE TEMP TABLE one(n INTEGER CHECK(n=1));"
@@ -183,7 +190,8 @@ static void a_migration_that_fails_changes_nothing(void **state)
 {
     (void)state;
     open_and_close(0);
-    run_on("index.db", "DROP TABLE redo; DROP INDEX content_used; PRAGMA user_version=2;"
+    run_on("index.db", "DROP TABLE redo; DROP TABLE record; DROP INDEX content_used;"
+                       "PRAGMA user_version=2;"
                        "CREATE TABLE redo(n INTEGER PRIMARY KEY); CREATE TABLE witness(n)");
     open_and_close(-EIO);
     assert_int_equal(version_of("index.db"), 2);

@@ -276,7 +276,7 @@ static void a_broken_journal_is_told_by_its_invariant(void **state)
         {5, "UPDATE j.entry SET content=1 WHERE op<>1"},
         {6, "INSERT INTO j.entry SELECT id+1, op, node, account, kind, parent, name, oparent, oname,"
             " rid, base, content, size, state, step, not_before, tries, error, created, gen, replaces,"
-            " sending, source, era, copying FROM j.entry WHERE op=1"},
+            " sending, source, era, copying, sent FROM j.entry WHERE op=1"},
         {7, "UPDATE j.entry SET source=999999 WHERE op=1"},
         {8, "UPDATE j.entry SET name='elsewhere' WHERE op=1"},
         {8, "UPDATE j.place SET node=NULL"},
@@ -288,6 +288,10 @@ static void a_broken_journal_is_told_by_its_invariant(void **state)
         {12, "UPDATE j.entry SET content=999999 WHERE op=1"},
         {12, "UPDATE content SET node=999999"},
         {13, "UPDATE j.meta SET value=0 WHERE key='last_entry'"},
+        {14, "UPDATE j.entry SET op=5 WHERE op=2"},
+        {14, "INSERT INTO j.draft(node, account, changed) VALUES(999999, 1, 0)"},
+        {15, "UPDATE j.entry SET state=8 WHERE op=1"},
+        {15, "UPDATE j.entry SET sent='a' WHERE op=1"},
     };
 
     (void)state;
