@@ -100,6 +100,8 @@ extern const struct pm_backend_ops pm_memory_draft_ops;
 
 /* The projects as they were made, a line each: "TITLE OPTIONS LINK: NAME=CONTENT …"; owned. */
 char *pm_memory_projects(struct pm_backend *b);
+/* Makes one, as if another machine had, that is found by `slug`. 0 or -ENOMEM. */
+int pm_memory_project(struct pm_backend *b, const char *slug);
 /* How many sessions are open, and how many breaches of the protocol there were: a file sent twice,
  * bytes that were there already, a project made twice of one session. */
 size_t   pm_memory_sessions(struct pm_backend *b);

@@ -11,10 +11,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/queue.h>
 
 struct file {
-    LIST_ENTRY(file) link;
+    struct file *next;
     char    *name;
     char    *data;
     uint64_t total, got;
@@ -22,13 +21,13 @@ struct file {
 };
 
 struct session {
-    LIST_ENTRY(session) link;
+    struct session *next;
     uint64_t id;
-    LIST_HEAD(file_list, file) files;
+    struct file *files;
 };
 
 struct project {
-    LIST_ENTRY(project) link;
+    struct project *next;
     uint64_t id, session; /* session 0: made from a link */
     char    *title, *slug, *text;
 };
@@ -40,8 +39,8 @@ struct drafts {
     bool            lists;
     int             percent;
     int64_t         lasts_ms; /* 0: for ever */
-    LIST_HEAD(session_list, session) sessions;
-    LIST_HEAD(project_list, project) projects; /* the last one made comes last */
+    struct session *sessions;
+    struct project *projects; /* as they were made */
 };
 
 static struct drafts *of(struct pm_backend *b)
@@ -49,19 +48,27 @@ static struct drafts *of(struct pm_backend *b)
     return *pm_memory_drafts(b);
 }
 
-static void free_file(struct file *f)
+static void free_file(struct session *s, struct file *f)
 {
-    LIST_REMOVE(f, link);
+    struct file **p = &s->files;
+
+    while (*p != f)
+        p = &(*p)->next;
+    *p = f->next;
     free(f->name);
     free(f->data);
     free(f);
 }
 
-static void free_session(struct session *s)
+static void free_session(struct drafts *d, struct session *s)
 {
-    while (!LIST_EMPTY(&s->files))
-        free_file(LIST_FIRST(&s->files));
-    LIST_REMOVE(s, link);
+    struct session **p = &d->sessions;
+
+    while (s->files)
+        free_file(s, s->files);
+    while (*p != s)
+        p = &(*p)->next;
+    *p = s->next;
     free(s);
 }
 
@@ -72,10 +79,10 @@ void pm_memory_draft_free(void *arg)
 
     if (!d)
         return;
-    while (!LIST_EMPTY(&d->sessions))
-        free_session(LIST_FIRST(&d->sessions));
-    while ((p = LIST_FIRST(&d->projects))) {
-        LIST_REMOVE(p, link);
+    while (d->sessions)
+        free_session(d, d->sessions);
+    while ((p = d->projects)) {
+        d->projects = p->next;
         free(p->title);
         free(p->slug);
         free(p->text);
@@ -96,8 +103,6 @@ static int draft_backend_open(const struct pm_account_conf *conf, struct pm_back
     }
     pthread_mutex_init(&d->lock, NULL);
     d->percent = 100;
-    LIST_INIT(&d->sessions);
-    LIST_INIT(&d->projects);
     *pm_memory_drafts(*out) = d;
     return 0;
 }
@@ -114,7 +119,7 @@ static struct session *session_locked(struct drafts *d, const char *text)
     uint64_t        id = strtoull(text, NULL, 10);
     struct session *s;
 
-    LIST_FOREACH(s, &d->sessions, link)
+    for (s = d->sessions; s; s = s->next)
         if (s->id == id)
             return s;
     return NULL;
@@ -124,7 +129,7 @@ static struct file *file_locked(struct session *s, const char *name)
 {
     struct file *f;
 
-    LIST_FOREACH(f, &s->files, link)
+    for (f = s->files; f; f = f->next)
         if (!strcmp(f->name, name))
             return f;
     return NULL;
@@ -149,7 +154,7 @@ size_t pm_memory_sessions(struct pm_backend *b)
     size_t                n = 0;
 
     PM_GUARD(&of(b)->lock);
-    LIST_FOREACH(s, &of(b)->sessions, link)
+    for (s = of(b)->sessions; s; s = s->next)
         n++;
     return n;
 }
@@ -163,8 +168,8 @@ unsigned pm_memory_breaches(struct pm_backend *b)
 void pm_memory_expire(struct pm_backend *b)
 {
     PM_GUARD(&of(b)->lock);
-    while (!LIST_EMPTY(&of(b)->sessions))
-        free_session(LIST_FIRST(&of(b)->sessions));
+    while (of(b)->sessions)
+        free_session(of(b), of(b)->sessions);
 }
 
 void pm_memory_lose(struct pm_backend *b, const char *name, bool part)
@@ -172,7 +177,7 @@ void pm_memory_lose(struct pm_backend *b, const char *name, bool part)
     struct session *s;
 
     PM_GUARD(&of(b)->lock);
-    LIST_FOREACH(s, &of(b)->sessions, link) {
+    for (s = of(b)->sessions; s; s = s->next) {
         struct file *f = file_locked(s, name);
 
         if (!f)
@@ -180,7 +185,7 @@ void pm_memory_lose(struct pm_backend *b, const char *name, bool part)
         f->complete = false;
         f->got /= 2;
         if (!part)
-            free_file(f);
+            free_file(s, f);
     }
 }
 
@@ -202,6 +207,22 @@ void pm_memory_progress(struct pm_backend *b, int percent)
     of(b)->percent = percent;
 }
 
+int pm_memory_project(struct pm_backend *b, const char *slug)
+{
+    struct project *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return -ENOMEM;
+    PM_GUARD(&of(b)->lock);
+    p->id = ++of(b)->last_id;
+    p->title = strdup("");
+    p->slug = strdup(slug);
+    p->text = pm_asprintf("%s, of others", slug);
+    p->next = of(b)->projects;
+    of(b)->projects = p;
+    return 0;
+}
+
 char *pm_memory_projects(struct pm_backend *b)
 {
     const struct project *p;
@@ -209,8 +230,9 @@ char *pm_memory_projects(struct pm_backend *b)
 
     PM_GUARD(&of(b)->lock);
     pm_buf_str(&all, "");
-    LIST_FOREACH(p, &of(b)->projects, link)
+    for (p = of(b)->projects; p; p = p->next) {
         pm_buf_printf(&all, "%s\n", p->text);
+    }
     return pm_buf_take(&all);
 }
 
@@ -228,7 +250,7 @@ static int draft_list(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_
     PM_GUARD(&d->lock);
     if (*dir->path || !d->lists)
         return -EOPNOTSUPP;
-    LIST_FOREACH(p, &d->projects, link) {
+    for (p = d->projects; p; p = p->next) {
         PM_AUTO(free) struct pm_entry *e = entry_locked(d, p);
 
         err = e ? each(arg, e) : -ENOMEM;
@@ -249,8 +271,9 @@ static int draft_stat(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_
         return err ? err : after;
     PM_GUARD(&d->lock);
     *out = *e->path ? NULL : pm_entry_dup(e);
-    LIST_FOREACH(p, &d->projects, link)
-        if (!*out && *e->id == 'p' && strtoull(e->id + 1, NULL, 10) == p->id)
+    for (p = d->projects; p; p = p->next)
+        if (!*out && (*e->id ? *e->id == 'p' && strtoull(e->id + 1, NULL, 10) == p->id
+                             : !strcmp(e->path, p->slug)))
             *out = entry_locked(d, p);
     return *out ? 0 : -ENOENT;
 }
@@ -276,14 +299,15 @@ static int draft_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_uploa
         return -EEXIST;
     }
     if (f) /* its answer was lost */
-        free_file(f);
+        free_file(s, f);
     f = calloc(1, sizeof(*f));
     if (!f)
         return -ENOMEM;
     f->name = strdup(up->name);
     f->data = malloc(up->size + 1);
     f->total = up->size;
-    LIST_INSERT_HEAD(&s->files, f, link);
+    f->next = s->files;
+    s->files = f;
     up->state = strdup("begun");
     return f->name && f->data && up->state ? after : -ENOMEM;
 }
@@ -319,7 +343,8 @@ static struct file *file_to_put(struct session *s, const struct pm_upload *up)
     f->name = strdup(up->name);
     f->data = malloc(up->size + 1);
     f->total = up->size;
-    LIST_INSERT_HEAD(&s->files, f, link);
+    f->next = s->files;
+    s->files = f;
     return f;
 }
 
@@ -398,8 +423,8 @@ static int draft_open(struct pm_backend *b, struct pm_ctx *ctx, struct pm_draft 
         return -ENOMEM;
     PM_GUARD(&of(b)->lock);
     s->id = ++of(b)->last_id;
-    LIST_INIT(&s->files);
-    LIST_INSERT_HEAD(&of(b)->sessions, s, link);
+    s->next = of(b)->sessions;
+    of(b)->sessions = s;
     if (after)
         return after;
     draft->session = pm_asprintf("%" PRIu64 " %" PRId64, s->id,
@@ -420,7 +445,7 @@ static int draft_held(struct pm_backend *b, struct pm_ctx *ctx, const char *sess
     s = session_locked(of(b), session);
     if (!s)
         return -ESTALE;
-    LIST_FOREACH(f, &s->files, link)
+    for (f = s->files; f; f = f->next)
         if ((err = each(arg, f->name, f->got, f->total, f->complete)) != 0)
             return err;
     return after;
@@ -436,7 +461,7 @@ static int draft_drop(struct pm_backend *b, struct pm_ctx *ctx, const char *sess
     PM_GUARD(&of(b)->lock);
     s = session_locked(of(b), session);
     if (s)
-        free_session(s);
+        free_session(of(b), s);
     return after;
 }
 
@@ -448,11 +473,11 @@ static int compare_files(const void *a, const void *b)
 /* Adds " NAME=CONTENT" of each file, by name. -ENODATA: one is not whole. */
 static int tell_files(struct session *s, struct pm_buf *out)
 {
-    struct file *files[1024];
+    struct file *files[1024] = {NULL};
     struct file *f;
     size_t       n = 0;
 
-    LIST_FOREACH(f, &s->files, link) {
+    for (f = s->files; f; f = f->next) {
         if (!f->complete || n == PM_COUNT(files))
             return -ENODATA;
         files[n++] = f;
@@ -469,7 +494,7 @@ static int commit_locked(struct drafts *d, const struct pm_draft *draft, struct 
     struct pm_buf   text = {0};
     struct session *s = draft->session ? session_locked(d, draft->session) : NULL;
     struct project *p;
-    struct project *last;
+    struct project **last;
     int             err = 0;
 
     if (draft->session && !s)
@@ -484,7 +509,7 @@ static int commit_locked(struct drafts *d, const struct pm_draft *draft, struct 
         pm_buf_free(&text);
         return err;
     }
-    LIST_FOREACH(p, &d->projects, link)
+    for (p = d->projects; p; p = p->next)
         if (s && p->session == s->id)
             d->breaches++;
     p = calloc(1, sizeof(*p));
@@ -495,14 +520,11 @@ static int commit_locked(struct drafts *d, const struct pm_draft *draft, struct 
     p->title = strdup(draft->name);
     p->slug = pm_asprintf("slug-%" PRIu64, p->id);
     p->text = pm_buf_take(&text);
-    for (last = LIST_FIRST(&d->projects); last && LIST_NEXT(last, link);)
-        last = LIST_NEXT(last, link);
-    if (last)
-        LIST_INSERT_AFTER(last, p, link);
-    else
-        LIST_INSERT_HEAD(&d->projects, p, link);
+    for (last = &d->projects; *last;)
+        last = &(*last)->next;
+    *last = p;
     if (s)
-        free_session(s);
+        free_session(d, s);
     *out = p;
     return 0;
 }
@@ -535,7 +557,7 @@ static int draft_find(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_
     if (err || after)
         return err ? err : after;
     PM_GUARD(&of(b)->lock);
-    LIST_FOREACH(p, &of(b)->projects, link) {
+    for (p = of(b)->projects; p; p = p->next) {
         if (p->session != session || (!session && strcmp(p->title, draft->name) != 0))
             continue;
         *out = entry_locked(of(b), p);
@@ -606,7 +628,7 @@ const struct pm_backend_ops pm_memory_draft_ops = {
     .type = "memory-draft",
     .secret = "token",
     .endpoint = "memory-draft:",
-    .caps = PM_CAP_CREATE,
+    .caps = PM_CAP_CREATE | PM_CAP_FIND,
     .open = draft_backend_open,
     .close = draft_backend_close,
     .list = draft_list,

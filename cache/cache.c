@@ -4,6 +4,8 @@
 #include "cache/draft.h"
 #include "cache/durable.h"
 #include "cache/file.h"
+#include "cache/find.h"
+#include "cache/journal.h"
 #include "cache/label.h"
 #include "cache/list.h"
 #include "cache/queue.h"
@@ -130,6 +132,7 @@ static void *keep(void *arg)
         }
         pm_publish_tick(c);
         pm_record_tick(c);
+        pm_find_tick(c);
         if (pm_now_ms() - expired >= EXPIRE_EVERY_MS) {
             pm_work_expire(c, pm_wall_ms());
             expired = pm_now_ms();
@@ -226,6 +229,8 @@ static int open_services(struct pm_cache *c, char *why, size_t why_len)
     if (!err)
         err = pm_records_open(c);
     if (!err)
+        err = pm_finds_open(c);
+    if (!err)
         err = pm_queue_open(c);
     if (!err) {
         pm_label_moved(c); /* what the last run did not come to */
@@ -315,6 +320,7 @@ void pm_cache_free(struct pm_cache *c)
     pm_queue_close(c);
     pm_drafts_close(c);
     pm_records_close(c);
+    pm_finds_close(c);
     pm_accounts_close(c);
     pm_net_close(c->net);
     pm_lists_close(c);

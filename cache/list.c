@@ -216,9 +216,12 @@ static int get_list(struct run *run, struct pm_ctx *ctx)
     }
     if (err == -EOPNOTSUPP) { /* what is known is all that can be */
         pm_merge_free(m);
+        a->unlisted = a->unlisted || is_root(&row);
         return keep_known(c, run);
     }
     pm_account_report(a, err, ctx->why);
+    if (!err && is_root(&row))
+        a->unlisted = false;
     if (!err && begin_applying(c->lists, run)) {
         err = pm_merge_apply(m, is_touched, run);
         end_applying(c->lists, run, err);

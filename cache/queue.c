@@ -674,7 +674,7 @@ static int count_left(struct pm_cache *c, pm_node node, struct pm_buf *list, str
             left.entries++;
             left.bytes += (uint64_t)pm_col_int(st, 2);
             left.stuck += pm_col_int(st, 6) != 0;
-            left.open += pm_col_int(st, 9) == PM_J_HELD;
+            left.open += pm_col_int(st, 9) == PM_J_HELD && pm_col_int(st, 3) != PM_J_SENT;
         }
         if (pm_col_int(st, 10) == PM_OP_PUBLISH && list)
             drafts[ndrafts < DRAFTS_TOLD ? ndrafts++ : 0] = (pm_node)pm_col_int(st, 0);

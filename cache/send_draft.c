@@ -297,6 +297,7 @@ static int send_into(struct pm_send *s, struct pm_upload *up, int64_t gen)
         err = judge_step(s, up);
     if (!err)
         err = pm_send_upload(s, up, &now);
+    up->name = NULL;
     free(up->state);
     if (err == -ESTALE)
         return forget_session(s);

@@ -9,6 +9,7 @@
 #include "cache/store.h"
 
 struct pm_drafts;
+struct pm_finds;
 struct pm_identity;
 struct pm_lists;
 struct pm_queue;
@@ -21,6 +22,7 @@ struct pm_account {
     const struct pm_account_conf *conf; /* immutable; borrowed */
     struct pm_backend            *backend; /* immutable */
     struct pm_identity           *identity; /* immutable; owned */
+    atomic_bool                   unlisted; /* its root cannot be listed */
     bool                          checking; /* the queue's lock; a thread looks at its credential */
     pthread_mutex_t               lock; /* leaf */
     char                          error[256]; /* lock; why the last call failed; "" */
@@ -53,6 +55,7 @@ struct pm_cache {
     struct pm_queue       *queue;
     struct pm_drafts      *drafts; /* draft.h */
     struct pm_records     *records; /* record.h */
+    struct pm_finds       *finds; /* find.h */
     struct pm_copying      copying;
     int64_t                settle_ms; /* so long one try waits for copies to be whole */
     struct pm_account     *accounts;

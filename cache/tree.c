@@ -1,4 +1,5 @@
 /* The shown tree: finding and reading it. */
+#include "cache/find.h"
 #include "cache/journal.h"
 #include "cache/list.h"
 #include "cache/record.h"
@@ -97,6 +98,8 @@ int pm_tree_lookup(struct pm_cache *c, pm_node parent, const char *name, struct 
         return err;
     pm_db_begin(c->db);
     err = pm_db_end(c->db, pm_shown_find(c->db, parent, name, &node));
+    if (err == -ENOENT)
+        err = pm_find_want(c, parent, name, w);
     return err ? err : pm_tree_getattr(c, node, out);
 }
 

@@ -1155,6 +1155,86 @@ static void a_draft_with_nothing_but_options_is_empty(void **state)
     assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.entry"), 0);
 }
 
+/* --- projects that no list tells */
+
+static int look_up(const char *name)
+{
+    struct env_waiter w;
+    int               err;
+
+    do {
+        env_waiter_init(&w);
+        err = pm_tree_lookup(e.c, e.root, name, &w.w, &attr);
+        if (err == -EINPROGRESS) {
+            assert_true(env_waiter_wait(&w, 10000));
+            err = w.err ? w.err : err;
+        }
+    } while (err == -EINPROGRESS);
+    return err;
+}
+
+static void a_project_is_found_by_its_name_where_none_is_listed(void **state)
+{
+    (void)state;
+    assert_int_equal(pm_memory_project(e.b, "b6PUqDxh"), 0);
+    assert_int_equal(look_up("b6PUqDxh"), 0);
+    assert_int_equal(attr.kind, PM_FOLDER);
+    assert_int_equal(create(attr.node, "new"), -EROFS);
+    assert_int_equal(env_list(&e, attr.node), 0);
+    assert_int_equal(pm_change_rmdir(e.c, e.root, "b6PUqDxh", NULL), -EPERM);
+    assert_string_equal(env_text(&e, document_of(attr.node)), "{\"id\": \"p1\", \"percent\": 100}\n");
+    assert_int_equal(look_up("b6PUqDxh"), 0);
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_STAT), 1);
+}
+
+static void what_is_not_found_is_asked_for_once_and_only_if_it_can_be_a_name_there(void **state)
+{
+    (void)state;
+    assert_int_equal(look_up("nothing"), -ENOENT);
+    assert_int_equal(look_up("nothing"), -ENOENT);
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_STAT), 1);
+    assert_int_equal(look_up("New folder"), -ENOENT);
+    assert_int_equal(look_up(".hidden"), -ENOENT);
+    assert_int_equal(look_up("autorun.inf"), -ENOENT);
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_STAT), 1);
+    for (int i = 0; i < 30; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "n%d", i);
+        assert_int_equal(look_up(name), -ENOENT);
+    }
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_STAT), 10);
+}
+
+static void who_looks_for_a_name_waits_a_moment_at_most(void **state)
+{
+    (void)state;
+    assert_int_equal(pm_memory_project(e.b, "slow"), 0);
+    pm_memory_block(e.b, PM_MEM_STAT, true);
+    assert_int_equal(look_up("slow"), -ENOENT);
+    pm_memory_block(e.b, PM_MEM_STAT, false); /* that is not kept */
+    while (look_up("slow"))
+        usleep(10000);
+}
+
+static void what_fails_is_not_kept_as_absent(void **state)
+{
+    (void)state;
+    assert_int_equal(pm_memory_project(e.b, "p"), 0);
+    pm_memory_fault(e.b, PM_MEM_STAT, 1, -EIO, false);
+    assert_int_equal(look_up("p"), -ENOENT);
+    assert_int_equal(look_up("p"), 0);
+}
+
+static void no_name_is_asked_for_where_projects_are_listed(void **state)
+{
+    (void)state;
+    pm_memory_draft_lists(e.b);
+    assert_int_equal(env_list(&e, e.root), 0);
+    assert_int_equal(look_up("nothing"), -ENOENT);
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_STAT), 0);
+}
+
 /* --- forgetting */
 
 static void a_project_is_forgotten_when_nothing_of_it_is_kept_here(void **state)
@@ -1277,6 +1357,11 @@ int main(void)
         T(a_record_that_was_lost_here_is_got_anew),
         T(a_project_of_others_has_its_record_too),
         T(a_draft_with_nothing_but_options_is_empty),
+        T(a_project_is_found_by_its_name_where_none_is_listed),
+        T(what_is_not_found_is_asked_for_once_and_only_if_it_can_be_a_name_there),
+        T(who_looks_for_a_name_waits_a_moment_at_most),
+        T(what_fails_is_not_kept_as_absent),
+        T(no_name_is_asked_for_where_projects_are_listed),
         T(a_project_is_forgotten_when_nothing_of_it_is_kept_here),
         T(what_may_have_become_a_project_can_be_given_up_as_that),
         T(a_slow_upload_is_told_before_the_session_ends),
