@@ -671,7 +671,65 @@ static void options_that_the_service_refuses_are_told_and_can_be_mended(void **s
     projects_are("d {} : a=1\n");
 }
 
-/* --- restarts. The memory backend forgets all at one: a dead session. */
+/* --- restarts */
+
+/* A remount; the service knows all that it did. What is queued goes on afterwards. */
+static void restart(void)
+{
+    struct pm_backend *service;
+
+    assert_int_equal(pm_backend_open(&e.accounts[0], NULL, NULL, &service), 0);
+    assert_int_equal(pm_queue_pause(e.c, true), 0);
+    pm_cache_stop(e.c);
+    pm_memory_move(e.b, service);
+    env_stop(&e);
+    env_open(&e);
+    pm_memory_move(service, e.b);
+    pm_backend_close(service);
+    assert_int_equal(pm_queue_pause(e.c, false), 0);
+}
+
+static void what_a_session_has_is_not_sent_again_after_a_restart(void **state)
+{
+    pm_node d = env_mkdir(&e, e.root, "d");
+
+    (void)state;
+    write_sent(d, "a", "1");
+    restart();
+    write_sent(d, "b", "2");
+    publish(d);
+    projects_are("d  : a=1 b=2\n");
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_SESSION), 0);
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_BEGIN), 1);
+}
+
+static void a_commit_that_was_answered_after_the_drive_ended_is_found(void **state)
+{
+    PM_AUTO(pm_buf) struct pm_buf why = {0};
+    pm_node                       d = env_mkdir(&e, e.root, "d");
+
+    (void)state;
+    write_sent(d, "a", "1");
+    pm_memory_fault(e.b, PM_MEM_COMMIT, 1, -EAGAIN, true);
+    assert_int_equal(pm_publish(e.c, d, &why), 0);
+    until_state(d, "waiting: ");
+    restart();
+    until_state(d, "synced");
+    projects_are("d  : a=1\n");
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_COMMIT), 0);
+}
+
+static void a_replaced_session_is_dropped_after_a_restart(void **state)
+{
+    pm_node d = env_mkdir(&e, e.root, "d");
+
+    (void)state;
+    write_sent(d, "a", "1");
+    pm_queue_pause(e.c, true);
+    assert_int_equal(pm_change_unlink(e.c, d, "a"), 0);
+    restart();
+    until_sessions(0);
+}
 
 static void a_draft_goes_on_after_a_restart(void **state)
 {
@@ -1329,6 +1387,9 @@ int main(void)
         T(a_commit_that_did_not_arrive_is_repeated),
         T(nothing_changes_while_it_is_being_published),
         T(options_that_the_service_refuses_are_told_and_can_be_mended),
+        T(what_a_session_has_is_not_sent_again_after_a_restart),
+        T(a_commit_that_was_answered_after_the_drive_ended_is_found),
+        T(a_replaced_session_is_dropped_after_a_restart),
         T(a_draft_goes_on_after_a_restart),
         T(a_published_folder_is_there_after_a_restart),
         T(what_a_crash_left_of_a_commit_is_asked_for_first),
