@@ -29,7 +29,7 @@ static int find_source(struct pm_send *s, const char *version, struct pm_entry *
 }
 
 /* A copy was begun, and then the file was written to, or the source is gone. What the service made
- * is the object that the content then goes over. */
+ * is the object that the content then goes over; what became something else is somebody's. */
 static int take_begun(struct pm_send *s, uint64_t size, struct pm_entry **copy)
 {
     struct pm_entry like = {.kind = PM_FILE, .size = size};
@@ -37,7 +37,7 @@ static int take_begun(struct pm_send *s, uint64_t size, struct pm_entry **copy)
 
     if (!err)
         err = pm_copy_settle(s, &like, copy, pm_copy_is_sure(s, *copy));
-    if (err != -ENOENT && err != -EEXIST)
+    if (err != -ENOENT && err != -EEXIST && err != -EBADMSG)
         return err;
     pm_db_begin(s->cache->db);
     pm_journal_set_step(s->cache->db, s->e->id, NULL);
@@ -60,11 +60,30 @@ static int check_again(struct pm_send *s, const struct pm_entry *src, const char
     return err ? (err == -ESTALE ? -EEXIST : err) : -EOPNOTSUPP;
 }
 
+/* As pm_copy_make, with the step stored. What changes the source waits for this entry only while that
+ * is the entry's, or the step is there. -ESTALE: it was let go before, by a write. */
+static int make_if_wanted(struct pm_send *s, const struct pm_entry *src, const struct pm_entry *parent,
+                          struct pm_entry **out)
+{
+    struct pm_jentry e;
+    bool             wanted;
+    int              err;
+
+    pm_db_begin(s->cache->db);
+    wanted = !pm_journal_get(s->cache->db, s->e->id, &e) && e.source == s->e->source;
+    err = pm_db_end(s->cache->db, 0);
+    if (err)
+        return err;
+    return wanted ? pm_copy_make(s, src, parent, out) : -ESTALE;
+}
+
 static int make(struct pm_send *s, const struct pm_entry *src, const char *version,
                 struct pm_entry **copy)
 {
-    int err = pm_copy_destination(s, src, s->row.parent, pm_copy_make, copy);
+    int err = pm_copy_destination(s, src, s->row.parent, make_if_wanted, copy);
 
+    if (err == -ESTALE)
+        return -ECANCELED;
     if (!err)
         err = pm_copy_settle(s, src, copy, pm_copy_is_sure(s, *copy));
     if (!err)

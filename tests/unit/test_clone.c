@@ -297,6 +297,34 @@ static void a_source_that_another_changed_meanwhile_is_not_copied_as_what_it_is_
     assert_string_equal(env_served(&e, "f"), "longer new content");
 }
 
+static bool is_updated(void *arg)
+{
+    (void)arg;
+    return !strcmp(env_served(&e, "f"), "new");
+}
+
+static void a_copy_that_is_written_to_just_before_it_is_asked_for_is_not_asked_for(void **state)
+{
+    unsigned        lists = calls(PM_MEM_LIST);
+    struct pm_file *file;
+    pm_node         g;
+
+    (void)state;
+    g = env_copy(&e, f, e.root, "g");
+    pm_memory_block(e.b, PM_MEM_LIST, true);
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_LIST, lists + 1);
+    file = open_file(g, O_WRONLY);
+    write_text(file, "OLD", 0);
+    env_write(&e, e.root, "f", "new");
+    assert_true(env_until(is_updated, NULL));
+    pm_memory_block(e.b, PM_MEM_LIST, false);
+    pm_file_release(file);
+    env_sync(&e);
+    assert_int_equal(calls(PM_MEM_COPY), 0);
+    assert_string_equal(env_served(&e, "g"), "OLD content");
+}
+
 static void a_source_that_another_changed_is_sent_from_here_if_it_is_held_whole(void **state)
 {
     pm_node g;
@@ -562,6 +590,7 @@ int main(int argc, char **argv)
         TEST(a_copy_renamed_over_its_source_leaves_it),
         TEST(a_copy_renamed_to_where_its_source_went_replaces_it),
         TEST(a_source_that_another_changed_meanwhile_is_not_copied_as_what_it_is_now),
+        TEST(a_copy_that_is_written_to_just_before_it_is_asked_for_is_not_asked_for),
         TEST(a_source_that_another_changed_is_sent_from_here_if_it_is_held_whole),
         TEST(a_lost_answer_to_a_copy_makes_one_object),
         TEST(a_copy_that_the_service_refuses_is_sent_from_here),

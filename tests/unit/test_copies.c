@@ -311,6 +311,34 @@ static void what_another_made_of_a_copy_meanwhile_is_not_removed(void **state)
     assert_string_equal(env_served(&e, "g"), "longer than it was");
 }
 
+static bool is_nothing_left(void *arg)
+{
+    (void)arg;
+    env_set_due(&e);
+    pm_queue_kick(e.c);
+    return env_sql(&e, "SELECT count(*) FROM j.entry") == 0;
+}
+
+static void a_clone_that_was_written_to_goes_beside_what_another_made_of_the_copy(void **state)
+{
+    struct pm_file *file;
+    pm_node         g;
+
+    (void)state;
+    pm_memory_copies(e.b, true, 0);
+    g = env_copy(&e, f, e.root, "g");
+    try_once();
+    assert_int_equal(pm_file_open(e.c, g, O_WRONLY, &file), 0);
+    assert_int_equal(pm_file_write(file, "OLD", 3, 0), 3);
+    pm_file_release(file);
+    env_serve(&e, "g", "longer than it was");
+    pm_memory_settling(e.b, "g", false);
+    pm_queue_pause(e.c, false);
+    assert_true(env_until(is_nothing_left, NULL));
+    assert_string_equal(env_served(&e, "g"), "longer than it was");
+    assert_non_null(strstr(env_served_names(&e, ""), "g (conflict "));
+}
+
 static void a_clone_of_what_another_changed_just_before_it_was_copied_is_what_it_was(void **state)
 {
     pm_node g;
@@ -653,6 +681,7 @@ int main(int argc, char **argv)
         TEST(what_another_puts_into_the_new_folder_is_no_copy_of_ours),
         TEST(a_change_in_a_renamed_folder_whose_last_answer_was_lost_is_an_update),
         TEST(what_another_made_of_a_copy_meanwhile_is_not_removed),
+        TEST(a_clone_that_was_written_to_goes_beside_what_another_made_of_the_copy),
         TEST(a_clone_of_what_another_changed_just_before_it_was_copied_is_what_it_was),
         TEST(what_was_there_before_is_no_copy_of_ours),
         TEST(what_a_list_missed_once_is_no_copy_of_ours),
