@@ -187,8 +187,6 @@ static int send_mkdir(struct pm_send *s)
     if (!err) /* from now on it may be there, whatever is heard of it: it is not made elsewhere instead */
         err = pm_send_store_step(s, "mkdir");
     if (!err)
-        err = pm_send_store_step(s, "mkdir"); /* from now on it may be there */
-    if (!err)
         err = pm_backend_mkdir(s->account->backend, s->ctx, parent, s->e->name, &now);
     if (err == -ENOENT && parent) {
         err = pm_send_remake(s, s->e->parent);
