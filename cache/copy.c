@@ -257,6 +257,8 @@ static int start(struct pm_send *s, const struct pm_entry *src, pm_node from, pm
         err = look_before(s, &step.mark, &node, &there);
     if (!err)
         err = store_made(s, &step, UNANSWERED, false);
+    if (!err)
+        err = pm_db_sync(s->cache->db); /* what is made then is known to be ours */
     if (!err) {
         note_copying(s, from, step.mark);
         err = make(s, src, parent, out);

@@ -521,6 +521,8 @@ class Crash:
         wrong += [f'{p}: is there' for p in held]
         if wrong:
             self.fail('the service has', wrong)
+        if breaches := json.loads(self.service.call('GET', 'breaches')):
+            self.fail('the service met', breaches)
         self.seen['syncs'] += 1
 
     def one(self, number):
