@@ -108,6 +108,8 @@ static int put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
     pm_db_begin(c->db);
     if (!pm_journal_get(c->db, sent->id, &e)) {
         e.sending = false;
+        if (sent->tries < e.tries)
+            e.tries = sent->tries; /* this one came further: what failed before is over */
         if (waits) {
             if (e.state == PM_J_ACTIVE)
                 e.state = PM_J_READY;

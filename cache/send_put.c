@@ -364,6 +364,8 @@ int pm_send_upload(struct pm_send *s, struct pm_upload *up, struct pm_entry **ou
         if (keep_step(s, up) && !err) /* also what a failed try learnt: resume needs it */
             err = -EIO;
         whole = off >= up->size;
+        if (!err && !whole && off > before)
+            s->e->tries = 0; /* the next pause is a short one */
         if (!err && !whole && *s->ctx->cancel)
             err = -ECANCELED;
         if (!err && !whole && off <= before)

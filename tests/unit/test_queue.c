@@ -403,6 +403,32 @@ static void a_failed_upload_is_kept_and_tried_again_after_a_pause(void **state)
     assert_string_equal(env_served(&e, "a"), "text");
 }
 
+static bool came_further(void *arg)
+{
+    (void)arg;
+    return pm_memory_calls(e.b, PM_MEM_PUT) >= 3 &&
+           env_sql(&e, "SELECT count(*) FROM j.entry WHERE sending") == 0;
+}
+
+static void an_upload_that_came_further_is_not_made_to_wait_longer(void **state)
+{
+    size_t size = 3 * PM_MEMORY_STEP;
+    char  *text = malloc(size + 1);
+
+    (void)state;
+    assert_non_null(text);
+    memset(text, 'x', size);
+    text[size] = '\0';
+    pm_memory_fault(e.b, PM_MEM_PUT, 1, -EIO, false);
+    env_write(&e, e.root, "a", text);
+    assert_true(env_until(something_was_tried, NULL));
+    pm_memory_fault(e.b, PM_MEM_PUT, 2, -EIO, false);
+    assert_true(env_until(came_further, NULL));
+    assert_int_equal(env_sql(&e, "SELECT max(tries) FROM j.entry"), 1);
+    assert_true(env_until(journal_is_empty, NULL));
+    free(text);
+}
+
 static void what_cannot_heal_becomes_failed_and_the_next_close_tries_again(void **state)
 {
     PM_AUTO(pm_buf) struct pm_buf left = {0};
@@ -828,6 +854,7 @@ int main(int argc, char **argv)
         TEST(a_removal_after_a_rename_and_a_failed_upload_leaves_nothing),
         TEST(a_file_renamed_over_one_that_is_being_sent_updates_it),
         TEST(a_failed_upload_is_kept_and_tried_again_after_a_pause),
+        TEST(an_upload_that_came_further_is_not_made_to_wait_longer),
         TEST(what_cannot_heal_becomes_failed_and_the_next_close_tries_again),
         TEST(a_sync_ends_when_the_rest_waits_for_what_failed),
         TEST(a_sync_gives_up_in_time_and_says_what_is_left),
