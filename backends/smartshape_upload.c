@@ -188,7 +188,8 @@ static int resume_new(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_up
         *off = up->size;
         return save_state(up, st);
     }
-    if (e->kind == PM_FILE && pm_wall_ms() - st->sent < MAY_ARRIVE_MS)
+    if (e->kind == PM_FILE && (e->size <= up->size || e->size == PM_SIZE_UNKNOWN) &&
+        pm_wall_ms() - st->sent < MAY_ARRIVE_MS)
         return may_still_arrive(ctx);
     snprintf(ctx->why, sizeof(ctx->why), "something else has this name there");
     return -EEXIST;

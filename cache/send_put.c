@@ -331,13 +331,15 @@ static int end_old_try(struct pm_send *s, struct pm_upload *up, struct pm_send_s
 
 /* --- sending */
 
-/* Begins, or goes on where an earlier try of this same content ended. */
-static int begin_or_resume(struct pm_send *s, struct pm_upload *up, uint64_t *off, bool *whole)
+/* Begins, or goes on where an earlier try of this same content ended: *again says so. */
+static int begin_or_resume(struct pm_send *s, struct pm_upload *up, uint64_t *off, bool *whole,
+                           bool *again)
 {
     int err;
 
     *off = 0;
     err = resume(s, up, off, whole);
+    *again = err != -ESTALE;
     if (err == -ESTALE) {
         free(up->state);
         up->state = NULL;
@@ -350,12 +352,26 @@ static int begin_or_resume(struct pm_send *s, struct pm_upload *up, uint64_t *of
     return err ? err : keep_step(s, up);
 }
 
+/* The name is taken, though nothing was found there before: perhaps by what an earlier try brought, and
+ * no list had yet. 0: that is there, whole; -EEXIST: something else is. */
+static int look_again(struct pm_send *s, struct pm_upload *up)
+{
+    uint64_t off = 0;
+    bool     whole = false;
+    int      err = resume(s, up, &off, &whole);
+
+    if (err)
+        return err == -ESTALE ? -EEXIST : err;
+    return whole ? keep_step(s, up) : -EAGAIN;
+}
+
 int pm_send_upload(struct pm_send *s, struct pm_upload *up, struct pm_entry **out)
 {
     struct pm_backend *b = s->account->backend;
     uint64_t           off;
     bool               whole;
-    int                err = begin_or_resume(s, up, &off, &whole);
+    bool               again;
+    int                err = begin_or_resume(s, up, &off, &whole, &again);
 
     while (!err && !whole) {
         uint64_t before = off;
@@ -370,6 +386,8 @@ int pm_send_upload(struct pm_send *s, struct pm_upload *up, struct pm_entry **ou
             err = -ECANCELED;
         if (!err && !whole && off <= before)
             err = -EIO; /* the service takes nothing more, and does not say why */
+        if (err == -EEXIST && again && !up->target)
+            return (err = look_again(s, up)) ? err : pm_backend_finish(b, s->ctx, up, out);
     }
     return err ? err : pm_backend_finish(b, s->ctx, up, out);
 }

@@ -52,6 +52,31 @@ once() {
 }
 
 # bats test_tags=quick
+@test "an upload whose answer is lost, and that the next list lacks, makes one object and no name beside it" {
+    fault '{"endpoint":"upload","reset":"after","count":1}'
+    fault '{"endpoint":"list","body":"{\"data\":[]}","count":1}'
+    write "$S/f.txt" "text"
+    sync_drive
+    once /f.txt "text"
+    equal "uploads" "$(emu_get log | jq '[.[]|select(.endpoint=="upload")]|length')" 2
+}
+
+# bats test_tags=quick
+@test "a name that somebody else took while an upload's answer was lost is theirs, and ours goes beside it" {
+    fault '{"endpoint":"upload","reset":"before","count":1}'
+    fault '{"endpoint":"list","body":"{\"data\":[]}","count":1}'
+    on "$PM" pause "$MNT"
+    write "$S/f.txt" "text"
+    seed_text /f.txt "theirs, and longer"
+    on "$PM" resume "$MNT"
+    sync_drive
+    once /f.txt "theirs, and longer" 4
+    local copy
+    copy=$(emu_get tree path=/ | jq -r '.[].path|select(contains("conflict"))')
+    equal "ours" "$(remote_text "$copy")" "text"
+}
+
+# bats test_tags=quick
 @test "an update that the service refuses as a conflict, once, makes no name beside it" {
     fault '{"endpoint":"update","status":409,"count":1}'
     write "$S/old.txt" "new"
