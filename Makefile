@@ -70,8 +70,8 @@ $(B)/unit/%: $(B)/tests/unit/%.o $(UNIT_LIB) $(B)/libpolymount.a
 	@echo "  LD  $@"
 	@$(CC) $(pm_ldflags) $(LDFLAGS) -o $@ $^ $(pm_libs) -lcmocka
 
-$(B)/unit/test_inject: $(B)/tests/unit/inject/calls.o
-$(B)/unit/test_inject: pm_ldflags += $(addprefix -Wl$(comma)--wrap=,$(INJECT))
+$(B)/unit/test_inject $(B)/unit/test_dbfail: $(B)/tests/unit/inject/calls.o
+$(B)/unit/test_inject $(B)/unit/test_dbfail: pm_ldflags += $(addprefix -Wl$(comma)--wrap=,$(INJECT))
 
 $(B)/replay/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(B)/libpolymount.a
 	@mkdir -p $(@D)

@@ -161,9 +161,13 @@ int pm_copy_make(struct pm_send *s, const struct pm_entry *src, const struct pm_
 /* The destination as the known list of its folder has it; -ENOENT: it has none. */
 static int find_known(struct pm_send *s, pm_node *node, struct pm_row *row, struct pm_entry **out)
 {
+    int err;
+
     pm_db_begin(s->cache->db);
     *node = pm_node_listed(s->cache->db, s->e->parent, s->e->name);
-    pm_db_end(s->cache->db, 0);
+    err = pm_db_end(s->cache->db, 0);
+    if (err)
+        return err;
     return *node ? pm_send_entry(s->cache, *node, row, out) : -ENOENT;
 }
 
@@ -380,8 +384,7 @@ static void forget(struct pm_send *s, const struct pm_entry *copy)
         node = 0;
     if (node)
         pm_node_detach(s->cache->db, node);
-    pm_db_end(s->cache->db, 0);
-    if (!node)
+    if (pm_db_end(s->cache->db, 0) || !node)
         return;
     pm_list_touch(s->cache, row.parent, rid);
     pm_store_drop(s->cache->store, node);

@@ -38,7 +38,7 @@ struct pm_db {
     atomic_bool     unsynced; /* something was committed since */
     int             reserve; /* immutable; a file to be cut when the disk is full; -1: none */
     struct pm_redo  redo; /* lock */
-    bool            behind; /* lock; the journal lacks what the index has committed */
+    int             behind; /* lock; 0, or why the journal lacks what the index has committed */
     struct pm_usage usage; /* what the contents take */
     bool            recount; /* lock; a replay has changed what they take */
     struct cached   cache[STATEMENTS]; /* lock */
@@ -381,7 +381,7 @@ static int catch_up(struct pm_db *db)
         rollback(db);
     pm_redo_end(&db->redo, !err);
     db->recount = !err;
-    db->behind = err != 0;
+    db->behind = err;
     db->err = 0;
     return err;
 }
@@ -435,7 +435,7 @@ int pm_db_end(struct pm_db *db, int err)
     if (db->err) /* a lack that somebody found may only be a row that could not be read */
         err = db->err;
     if (err >= 0 && db->behind && wrote(db)) /* first things first */
-        err = -ENOSPC;
+        err = db->behind;
     if (err >= 0 && pm_redo_store(&db->redo, db))
         err = failed(db, SQLITE_NOMEM, "what the journal is to be told");
     done = err >= 0 ? commit(db) : err;

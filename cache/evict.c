@@ -45,9 +45,9 @@ int pm_work_evict(struct pm_cache *c, pm_node top, bool last_copy, pm_tell_fn *t
 
         pm_db_begin(c->db);
         content = next_below(c->db, content, top, &node);
-        pm_db_end(c->db, 0);
-        if (!content)
-            return first;
+        err = pm_db_end(c->db, 0);
+        if (err || !content)
+            return first ? first : err;
         err = pm_store_evict(c->store, node, last_copy);
         *found += !err;
         first = first ? first : err;

@@ -634,28 +634,34 @@ static ssize_t take_back_locked(struct pm_content *k, uint64_t end, ssize_t err)
 
 /* Would the content be believed after a power cut, though it was written to: as the service's, or as
  * closed? */
-static bool is_believed_locked(struct pm_cache *c, const struct pm_content *k)
+static int is_believed_locked(struct pm_cache *c, const struct pm_content *k, bool *believed)
 {
     struct pm_jentry e;
+    bool             closed;
     int              err;
 
+    *believed = false;
     if (k->marked || k->nowhere || k->clone)
-        return false;
+        return 0;
     pm_db_begin(c->db);
-    err = pm_journal_of(c->db, k->node, PM_OP_PUT, &e);
-    pm_db_end(c->db, 0);
-    if (!err && e.gen)
-        return e.state != PM_J_INTERRUPTED && pm_era_is_durable(c->store, e.era);
-    return k->base_end != 0;
+    closed = !pm_journal_of(c->db, k->node, PM_OP_PUT, &e) && e.gen;
+    err = pm_db_end(c->db, 0);
+    if (!err && closed)
+        *believed = e.state != PM_J_INTERRUPTED && pm_era_is_durable(c->store, e.era);
+    else
+        *believed = k->base_end != 0;
+    return err;
 }
 
 /* A disk writes in any order what it is given: it must have the journal's log before the first byte is
  * another. (What is cut to nothing has another size then.) */
 static int mark_for_overwriting_locked(struct pm_file *f)
 {
-    bool believed = is_believed_locked(f->cache, f->content);
-    int  err = pm_file_mark_locked(f->cache, f->content);
+    bool believed;
+    int  err = is_believed_locked(f->cache, f->content, &believed);
 
+    if (!err)
+        err = pm_file_mark_locked(f->cache, f->content);
     return err || !believed ? err : pm_db_sync(f->cache->db);
 }
 
@@ -759,15 +765,13 @@ static int truncate_locked(struct pm_file *f, uint64_t size)
     return err;
 }
 
-static bool is_interrupted(struct pm_cache *c, pm_node node)
+static int is_interrupted(struct pm_cache *c, pm_node node, bool *interrupted)
 {
     struct pm_jentry e;
-    bool             interrupted;
 
     pm_db_begin(c->db);
-    interrupted = !pm_journal_of(c->db, node, PM_OP_PUT, &e) && e.state == PM_J_INTERRUPTED;
-    pm_db_end(c->db, 0);
-    return interrupted;
+    *interrupted = !pm_journal_of(c->db, node, PM_OP_PUT, &e) && e.state == PM_J_INTERRUPTED;
+    return pm_db_end(c->db, 0);
 }
 
 /* What is left of the base is to be fetched. */
@@ -792,6 +796,7 @@ static int room_for_rest(struct pm_file *f, uint64_t size, struct pm_waiter *w)
 static int set_size(struct pm_file *f, uint64_t size, bool wrote, struct pm_waiter *w)
 {
     struct pm_content *k = f->content;
+    bool               interrupted;
     bool               same;
     int                err = size > SIZE_MAX_BYTES ? -EFBIG : room_for_rest(f, size, w);
 
@@ -800,12 +805,13 @@ static int set_size(struct pm_file *f, uint64_t size, bool wrote, struct pm_wait
     if (err)
         return err;
     pthread_mutex_lock(&k->lock);
-    same = size == k->size && !is_interrupted(f->cache, k->node);
-    if (!same)
+    err = is_interrupted(f->cache, k->node, &interrupted);
+    same = size == k->size && !interrupted;
+    if (!err && !same)
         err = truncate_locked(f, size);
     f->wrote |= wrote && !same && !err;
     pthread_mutex_unlock(&k->lock);
-    if (!same)
+    if (err || !same)
         return err;
     /* of a stamp file the time is all that is wanted */
     return pm_change_attr(f->cache, k->node, PM_SET_MTIME,

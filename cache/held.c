@@ -15,7 +15,7 @@ static struct pm_content *content_of(struct pm_cache *c, pm_node node)
     pm_db_begin(c->db);
     held = pm_db_int(c->db, 0, "SELECT 1 FROM content WHERE node=?1", "i", (int64_t)node) &&
            pm_journal_of(c->db, node, PM_OP_PUT, &put);
-    pm_db_end(c->db, 0);
+    held = !pm_db_end(c->db, 0) && held;
     return held && !pm_content_get(c->store, node, &from) ? from : NULL;
 }
 

@@ -118,18 +118,22 @@ static bool next_entry(struct pm_db *db, int64_t after, pm_node node, struct sho
     }
 }
 
-static bool read_next(struct pm_cache *c, int64_t after, pm_node node, struct shown_entry *x)
+/* 1; 0: there is no more; or -errno. */
+static int read_next(struct pm_cache *c, int64_t after, pm_node node, struct shown_entry *x)
 {
-    bool more;
+    int more;
 
+    x->path = NULL;
     pm_db_begin(c->db);
     more = next_entry(c->db, after, node, x);
-    pm_db_end(c->db, 0);
-    if (more) {
+    more = pm_db_end(c->db, more);
+    if (more < 0)
+        free(x->path);
+    if (more > 0) {
         explain_pause(c, x);
         explain_draft(c, x);
     }
-    if (more && c->queue)
+    if (more > 0 && c->queue)
         x->active = pm_queue_sent(c, x->e.id, &x->sent, &x->started_ms);
     return more;
 }
@@ -145,14 +149,15 @@ static int telling_entry(struct pm_db *db, pm_node node, struct pm_jentry *out)
     return pm_journal_of(db, node, (enum pm_op)0, out);
 }
 
-static void node_state(struct pm_cache *c, const struct pm_row *row, bool whole, struct pm_info *out)
+static int node_state(struct pm_cache *c, const struct pm_row *row, bool whole, struct pm_info *out)
 {
     struct shown_entry x = {0};
+    bool               unsent;
     int                err;
 
     pm_db_begin(c->db);
-    err = telling_entry(c->db, row->id, &x.e);
-    if (!err) {
+    unsent = !telling_entry(c->db, row->id, &x.e);
+    if (unsent) {
         struct sqlite3_stmt *st =
             pm_db_query(c->db, "SELECT error FROM j.entry WHERE id=?1", "i", x.e.id);
 
@@ -161,18 +166,21 @@ static void node_state(struct pm_cache *c, const struct pm_row *row, bool whole,
             pm_db_reset(st);
         }
     }
-    pm_db_end(c->db, 0);
-    if (!err) {
+    err = pm_db_end(c->db, 0);
+    if (err)
+        return err;
+    if (unsent) {
         explain_pause(c, &x);
         explain_draft(c, &x);
         pm_queue_sent(c, x.e.id, &x.sent, &x.started_ms);
         describe(&x, out->state, sizeof(out->state));
         if (*x.error || x.e.op != PM_OP_PUBLISH) /* of a draft, what was refused in it */
             snprintf(out->error, sizeof(out->error), "%s", x.error);
-        return;
+        return 0;
     }
     snprintf(out->state, sizeof(out->state), "%s",
              row->own ? "synced" : whole ? "cached" : "remote");
+    return 0;
 }
 
 int pm_info_node(struct pm_cache *c, pm_node node, struct pm_info *out)
@@ -210,8 +218,7 @@ int pm_info_node(struct pm_cache *c, pm_node node, struct pm_info *out)
         out->cached = row.size; /* the disk counts blocks */
     snprintf(out->id, sizeof(out->id), "%.127s", row.rid);
     snprintf(out->version, sizeof(out->version), "%s", row.version);
-    node_state(c, &row, whole, out);
-    return 0;
+    return node_state(c, &row, whole, out);
 }
 
 /* --- sums */
@@ -286,14 +293,15 @@ static void json_entry(struct pm_buf *b, const struct shown_entry *x, const char
 }
 
 /* Members "failed" (failed or interrupted) and "uploads" (everything else that is pending). */
-static void json_entries(struct pm_cache *c, struct pm_buf *b, bool failed)
+static int json_entries(struct pm_cache *c, struct pm_buf *b, bool failed)
 {
     struct shown_entry x;
     const char        *comma = "";
     int64_t            after = 0;
     int                n = 0;
+    int                more = 0;
 
-    while (n < UPLOADS_LISTED && read_next(c, after, 0, &x)) {
+    while (n < UPLOADS_LISTED && (more = read_next(c, after, 0, &x)) > 0) {
         after = x.e.id;
         if (failed == (x.e.state == PM_J_FAILED || x.e.state == PM_J_INTERRUPTED)) {
             json_entry(b, &x, comma);
@@ -302,6 +310,7 @@ static void json_entries(struct pm_cache *c, struct pm_buf *b, bool failed)
         }
         free(x.path);
     }
+    return more < 0 ? more : 0;
 }
 
 static void json_accounts(struct pm_cache *c, struct pm_buf *b)
@@ -333,15 +342,15 @@ int pm_info_json(struct pm_cache *c, struct pm_buf *b)
     uint64_t entries;
     uint64_t bytes;
     struct pm_store_usage usage = {0};
+    int                   err = pending(c->db, &entries, &bytes);
 
-    pending(c->db, &entries, &bytes);
     if (c->store)
         pm_store_usage(c->store, &usage);
     pm_buf_printf(b, "\"pending\":%llu,\"pending_bytes\":%llu,\"failed\":[",
                   (unsigned long long)entries, (unsigned long long)bytes);
-    json_entries(c, b, true);
+    err = err ? err : json_entries(c, b, true);
     pm_buf_str(b, "],\"uploads\":[");
-    json_entries(c, b, false);
+    err = err ? err : json_entries(c, b, false);
     pm_buf_printf(b,
                   "],\"cache\":{\"used\":%llu,\"evictable\":%llu,\"last_copy\":%llu,"
                   "\"max_size\":%llu,\"min_free\":%llu},\"accounts\":[",
@@ -350,7 +359,7 @@ int pm_info_json(struct pm_cache *c, struct pm_buf *b)
                   (unsigned long long)c->conf->max_size, (unsigned long long)c->conf->min_free);
     json_accounts(c, b);
     pm_buf_str(b, "],");
-    return b->failed ? -ENOMEM : 0;
+    return b->failed ? -ENOMEM : err;
 }
 
 /* --- for people */
@@ -416,11 +425,14 @@ int pm_info_text(struct pm_cache *c, pm_node node, struct pm_buf *b)
     struct pm_store_usage usage = {0};
     int64_t            after = 0;
     int                n = 0;
+    int                more = 0;
     bool               stuck = false;
+    int                err = pending(c->db, &entries, &bytes);
 
+    if (err)
+        return err;
     if (c->store)
         pm_store_usage(c->store, &usage);
-    pending(c->db, &entries, &bytes);
     size_text(usage.used, used_text);
     size_text(usage.last_copy, last_text);
     size_text(bytes, bytes_text);
@@ -435,7 +447,7 @@ int pm_info_text(struct pm_cache *c, pm_node node, struct pm_buf *b)
         pm_buf_printf(b, "%llu changes (%s) are not on the services yet; they are kept and go on at"
                          " the next mount\n",
                       (unsigned long long)entries, bytes_text);
-    while (n++ < UPLOADS_LISTED && read_next(c, after, node, &x)) {
+    while (n++ < UPLOADS_LISTED && (more = read_next(c, after, node, &x)) > 0) {
         after = x.e.id;
         stuck = stuck || x.e.state == PM_J_FAILED || x.e.state == PM_J_INTERRUPTED;
         text_entry(b, &x);
@@ -445,7 +457,7 @@ int pm_info_text(struct pm_cache *c, pm_node node, struct pm_buf *b)
         pm_buf_str(b, "what failed or was interrupted stays here: polymount retry PATH tries it"
                       " again,\npolymount discard PATH gives it up (its content is kept for 7"
                       " days)\n");
-    return b->failed ? -ENOMEM : 0;
+    return b->failed ? -ENOMEM : more < 0 ? more : 0;
 }
 
 int pm_info_offline(const struct pm_conf *conf, bool json, struct pm_buf *out)

@@ -82,7 +82,8 @@ static void label_anew(struct pm_cache *c, pm_node node)
         k->labelled = PM_LABEL_NONE;
         pm_label_unsent_locked(c, k);
     }
-    pm_db_end(c->db, 0);
+    if (pm_db_end(c->db, 0))
+        c->moved = true; /* another time */
     pthread_mutex_unlock(&k->lock);
     pm_content_put(k);
 }

@@ -252,7 +252,8 @@ static void end_run(struct run *r, int err)
     free_touched(r->touched);
 }
 
-/* Is it on its way to another place, or in a folder that is? What became of it is for the queue to find. */
+/* Is it on its way to another place, or in a folder that is? What became of it is for the queue to find.
+ * When that cannot be found out, it may be. */
 static bool moves(struct pm_cache *c, pm_node folder)
 {
     bool yes;
@@ -263,8 +264,7 @@ static bool moves(struct pm_cache *c, pm_node folder)
                     " ON n.id=up.id WHERE n.parent IS NOT NULL) SELECT 1 FROM j.entry WHERE op=?2 AND"
                     " node IN up LIMIT 1",
                     "ii", (int64_t)folder, (int64_t)PM_OP_RENAME) != 0;
-    pm_db_end(c->db, 0);
-    return yes;
+    return pm_db_end(c->db, 0) || yes;
 }
 
 static void run_list(struct pm_job *job)

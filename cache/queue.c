@@ -161,6 +161,7 @@ static int node_state_locked(struct pm_cache *c, pm_node node, bool *held)
 {
     struct pm_jentry e;
     int              err = 0;
+    int              failure;
 
     *held = false;
     pm_db_begin(c->db);
@@ -172,8 +173,8 @@ static int node_state_locked(struct pm_cache *c, pm_node node, bool *held)
                   ? 0
                   : -EINPROGRESS;
     }
-    pm_db_end(c->db, 0);
-    return err;
+    failure = pm_db_end(c->db, 0);
+    return failure ? failure : err;
 }
 
 int pm_queue_wait(struct pm_cache *c, pm_node node, struct pm_waiter *w)

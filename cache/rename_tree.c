@@ -189,23 +189,21 @@ void pm_rename_forget_versions(struct pm_db *db, int64_t entry)
     pm_db_run(db, "DELETE FROM j.meta WHERE key>?1 AND key<?2", "ss", from, to);
 }
 
-/* The version that a copy of the file was asked for of; owned; NULL: none was. */
-static char *noted_version(struct pm_send *s, const struct pm_entry *from)
+/* The version that a copy of the file was asked for of; owned; NULL: none was. 0 or -errno. */
+static int noted_version(struct pm_send *s, const struct pm_entry *from, char **out)
 {
     struct pm_db        *db = s->cache->db;
     struct sqlite3_stmt *st;
-    char                *version = NULL;
     char                 key[NOTE_MAX];
 
     note_key(s, from, key, sizeof(key));
     pm_db_begin(db);
     st = pm_db_query(db, "SELECT value FROM j.meta WHERE key=?1", "s", key);
     if (pm_db_row(db, st)) {
-        version = strdup(pm_col_text(st, 0));
+        *out = pm_col_dup(db, st, 0);
         pm_db_reset(st);
     }
-    pm_db_end(db, 0);
-    return version;
+    return pm_db_end(db, 0);
 }
 
 static int changed_since(struct pm_send *s, const struct pm_entry *from)
@@ -219,10 +217,13 @@ static int changed_since(struct pm_send *s, const struct pm_entry *from)
 static int check_there(struct tree *t, const struct pm_entry *from, const struct pm_entry *there)
 {
     PM_AUTO(free) char *version = NULL;
+    int                 err;
 
     if (there->kind == PM_FOLDER && from->kind == PM_FOLDER)
         return 0;
-    version = noted_version(t->s, from);
+    err = noted_version(t->s, from, &version);
+    if (err)
+        return err;
     if (version && !pm_backend_same_version(t->s->account->backend, version, from->version))
         return changed_since(t->s, from);
     if (!version || there->kind != from->kind || (!there->settling && there->size != from->size))
@@ -512,8 +513,8 @@ static int pair_known(struct tree *t, pm_node node, const struct pm_entry *to, i
         if (!child || pm_node_get(db, child, &row) || pm_node_entry(db, child, &from) ||
             row.kind != e->kind || (e->kind != PM_FOLDER && row.rsize != e->size))
             child = 0;
-        pm_db_end(db, 0);
-        if (child)
+        err = pm_db_end(db, 0);
+        if (child && !err)
             err = add_pair(t, from, e, false);
         if (child && !err && e->kind == PM_FOLDER)
             err = pair_known(t, child, e, depth + 1);

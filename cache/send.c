@@ -29,25 +29,28 @@ int pm_send_entry(struct pm_cache *c, pm_node node, struct pm_row *row, struct p
 }
 
 /* Did the version that the entry starts from get another name since it was chosen, or become one that is
- * this drive's own doing, too? `now` is what the service has. */
-static bool is_ours(struct pm_send *s, const char *now)
+ * this drive's own doing, too? `now` is what the service has. 1, 0 or -errno. */
+static int is_ours(struct pm_send *s, const char *now)
 {
     struct pm_backend *b = s->account->backend;
     struct pm_jentry   e;
     const char        *base = NULL;
     bool               known;
+    int                err;
 
     pm_db_begin(s->cache->db);
     known = !pm_journal_get(s->cache->db, s->e->id, &e) &&
             !pm_node_get(s->cache->db, e.node, &s->row);
-    pm_db_end(s->cache->db, 0);
+    err = pm_db_end(s->cache->db, 0);
+    if (err)
+        return err;
     if (known && pm_backend_same_version(b, now, e.base))
         base = e.base;
     else if (known && s->row.own && pm_backend_same_version(b, now, s->row.version))
         base = s->row.version;
     if (base)
         snprintf(s->e->base, sizeof(s->e->base), "%s", base);
-    return base;
+    return base != NULL;
 }
 
 int pm_send_check_version(struct pm_send *s, const struct pm_entry *known, const char *version,
@@ -59,8 +62,8 @@ int pm_send_check_version(struct pm_send *s, const struct pm_entry *known, const
         return err ? err : -EIO;
     if (pm_backend_same_version(s->account->backend, (*now)->version, version))
         return 0;
-    if (version == s->e->base && is_ours(s, (*now)->version))
-        return 0;
+    if (version == s->e->base && (err = is_ours(s, (*now)->version)) != 0)
+        return err < 0 ? err : 0;
     /* Our own upload, converted since: the same bytes under a new version. */
     return s->row.own && s->row.settling && (*now)->size == s->row.rsize ? 0 : -ESTALE;
 }
@@ -167,9 +170,9 @@ static int find_made(struct pm_send *s, struct pm_entry **out)
         return err;
     pm_db_begin(s->cache->db);
     listed = pm_node_listed(s->cache->db, s->e->parent, s->e->name);
-    pm_db_end(s->cache->db, 0);
-    if (!listed)
-        return -EAGAIN;
+    err = pm_db_end(s->cache->db, 0);
+    if (err || !listed)
+        return err ? err : -EAGAIN;
     err = pm_send_entry(s->cache, listed, &row, out);
     if (!err && row.kind != PM_FOLDER)
         err = -ENOTDIR;

@@ -287,10 +287,14 @@ static int forget_left(struct pm_send *s)
         return err;
     pm_db_begin(c->db);
     listed = pm_node_listed(c->db, s->e->parent, s->e->name);
-    pm_db_end(c->db, 0);
-    if (!listed || listed == s->e->node || pm_send_entry(c, listed, &row, &known))
+    err = pm_db_end(c->db, 0);
+    if (err || !listed || listed == s->e->node)
+        return err;
+    err = pm_send_entry(c, listed, &row, &known);
+    if (err == -ENOENT || err == -EINVAL) /* the list has changed, or cannot tell it from others */
         return 0;
-    err = pm_backend_stat(s->account->backend, s->ctx, known, &now);
+    if (!err)
+        err = pm_backend_stat(s->account->backend, s->ctx, known, &now);
     if (err != -ENOENT)
         return err;
     pm_list_touch(c, s->e->parent, row.rid);
@@ -393,29 +397,26 @@ int pm_send_upload(struct pm_send *s, struct pm_upload *up, struct pm_entry **ou
 }
 
 /* Another content takes its place. */
-static bool is_replaced(struct pm_send *s)
+static int is_replaced(struct pm_send *s, bool *replaced)
 {
-    bool replaced;
-
     pm_db_begin(s->cache->db);
-    replaced = pm_db_int(s->cache->db, 0, "SELECT 1 FROM j.entry WHERE replaces=?1 LIMIT 1", "i",
-                         (int64_t)s->e->node) != 0;
-    pm_db_end(s->cache->db, 0);
-    return replaced;
+    *replaced = pm_db_int(s->cache->db, 0, "SELECT 1 FROM j.entry WHERE replaces=?1 LIMIT 1", "i",
+                          (int64_t)s->e->node) != 0;
+    return pm_db_end(s->cache->db, 0);
 }
 
 /* Nothing more is sent of it: it was removed here, or another content takes its place and the service
  * refused it, or it was never closed. */
-static bool is_removed(struct pm_send *s)
+static int is_removed(struct pm_send *s, bool *removed)
 {
     struct pm_jentry later;
-    bool             removed;
+    int              err;
 
     pm_db_begin(s->cache->db);
-    removed = !pm_journal_of(s->cache->db, s->e->node, PM_OP_REMOVE, &later) &&
-              later.id > s->e->id;
-    pm_db_end(s->cache->db, 0);
-    return removed || (s->e->tries && is_replaced(s));
+    *removed = !pm_journal_of(s->cache->db, s->e->node, PM_OP_REMOVE, &later) &&
+               later.id > s->e->id;
+    err = pm_db_end(s->cache->db, 0);
+    return err || *removed || !s->e->tries ? err : is_replaced(s, removed);
 }
 
 /* The file was removed here while it was being sent: nothing more is sent of it. */
@@ -454,11 +455,14 @@ static int send_over(struct pm_send *s, struct pm_upload *up, struct pm_send_ste
 static int prepare(struct pm_send *s, struct pm_entry **parent, struct pm_entry **target)
 {
     struct pm_row row;
+    bool          removed = false;
     int           err = pm_send_entry(s->cache, s->e->parent, &row, parent);
 
     if (!err)
         err = find_target(s, target);
-    if (!err && !is_removed(s))
+    if (!err)
+        err = is_removed(s, &removed);
+    if (!err && !removed)
         err = pm_fetch_whole(s->cache, s->content, &s->content->cancel_upload);
     if (err == -ESTALE) { /* the changes are kept, the rest cannot be had */
         snprintf(s->ctx->why, sizeof(s->ctx->why),
@@ -482,8 +486,8 @@ static int judge_conflict(struct pm_send *s, const struct pm_entry *target)
         return err;
     pm_db_begin(s->cache->db);
     listed = pm_node_listed(s->cache->db, s->e->parent, s->e->name);
-    pm_db_end(s->cache->db, 0);
-    return listed ? -EEXIST : -EAGAIN;
+    err = pm_db_end(s->cache->db, 0);
+    return err ? err : listed ? -EEXIST : -EAGAIN;
 }
 
 /* The folder it goes into is gone, or its name was given to something else. */
@@ -510,11 +514,15 @@ static int send_content(struct pm_send *s)
 
     if (err)
         return err;
-    removed = is_removed(s); /* who has it open may write to it, and no close tells the journal */
+    err = is_removed(s, &removed); /* who has it open may write to it, and no close tells the journal */
+    if (err)
+        return err;
     pthread_mutex_lock(&k->lock);
     if (k->marked)
         err = -ECANCELED; /* written to while it was prepared */
-    else if (k->size != s->e->size && k->gen == 0 && !removed && !(removed = is_replaced(s)))
+    else if (k->size != s->e->size && k->gen == 0 && !removed)
+        err = is_replaced(s, &removed);
+    if (!err && k->size != s->e->size && k->gen == 0 && !removed)
         err = -EBADMSG;
     gen = k->gen;
     up.size = k->size;
@@ -540,8 +548,10 @@ static int send_content(struct pm_send *s)
         up.target = &base;
     }
     err = pm_send_load_step(s, &old);
+    if (!err && !removed)
+        err = is_removed(s, &removed);
     if (!err)
-        err = send_over(s, &up, &old, gen, removed || is_removed(s));
+        err = send_over(s, &up, &old, gen, removed);
     err = mend_place(s, err, target);
     free(old.text);
     free(up.state);

@@ -27,10 +27,11 @@ static void delete_open(struct pm_content *c)
     c->gone = true;
 }
 
-void pm_store_delete_closed(struct pm_store *s, pm_node node, bool last_copy)
+int pm_store_delete_closed(struct pm_store *s, pm_node node, bool last_copy)
 {
     int64_t id;
     int64_t bytes;
+    int     err;
 
     pm_db_begin(s->db);
     id = pm_db_int(s->db, 0, "SELECT id FROM content WHERE node=?1", "i", (int64_t)node);
@@ -40,10 +41,12 @@ void pm_store_delete_closed(struct pm_store *s, pm_node node, bool last_copy)
         id = 0; /* became unsent work a moment ago */
     if (id && !last_copy && pm_kept_has(s->db, node))
         id = 0;
-    if (pm_db_end(s->db, id ? pm_content_delete_row(s->db, id) : 0) || !id)
-        return;
+    err = pm_db_end(s->db, id ? pm_content_delete_row(s->db, id) : 0);
+    if (err || !id)
+        return err;
     pm_content_unlink(s, id);
     s->used -= (uint64_t)bytes;
+    return 0;
 }
 
 /* Is it unsent? When that cannot be found out, it may be. */
@@ -65,8 +68,7 @@ bool pm_store_is_ours(struct pm_store *s, pm_node node)
     ours = pm_db_int(s->db, 0, "SELECT 1 FROM j.entry WHERE node=?1 AND op=1", "i",
                      (int64_t)node) != 0 ||
            pm_kept_has(s->db, node);
-    pm_db_end(s->db, 0);
-    return ours;
+    return pm_db_end(s->db, 0) || ours; /* when that cannot be found out, it may be */
 }
 
 /* Later opens get the new version; whoever reads this one gets -ESTALE. Called with both locks. */
@@ -249,14 +251,22 @@ void pm_store_drop(struct pm_store *s, pm_node node)
 int pm_store_evict(struct pm_store *s, pm_node node, bool last_copy)
 {
     PM_GUARD(&s->lock);
-    if (in_journal(s, node))
-        return -EAGAIN;
+    bool unsent;
+    bool kept;
+    int  err;
+
+    pm_db_begin(s->db);
+    unsent = pm_db_int(s->db, 0, "SELECT 1 FROM j.entry WHERE node=?1 AND op=1", "i",
+                       (int64_t)node) != 0;
+    kept = pm_kept_has(s->db, node);
+    err = pm_db_end(s->db, 0);
+    if (err || unsent)
+        return err ? err : -EAGAIN;
     if (pm_store_find_locked(s, node))
         return -EBUSY;
-    if (!last_copy && pm_store_is_ours(s, node))
+    if (!last_copy && kept)
         return -EPERM;
-    pm_store_delete_closed(s, node, last_copy);
-    return 0;
+    return pm_store_delete_closed(s, node, last_copy);
 }
 
 /* What was written before it was removed went with that. */

@@ -34,6 +34,6 @@ bool pm_store_is_ours(struct pm_store *s, pm_node node);
 void pm_store_unhash_locked(struct pm_store *s, struct pm_content *c);
 /* Row and file of a content go that is not in memory, unless it is unsent; a last copy only with
  * `last_copy`. Called with the lock. */
-void pm_store_delete_closed(struct pm_store *s, pm_node node, bool last_copy);
+int pm_store_delete_closed(struct pm_store *s, pm_node node, bool last_copy);
 
 #endif

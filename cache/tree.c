@@ -70,28 +70,28 @@ int pm_tree_getattr(struct pm_cache *c, pm_node node, struct pm_attr *out)
     return 0;
 }
 
-static bool is_local_name(struct pm_cache *c, pm_node parent, const char *name)
+static int is_local_name(struct pm_cache *c, pm_node parent, const char *name, bool *local)
 {
-    bool local;
-
     pm_db_begin(c->db);
-    local = pm_db_int(c->db, 0,
-                      "SELECT ifnull(node, 0) FROM j.place WHERE parent=?1 AND name=?2"
-                      " ORDER BY entry DESC LIMIT 1",
-                      "is", (int64_t)parent, name) != 0;
-    pm_db_end(c->db, 0);
-    return local;
+    *local = pm_db_int(c->db, 0,
+                       "SELECT ifnull(node, 0) FROM j.place WHERE parent=?1 AND name=?2"
+                       " ORDER BY entry DESC LIMIT 1",
+                       "is", (int64_t)parent, name) != 0;
+    return pm_db_end(c->db, 0);
 }
 
 int pm_tree_lookup(struct pm_cache *c, pm_node parent, const char *name, struct pm_waiter *w,
                    struct pm_attr *out)
 {
     pm_node node;
+    bool    local;
     int     err;
 
     if (strlen(name) > PM_NAME_MAX)
         return -ENAMETOOLONG;
-    err = is_local_name(c, parent, name) ? 0 : pm_list_want(c, parent, w);
+    err = is_local_name(c, parent, name, &local);
+    if (!err && !local)
+        err = pm_list_want(c, parent, w);
     if (!err && !strcmp(name, PM_RECORD_NAME) && pm_draft_any(c))
         err = pm_record_want(c, parent, w);
     if (err)
@@ -205,8 +205,10 @@ char *pm_tree_path(struct pm_cache *c, pm_node node)
 
     pm_db_begin(c->db);
     path = pm_shown_path(c->db, node);
-    pm_db_end(c->db, 0);
-    return path;
+    if (!pm_db_end(c->db, 0))
+        return path;
+    free(path); /* of a part of it, or of what is hidden */
+    return NULL;
 }
 
 void pm_tree_touch(struct pm_cache *c, pm_node folder, const char *renamed)

@@ -82,9 +82,9 @@ enum which {
 };
 
 /* The nearest such entry below the number `before`, at or below `node` (0: all): children come
- * before their folder. */
-static bool find_before(struct pm_cache *c, int64_t before, pm_node node, enum which which,
-                        struct pm_jentry *e)
+ * before their folder. 1; 0: there is none; or -errno. */
+static int find_before(struct pm_cache *c, int64_t before, pm_node node, enum which which,
+                       struct pm_jentry *e)
 {
     bool found = false;
 
@@ -101,8 +101,7 @@ static bool find_before(struct pm_cache *c, int64_t before, pm_node node, enum w
         found = node <= PM_NODE_ROOT || pm_shown_below(c->db, e->node, node) ||
                 pm_shown_below(c->db, e->parent, node);
     }
-    pm_db_end(c->db, 0);
-    return found;
+    return pm_db_end(c->db, found);
 }
 
 static bool is_stuck(const struct pm_jentry *e)
@@ -158,17 +157,18 @@ int pm_work_retry(struct pm_cache *c, pm_node node, uint64_t *found)
 {
     struct pm_jentry e = {.id = INT64_MAX};
     int              first = 0;
+    int              more;
 
     *found = 0;
     c->flushed = true; /* an interrupted content counts as closed now */
-    while (find_before(c, e.id, node, WAITING, &e)) {
+    while ((more = find_before(c, e.id, node, WAITING, &e)) > 0) {
         int err = e.op == PM_OP_PUT ? retry_put(c, &e) : retry_change(c, &e);
 
         first = first ? first : err;
         *found += !err;
     }
     pm_queue_kick(c);
-    return first;
+    return first ? first : more;
 }
 
 /* --- keeping what is given up */
@@ -448,16 +448,17 @@ int pm_work_discard(struct pm_cache *c, pm_node node, pm_tell_fn *tell, void *ar
 {
     struct pm_jentry e = {.id = INT64_MAX};
     int              first = 0;
+    int              more;
 
     *found = 0;
-    while (find_before(c, e.id, node, STUCK, &e)) {
+    while ((more = find_before(c, e.id, node, STUCK, &e)) > 0) {
         int err = discard_one(c, &e, tell, arg);
 
         first = first ? first : err;
         *found += !err;
     }
     pm_queue_kick(c);
-    return first;
+    return first ? first : more;
 }
 
 /* --- the end of the 7 days */

@@ -47,8 +47,10 @@ int pm_status_metrics(struct pm_mount *m, struct pm_buf *out)
 {
     struct pm_space space = { 0 };
     uint64_t        entries = 0, bytes = 0;
+    int             err = pm_info_pending(m->cache, &entries, &bytes);
 
-    (void)pm_info_pending(m->cache, &entries, &bytes); /* failed: 0 */
+    if (err) /* nothing that says "nothing is pending" */
+        return err;
     (void)pm_info_space(m->cache, &space); /* failed: 0 */
     pm_buf_printf(out, "# HELP polymount_info The running version.\n# TYPE polymount_info gauge\n"
                        "polymount_info{version=\"%s\"} 1\n", PM_VERSION);

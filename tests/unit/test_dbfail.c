@@ -1,0 +1,263 @@
+/* A state database that cannot be read says so: whatever is asked then has the true answer or the true
+ * errno, never "there is none". Each question is asked with the nth call of SQLite's failing, and all
+ * later ones, for every n until none fails. */
+#include "tests/unit/cache_env.h"
+#include "tests/unit/inject/calls.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct env e;
+static pm_node    queued, refused, cached;
+
+static bool something_failed(void *arg)
+{
+    (void)arg;
+    return env_sql(&e, "SELECT count(*) FROM j.entry WHERE state=4 AND NOT sending") == 1;
+}
+
+/* "cached" is on the service, and here; "refused" was to go there, "queued" is to. */
+static int setup(void **state)
+{
+    (void)state;
+    env_start(&e);
+    env_serve(&e, "cached", "text");
+    assert_int_equal(env_list(&e, e.root), 0);
+    cached = env_find(&e, "cached");
+    assert_string_equal(env_text(&e, cached), "text");
+    refused = env_write(&e, e.root, "refused", "too much");
+    pm_memory_fault(e.b, PM_MEM_PUT, 1, -EFBIG, false);
+    assert_int_equal(pm_queue_pause(e.c, false), 0);
+    assert_true(env_until(something_failed, NULL));
+    assert_int_equal(pm_queue_pause(e.c, true), 0);
+    queued = env_write(&e, e.root, "queued", "later");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    env_close(&e);
+    return 0;
+}
+
+static void write_to(const char *file)
+{
+    PM_AUTO(free) char *path = pm_asprintf("%s/%s", e.dir, file);
+    sqlite3            *sql;
+
+    assert_int_equal(sqlite3_open(path, &sql), SQLITE_OK);
+    sqlite3_busy_timeout(sql, 10000);
+    assert_int_equal(sqlite3_exec(sql, "INSERT OR REPLACE INTO meta(key, value) VALUES('test', 1)",
+                                  NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(sql);
+}
+
+/* What the cache's connection knows of the files counts no more: it must read. */
+static void forget_pages(void)
+{
+    write_to("journal.db");
+    write_to("index.db");
+}
+
+/* Asks; the question returns 0 for its true answer. */
+static void ask_every_nth(int (*question)(void), bool on)
+{
+    unsigned calls = 1;
+    unsigned errors = 0;
+
+    for (unsigned n = 1; n <= calls; n++) {
+        int err;
+
+        forget_pages();
+        calls_arm(CALL_SQL, n, EIO, on);
+        err = question();
+        calls = calls_disarm();
+        if (err && err != -EIO)
+            fail_msg("with call %u failing: %s", n, strerror(-err));
+        errors += err != 0;
+    }
+    assert_int_equal(question(), 0);
+    assert_true(errors > 0); /* it did ask the database */
+}
+
+/* --- questions. -ENOMSG: a wrong answer. */
+
+static int state_of_queued(void)
+{
+    struct pm_info info;
+    int            err = pm_info_node(e.c, queued, &info);
+
+    return err ? err : strstr(info.state, "queued") || strstr(info.state, "waiting") ? 0 : -ENOMSG;
+}
+
+static int status_json(void)
+{
+    PM_AUTO(pm_buf) struct pm_buf b = {0};
+    int                           err = pm_info_json(e.c, &b);
+
+    return err ? err
+           : strstr(b.ptr, "\"pending\":2") && strstr(b.ptr, "/refused\"") &&
+                   strstr(b.ptr, "/queued\"")
+               ? 0
+               : -ENOMSG;
+}
+
+static int status_text(void)
+{
+    PM_AUTO(pm_buf) struct pm_buf b = {0};
+    int                           err = pm_info_text(e.c, 0, &b);
+
+    return err ? err : strstr(b.ptr, "/refused") && strstr(b.ptr, "2 changes") ? 0 : -ENOMSG;
+}
+
+static int wait_for_queued(void)
+{
+    static struct env_waiter w[1000]; /* they wait until the end */
+    static size_t            n;
+    int                      err;
+
+    assert_true(n < PM_COUNT(w));
+    env_waiter_init(&w[n]);
+    err = pm_queue_wait(e.c, queued, &w[n++].w);
+    return err == -EINPROGRESS ? 0 : err ? err : -ENOMSG;
+}
+
+static int look_up(void)
+{
+    struct pm_attr attr;
+
+    return pm_tree_lookup(e.c, e.root, "queued", NULL, &attr);
+}
+
+static int look_up_what_is_listed(void)
+{
+    struct pm_attr attr;
+
+    return pm_tree_lookup(e.c, e.root, "cached", NULL, &attr);
+}
+
+static int path_of_queued(void)
+{
+    PM_AUTO(free) char *path = pm_tree_path(e.c, queued);
+
+    return !path ? -EIO : !strcmp(path, "/m/queued") ? 0 : -ENOMSG;
+}
+
+static int retry(void)
+{
+    uint64_t found;
+    int      err = pm_work_retry(e.c, refused, &found);
+
+    if (!err && env_sql(&e, "SELECT count(*) FROM j.entry WHERE state=4"))
+        return -ENOMSG;
+    return err;
+}
+
+static void hear(void *arg, const char *line)
+{
+    (void)arg, (void)line;
+}
+
+static int discard(void)
+{
+    uint64_t found;
+    int      err = pm_work_discard(e.c, refused, hear, NULL, &found);
+
+    if (!err && env_sql(&e, "SELECT count(*) FROM j.entry WHERE state=4"))
+        return -ENOMSG;
+    return err;
+}
+
+static int evict(void)
+{
+    uint64_t found;
+    int      err = pm_work_evict(e.c, cached, false, NULL, NULL, &found);
+
+    if (!err && env_sql(&e, "SELECT count(*) FROM content WHERE bytes>0 AND node="
+                            "(SELECT id FROM node WHERE name='cached')"))
+        return -ENOMSG;
+    return err;
+}
+
+/* --- tests */
+
+static void what_is_queued_is_never_told_as_sent(void **state)
+{
+    (void)state;
+    ask_every_nth(state_of_queued, true);
+    ask_every_nth(status_json, true);
+    ask_every_nth(status_text, true);
+    ask_every_nth(wait_for_queued, true);
+}
+
+static void what_is_there_is_never_told_as_absent(void **state)
+{
+    (void)state;
+    ask_every_nth(look_up, true);
+    ask_every_nth(look_up, false);
+    ask_every_nth(look_up_what_is_listed, true);
+    ask_every_nth(look_up_what_is_listed, false);
+    ask_every_nth(path_of_queued, true);
+    ask_every_nth(path_of_queued, false);
+}
+
+static void what_failed_is_tried_again_or_the_reason_is_told(void **state)
+{
+    (void)state;
+    ask_every_nth(retry, true);
+}
+
+static void what_failed_is_given_up_or_the_reason_is_told(void **state)
+{
+    (void)state;
+    ask_every_nth(discard, true);
+}
+
+static void what_is_cached_is_dropped_or_the_reason_is_told(void **state)
+{
+    (void)state;
+    ask_every_nth(evict, true);
+}
+
+/* One call fails: nobody may take that for "it is not unsent". */
+static void what_is_unsent_is_never_dropped_as_outdated(void **state)
+{
+    (void)state;
+    for (unsigned n = 1, calls = 1; n <= calls; n++) {
+        struct pm_content *k;
+
+        assert_int_equal(pm_content_get(e.c->store, queued, &k), 0); /* somebody has it in hand */
+        forget_pages();
+        calls_arm(CALL_SQL, n, EIO, false);
+        pm_store_superseded(e.c->store, queued);
+        calls = calls_disarm();
+        pm_content_put(k);
+        assert_string_equal(env_text(&e, queued), "later");
+    }
+}
+
+#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_is_queued_is_never_told_as_sent),
+        TEST(what_is_there_is_never_told_as_absent),
+        TEST(what_failed_is_tried_again_or_the_reason_is_told),
+        TEST(what_failed_is_given_up_or_the_reason_is_told),
+        TEST(what_is_cached_is_dropped_or_the_reason_is_told),
+        TEST(what_is_unsent_is_never_dropped_as_outdated),
+    };
+
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    calls_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
