@@ -39,6 +39,7 @@ struct pm_db {
     int             reserve; /* immutable; a file to be cut when the disk is full; -1: none */
     struct pm_redo  redo; /* lock */
     int             behind; /* lock; 0, or why the journal lacks what the index has committed */
+    bool            damaged; /* lock; one of the files is, or is none of ours */
     struct pm_usage usage; /* what the contents take */
     bool            recount; /* lock; a replay has changed what they take */
     struct cached   cache[STATEMENTS]; /* lock */
@@ -172,7 +173,10 @@ int pm_db_errno(sqlite3 *sql, int rc)
 static int failed(struct pm_db *db, int rc, const char *what)
 {
     int err = pm_db_errno(db->sql, rc);
+    int kind = rc & 0xff;
 
+    if (kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB || kind == SQLITE_ERROR)
+        db->damaged = true;
     if (!db->err) {
         db->err = err;
         pm_log(PM_ERROR, "state database: %s: %s", what, sqlite3_errmsg(db->sql));
@@ -729,7 +733,7 @@ static int agree(struct pm_db *db, const char *dir, bool *anew, char *why, size_
 
     if (!err && m == PM_MOMENT_BEHIND)
         err = replay(db);
-    if (err && err != -EIO && err != -EEXIST) /* no room, no memory: another time it can be seen */
+    if (err && err != -EEXIST && !db->damaged) /* the disk fails, or is full: another time it can be seen */
         return err;
     if (!err && m != PM_MOMENT_APART)
         return 0;

@@ -246,6 +246,25 @@ static int open_file(struct pm_store *s, struct found *f, struct pm_content *c)
     return 0;
 }
 
+/* What is shorter than its base was cut off, and the journal could not be told: so it stays, or what is
+ * fetched of the rest would make it longer again. */
+static int note_cut(struct pm_db *db, const struct found *f, struct pm_content *c)
+{
+    int err;
+
+    if (!f->unsent || f->clone || c->size >= f->size ||
+        pm_ranges_has(&c->present, c->size, f->size))
+        return 0;
+    err = pm_ranges_add(&c->present, c->size, PM_RANGE_MAX);
+    if (err)
+        return err;
+    pm_db_begin(db);
+    return pm_db_end(db, pm_db_run(db,
+                                   "INSERT OR REPLACE INTO j.dirty(content, off, end)"
+                                   " VALUES(?1, ?2, ?3)",
+                                   "iii", f->id, (int64_t)c->size, PM_RANGE_MAX));
+}
+
 static void destroy(struct pm_content *c)
 {
     assert(!c->transfers && !c->waiters);
@@ -275,6 +294,8 @@ static int load_locked(struct pm_store *s, pm_node node, struct pm_content **out
     if (!err)
         err = open_file(s, &f, c);
     c->present = f.present;
+    if (!err)
+        err = note_cut(s->db, &f, c);
     if (err) {
         destroy(c);
         return err;

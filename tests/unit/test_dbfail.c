@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 static struct env e;
-static pm_node    queued, refused, cached;
+static pm_node    queued, refused, cached, unread;
 
 static bool something_failed(void *arg)
 {
@@ -22,14 +22,16 @@ static bool something_failed(void *arg)
     return env_sql(&e, "SELECT count(*) FROM j.entry WHERE state=4 AND NOT sending") == 1;
 }
 
-/* "cached" is on the service, and here; "refused" was to go there, "queued" is to. */
+/* "cached" is on the service, and here, "unread" only there; "refused" was to go there, "queued" is to. */
 static int setup(void **state)
 {
     (void)state;
     env_start(&e);
     env_serve(&e, "cached", "text");
+    env_serve(&e, "unread", "some text");
     assert_int_equal(env_list(&e, e.root), 0);
     cached = env_find(&e, "cached");
+    unread = env_find(&e, "unread");
     assert_string_equal(env_text(&e, cached), "text");
     refused = env_write(&e, e.root, "refused", "too much");
     pm_memory_fault(e.b, PM_MEM_PUT, 1, -EFBIG, false);
@@ -69,16 +71,16 @@ static void forget_pages(void)
 /* Asks; the question returns 0 for its true answer. */
 static void ask_every_nth(int (*question)(void), bool on)
 {
-    unsigned calls = 1;
     unsigned errors = 0;
+    bool     struck = true;
 
-    for (unsigned n = 1; n <= calls; n++) {
+    for (unsigned n = 1; struck; n++) {
         int err;
 
         forget_pages();
         calls_arm(CALL_SQL, n, EIO, on);
         err = question();
-        calls = calls_disarm();
+        struck = calls_disarm() >= n;
         if (err && err != -EIO)
             fail_msg("with call %u failing: %s", n, strerror(-err));
         errors += err != 0;
@@ -229,17 +231,101 @@ static void what_is_cached_is_dropped_or_the_reason_is_told(void **state)
 /* One call fails: nobody may take that for "it is not unsent". */
 static void what_is_unsent_is_never_dropped_as_outdated(void **state)
 {
+    bool struck = true;
+
     (void)state;
-    for (unsigned n = 1, calls = 1; n <= calls; n++) {
+    for (unsigned n = 1; struck; n++) {
         struct pm_content *k;
 
         assert_int_equal(pm_content_get(e.c->store, queued, &k), 0); /* somebody has it in hand */
         forget_pages();
         calls_arm(CALL_SQL, n, EIO, false);
         pm_store_superseded(e.c->store, queued);
-        calls = calls_disarm();
+        struck = calls_disarm() >= n;
         pm_content_put(k);
         assert_string_equal(env_text(&e, queued), "later");
+    }
+}
+
+/* Opens the cache as it is, asking the service nothing. */
+static int open_again(void)
+{
+    char why[256];
+    int  err = pm_cache_open(&e.conf, "/mnt", NULL, &e.c, why, sizeof(why));
+
+    if (err)
+        e.c = NULL;
+    else
+        e.b = e.c->accounts[0].backend;
+    return err;
+}
+
+static void what_a_start_cannot_read_is_not_forgotten(void **state)
+{
+    bool struck = true;
+
+    (void)state;
+    for (unsigned n = 1; struck; n++) {
+        env_stop(&e);
+        forget_pages();
+        calls_arm(CALL_SQL, n, EIO, true);
+        if (!open_again())
+            pm_cache_stop(e.c);
+        struck = calls_disarm() >= n;
+        if (e.c)
+            pm_cache_free(e.c);
+        assert_int_equal(open_again(), 0);
+        assert_int_equal(env_find(&e, "cached"), cached);
+        assert_int_equal(env_find(&e, "queued"), queued);
+    }
+}
+
+/* "unread", cut off while the journal cannot be told, as it is after kill -9 just then. False: no call
+ * failed. */
+static bool crash_while_it_is_cut_off(unsigned n)
+{
+    struct pm_backend *service;
+    struct env         after;
+    bool               struck;
+    int                err;
+
+    assert_int_equal(pm_memory_ops.open(&e.accounts[0], &service), 0);
+    calls_arm(CALL_SQL, n, EIO, true);
+    err = pm_change_size(e.c, unread, 4, NULL);
+    assert_true(!err || err == -EIO);
+    struck = calls_disarm() >= n;
+    pm_queue_pause(e.c, true);
+    env_copy_folder(&e, &after);
+    pm_memory_move(e.b, service);
+    env_close(&e);
+    e = after;
+    e.conf.cache_dir = e.dir;
+    e.conf.accounts = e.accounts;
+    assert_int_equal(open_again(), 0);
+    pm_memory_move(service, e.b);
+    pm_memory_ops.close(service);
+    assert_int_equal(pm_tree_resolve(e.c, "m", &e.root), 0);
+    return struck;
+}
+
+static void what_was_cut_off_as_a_program_saw_it_is_so_at_the_service(void **state)
+{
+    bool struck = true;
+
+    for (unsigned n = 1; struck; n++) {
+        char     seen[16];
+        uint64_t found;
+
+        struck = crash_while_it_is_cut_off(n);
+        snprintf(seen, sizeof(seen), "%s", env_text(&e, unread));
+        if (strcmp(seen, "some") != 0)
+            assert_string_equal(seen, "some text");
+        pm_work_retry(e.c, 0, &found);
+        env_sync(&e);
+        assert_string_equal(env_served(&e, "unread"), seen);
+        assert_string_equal(env_text(&e, unread), seen);
+        env_close(&e);
+        setup(state);
     }
 }
 
@@ -254,6 +340,8 @@ int main(int argc, char **argv)
         TEST(what_failed_is_given_up_or_the_reason_is_told),
         TEST(what_is_cached_is_dropped_or_the_reason_is_told),
         TEST(what_is_unsent_is_never_dropped_as_outdated),
+        TEST(what_a_start_cannot_read_is_not_forgotten),
+        TEST(what_was_cut_off_as_a_program_saw_it_is_so_at_the_service),
     };
 
     if (argc > 1)
