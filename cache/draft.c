@@ -357,7 +357,7 @@ static int open_session(struct pm_send *s, char **out)
         err = -ECANCELED;
     if (!err)
         err = pm_shown_place(s->cache->db, s->e->parent, &above, name);
-    pm_db_end(s->cache->db, 0);
+    err = pm_db_end(s->cache->db, err);
     if (!err && row.session) {
         *out = row.session;
         row.session = NULL;

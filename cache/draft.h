@@ -103,7 +103,7 @@ int pm_send_publish(struct pm_send *s);
 /* The account's root as its service knows it, for what is sent into a draft; owned. */
 int pm_draft_root(struct pm_cache *c, pm_node folder, struct pm_entry **out);
 /* The address that the folder's only file holds, if that is a link file: owned, else NULL. */
-char *pm_draft_link(struct pm_cache *c, pm_node folder);
+int pm_draft_link(struct pm_cache *c, pm_node folder, char **out);
 
 /* A session that was replaced. */
 struct pm_doomed {

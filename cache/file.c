@@ -57,13 +57,14 @@ static int may_write_draft(struct pm_cache *c, pm_node node)
     struct pm_jentry e;
     enum pm_spot     spot;
     bool             local;
+    int              err;
 
     pm_db_begin(c->db);
     spot = pm_draft_spot_of(c, node);
     local = !pm_journal_of(c->db, node, PM_OP_PUT, &e) && e.state == PM_J_LOCAL;
-    pm_db_end(c->db, 0);
-    if (local)
-        return 0;
+    err = pm_db_end(c->db, 0);
+    if (err || local)
+        return err;
     return spot == PM_SPOT_COMMITTING ? -EBUSY : spot == PM_SPOT_PUBLISHED ? -EROFS : 0;
 }
 
@@ -501,7 +502,9 @@ static int check_size(struct pm_file *f, uint64_t size)
     err = pm_node_get(c->db, f->content->node, &row);
     if (!err && pm_draft_account(c, row.account))
         pm_shown_place(c->db, row.id, &folder, name);
-    pm_db_end(c->db, 0);
+    err = pm_db_end(c->db, err);
+    if (err && err != -ENOENT)
+        return err;
     f->allowed = UINT64_MAX;
     if (err || !*name)
         return 0;
@@ -937,8 +940,9 @@ static int check_document(struct pm_cache *c, struct pm_content *k)
     if (!pm_draft_any(c))
         return 0;
     pm_db_begin(c->db);
-    err = pm_journal_of(c->db, k->node, PM_OP_PUT, &e);
-    pm_db_end(c->db, 0);
+    err = pm_db_end(c->db, pm_journal_of(c->db, k->node, PM_OP_PUT, &e));
+    if (err && err != -ENOENT)
+        return err;
     if (err || e.state != PM_J_LOCAL || strcmp(e.name, PM_RECORD_NAME) != 0)
         return 0;
     err = pm_record_check(k, why, sizeof(why));

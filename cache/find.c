@@ -87,20 +87,18 @@ static bool any_finds(const struct pm_cache *c)
     return false;
 }
 
-/* The account of a root that is not listed, and whose service finds things. NULL: no. */
-static struct pm_account *account_of(struct pm_cache *c, pm_node folder)
+/* The account of a root that is not listed, and whose service finds things. -ENOENT: it is none. */
+static int account_of(struct pm_cache *c, pm_node folder, struct pm_account **out)
 {
-    struct pm_account *a;
-    struct pm_row      row;
-    int                err;
+    struct pm_row row;
+    int           err;
 
     pm_db_begin(c->db);
-    err = pm_node_get(c->db, folder, &row);
-    pm_db_end(c->db, 0);
+    err = pm_db_end(c->db, pm_node_get(c->db, folder, &row));
     if (err || row.parent != PM_NODE_ROOT)
-        return NULL;
-    a = pm_account_by_id(c, row.account);
-    return a && finds(a) ? a : NULL;
+        return err ? err : -ENOENT;
+    *out = pm_account_by_id(c, row.account);
+    return *out && finds(*out) ? 0 : -ENOENT;
 }
 
 static bool is_absent_locked(const struct pm_finds *f, pm_node folder, const char *name)
@@ -155,18 +153,17 @@ static int ask(struct question *q)
     PM_AUTO(free) struct pm_entry *root = NULL;
     PM_AUTO(free) struct pm_entry *now = NULL;
     struct pm_cache               *c = q->cache;
-    struct pm_account             *a = account_of(c, q->folder);
+    struct pm_account             *a;
     struct pm_ctx                  ctx = {.deadline_ms = pm_now_ms() + LIMIT_MS, .cancel = &c->stopping};
     struct pm_entry                e = {.kind = PM_FOLDER, .id = "", .name = q->name, .path = q->name,
                                         .target = "", .version = "", .state = "",
                                         .size = PM_SIZE_UNKNOWN};
-    int                            err;
+    int                            err = account_of(c, q->folder, &a);
 
-    if (!a)
-        return -ENOENT;
+    if (err)
+        return err;
     pm_db_begin(c->db);
-    err = pm_node_entry(c->db, q->folder, &root);
-    pm_db_end(c->db, 0);
+    err = pm_db_end(c->db, pm_node_entry(c->db, q->folder, &root));
     if (err)
         return err;
     e.root = root->root;
@@ -217,10 +214,15 @@ static struct question *start_locked(struct pm_cache *c, pm_node folder, const c
 
 int pm_find_want(struct pm_cache *c, pm_node folder, const char *name, struct pm_waiter *w)
 {
-    struct question *q;
+    struct pm_account *a;
+    struct question   *q;
+    int                err;
 
-    if (!w || !any_finds(c) || !has_shape(name) || !account_of(c, folder))
+    if (!w || !any_finds(c) || !has_shape(name))
         return -ENOENT;
+    err = account_of(c, folder, &a);
+    if (err)
+        return err;
     PM_GUARD(&c->finds->lock);
     if (c->stopping)
         return -ESHUTDOWN;

@@ -220,7 +220,7 @@ static void publish_if_idle(struct pm_cache *c, pm_node folder)
     err = pm_draft_get(c->db, folder, &row);
     if (!err)
         err = pm_draft_files_get(c->db, folder, &x);
-    pm_db_end(c->db, 0);
+    err = pm_db_end(c->db, err);
     if (!err && pm_draft_files_count(&x) && pm_draft_files_in(&x, PM_J_SENT) == pm_draft_files_count(&x)) {
         find_hesitation(c, &x, row.refused, why, sizeof(why));
         if (!*why) {
@@ -340,7 +340,7 @@ static int look_how_far(struct pm_cache *c, pm_node folder, char *why, size_t si
         err = pm_journal_of(c->db, folder, PM_OP_PUBLISH, &e);
     if (!err)
         err = pm_draft_files_get(c->db, folder, &x);
-    pm_db_end(c->db, 0);
+    err = pm_db_end(c->db, err);
     if (err == -ENOENT)
         return *row.rid ? 0 : -ENOENT;
     if (err)

@@ -94,7 +94,9 @@ int pm_record_options(struct pm_cache *c, pm_node folder, char **out, char *why,
 
     pm_db_begin(c->db);
     node = local_node(c->db, folder);
-    pm_db_end(c->db, 0);
+    err = pm_db_end(c->db, 0);
+    if (err)
+        return err;
     if (!node) {
         *out = strdup("");
         return *out ? 0 : -ENOMEM;
@@ -229,9 +231,12 @@ static int get_row_and_entry(struct pm_cache *c, pm_node folder, struct row *row
     if (!err)
         pm_db_run(c->db, "UPDATE record SET asked=?2 WHERE folder=?1", "ii", (int64_t)folder,
                   pm_wall_ms());
-    else if (err == -ENOENT) /* it is gone */
+    if (err == -ENOENT) { /* it is gone */
         pm_db_run(c->db, "DELETE FROM record WHERE folder=?1", "i", (int64_t)folder);
-    pm_db_end(c->db, 0);
+        err = pm_db_end(c->db, 0);
+        return err ? err : -ENOENT;
+    }
+    err = pm_db_end(c->db, err);
     if (err)
         return err;
     *a = pm_account_by_id(c, node.account);

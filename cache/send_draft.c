@@ -69,21 +69,24 @@ static int only_file(struct pm_db *db, pm_node folder, struct pm_jentry *out)
                           out);
 }
 
-char *pm_draft_link(struct pm_cache *c, pm_node folder)
+int pm_draft_link(struct pm_cache *c, pm_node folder, char **out)
 {
     struct pm_content *k;
     struct pm_jentry   e;
-    char              *link = NULL;
     int                err;
 
+    *out = NULL;
     pm_db_begin(c->db);
-    err = only_file(c->db, folder, &e);
-    pm_db_end(c->db, 0);
-    if (err || !is_link_name(e.name) || pm_content_get(c->store, e.node, &k))
-        return NULL;
-    link = read_link(k);
+    err = pm_db_end(c->db, only_file(c->db, folder, &e));
+    if (err == -ENOENT || (!err && !is_link_name(e.name)))
+        return 0;
+    if (!err)
+        err = pm_content_get(c->store, e.node, &k);
+    if (err)
+        return err;
+    *out = read_link(k);
     pm_content_put(k);
-    return link;
+    return 0;
 }
 
 /* --- what holds it up */
@@ -103,8 +106,8 @@ static int look(struct pm_send *s)
     pm_db_begin(c->db);
     if (pm_draft_spot(c, s->e->parent) != PM_SPOT_DRAFT || pm_journal_get(c->db, s->e->id, &e) ||
         e.state != PM_J_ACTIVE || pm_draft_get(c->db, s->e->parent, &row)) {
-        pm_db_end(c->db, 0);
-        return -ECANCELED;
+        err = pm_db_end(c->db, 0);
+        return err ? err : -ECANCELED;
     }
     s->serial = row.serial;
     expires = row.session ? pm_draft_expires_ms(s->account->backend, row.session) : 0;
@@ -161,10 +164,11 @@ static int take_name(struct pm_send *s, const char *candidate, bool *taken)
                      "isi", s->e->id, candidate, s->serial);
 }
 
-static bool known_name(struct pm_send *s, char *out, size_t size)
+/* 1, 0 or -errno. */
+static int known_name(struct pm_send *s, char *out, size_t size)
 {
     struct sqlite3_stmt *st;
-    bool                 known = false;
+    int                  known = 0;
 
     pm_db_begin(s->cache->db);
     st = pm_db_query(s->cache->db, "SELECT sent FROM j.entry WHERE id=?1", "i", s->e->id);
@@ -173,8 +177,7 @@ static bool known_name(struct pm_send *s, char *out, size_t size)
         pm_col_copy(st, 0, out, size);
         pm_db_reset(st);
     }
-    pm_db_end(s->cache->db, 0);
-    return known;
+    return pm_db_end(s->cache->db, known);
 }
 
 /* The name that the file has in the session: its own, as the service takes it, with a suffix where
@@ -184,10 +187,10 @@ static int name_there(struct pm_send *s, char *out, size_t size)
     char with[PM_NAME_MAX + 1];
     char mark[16] = "";
     bool taken = true;
-    int  err = 0;
+    int  err = known_name(s, out, size);
 
-    if (known_name(s, out, size))
-        return 0;
+    if (err)
+        return err < 0 ? err : 0;
     for (int i = 1; i < SUFFIX_MAX && taken && !err; i++) {
         if (i > 1)
             snprintf(mark, sizeof(mark), "_%d", i);
@@ -320,7 +323,9 @@ static int send_file(struct pm_send *s, struct pm_draft_run *run)
         err = look_at_content(s, &up.size, &gen);
     if (err)
         return err;
-    link = pm_draft_link(s->cache, s->e->parent);
+    err = pm_draft_link(s->cache, s->e->parent, &link);
+    if (err)
+        return err;
     if (link)
         return note_sent(s, gen);
     err = check(s, up.size);

@@ -364,9 +364,10 @@ int pm_send_publish(struct pm_send *s)
     if (!err)
         err = pm_draft_files_get(s->cache->db, s->e->node, &x);
     step = pm_journal_step(s->cache->db, s->e->id);
-    pm_db_end(s->cache->db, 0);
+    err = pm_db_end(s->cache->db, err);
     p.asked = step != NULL;
-    p.link = p.row.session ? NULL : pm_draft_link(s->cache, s->e->node);
+    if (!err && !p.row.session)
+        err = pm_draft_link(s->cache, s->e->node, &p.link);
     if (!err)
         err = pm_record_options(s->cache, s->e->node, &p.options, s->ctx->why, sizeof(s->ctx->why));
     p.d = (struct pm_draft){.name = s->e->name, .options = p.options ? p.options : "",
