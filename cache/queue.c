@@ -1,5 +1,6 @@
 #include "cache/queue.h"
 
+#include "cache/clock.h"
 #include "cache/draft.h"
 #include "cache/fetch.h"
 
@@ -48,6 +49,7 @@ struct pm_queue {
     struct failure  failed[FAILURES]; /* lock; a slot a node, by remainder */
     pthread_t       threads[ACTIVE_MAX]; /* immutable after open */
     size_t          nthreads;
+    int64_t         clock_ahead_ms; /* lock; pm_clock_went_back's */
 };
 
 void pm_queue_kick(struct pm_cache *c)
@@ -419,6 +421,15 @@ static void wait_locked(struct pm_queue *q, int64_t wake_ms)
         pm_cond_wait_until(&q->work, &q->lock, pm_now_ms() + (wake_ms - pm_wall_ms()) + 1);
 }
 
+static void mind_clock_locked(struct pm_cache *c)
+{
+    if (!pm_clock_went_back(&c->queue->clock_ahead_ms))
+        return;
+    pm_db_begin(c->db);
+    if (pm_db_end(c->db, pm_clock_mend(c)))
+        c->queue->clock_ahead_ms = INT64_MAX; /* another time */
+}
+
 static void *worker(void *arg)
 {
     struct pm_cache *c = arg;
@@ -428,7 +439,10 @@ static void *worker(void *arg)
 
     pthread_mutex_lock(&q->lock);
     while (!c->stopping) {
-        struct active *a = choose_locked(c, &e, &wake_ms);
+        struct active *a;
+
+        mind_clock_locked(c);
+        a = choose_locked(c, &e, &wake_ms);
 
         if (!a) {
             struct pm_account *doubtful = doubtful_locked(c, &wake_ms);
@@ -552,6 +566,8 @@ int pm_queue_open(struct pm_cache *c)
     pm_db_begin(c->db);
     q->paused = pm_db_int(c->db, 0, "SELECT value FROM j.meta WHERE key='paused'", "") != 0;
     err = pm_journal_restart(c->db);
+    if (!err)
+        err = pm_clock_mend(c);
     err = pm_db_end(c->db, err ? err : pm_draft_restart(c->db));
     if (want > ACTIVE_MAX)
         want = ACTIVE_MAX;
