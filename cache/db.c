@@ -605,10 +605,24 @@ static int migrate(sqlite3 *sql, const char *name, const char *const *schema, in
     return err;
 }
 
+/* What step 3 of the index takes to the journal is there before it goes here: the two files have no
+ * commit in common. */
+static int take_along(sqlite3 *sql)
+{
+    int have = version_of(sql, "PRAGMA main.user_version");
+
+    if (have < 1 || have > 2)
+        return 0;
+    return exec(sql, "INSERT OR IGNORE INTO j.meta(key, value) SELECT key, value FROM main.meta WHERE key"
+                     " IN ('machine', 'era', 'durable')");
+}
+
 static int prepare_files(sqlite3 *sql, char *why, size_t why_len)
 {
     int err = migrate(sql, "j", journal_schema, PM_COUNT(journal_schema), "journal.db", why, why_len);
 
+    if (!err)
+        err = take_along(sql);
     if (!err)
         err = migrate(sql, "main", index_schema, PM_COUNT(index_schema), "index.db", why, why_len);
     if (!err)

@@ -280,6 +280,39 @@ static void what_a_start_cannot_read_is_not_forgotten(void **state)
     }
 }
 
+/* Of a state folder that nobody has open. */
+static void change(const char *file, const char *sql_text)
+{
+    PM_AUTO(free) char *path = pm_asprintf("%s/%s", e.dir, file);
+    sqlite3            *sql;
+
+    assert_int_equal(sqlite3_open(path, &sql), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(sql, sql_text, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(sql);
+}
+
+/* What the index knew of the disk came to the journal; without it a power cut goes unnoticed. */
+static void an_older_index_that_is_brought_up_to_date_loses_nothing(void **state)
+{
+    bool struck = true;
+
+    (void)state;
+    for (unsigned n = 1; struck; n++) {
+        env_stop(&e);
+        change("index.db", "DROP TABLE redo; DROP TABLE record; PRAGMA user_version=2;"
+                           "INSERT OR REPLACE INTO meta(key, value) VALUES('durable', '4711')");
+        change("journal.db", "DELETE FROM meta WHERE key IN ('machine', 'era', 'durable')");
+        calls_arm(CALL_SQL, n, EIO, true);
+        if (!open_again())
+            pm_cache_stop(e.c);
+        struck = calls_disarm() >= n;
+        if (e.c)
+            pm_cache_free(e.c);
+        assert_int_equal(open_again(), 0);
+        assert_true(env_sql(&e, "SELECT value FROM j.meta WHERE key='durable'") >= 4711);
+    }
+}
+
 /* "unread", cut off while the journal cannot be told, as it is after kill -9 just then. False: no call
  * failed. */
 static bool crash_while_it_is_cut_off(unsigned n)
@@ -341,6 +374,7 @@ int main(int argc, char **argv)
         TEST(what_is_cached_is_dropped_or_the_reason_is_told),
         TEST(what_is_unsent_is_never_dropped_as_outdated),
         TEST(what_a_start_cannot_read_is_not_forgotten),
+        TEST(an_older_index_that_is_brought_up_to_date_loses_nothing),
         TEST(what_was_cut_off_as_a_program_saw_it_is_so_at_the_service),
     };
 
