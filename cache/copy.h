@@ -27,8 +27,8 @@ int pm_copy_made(struct pm_send *s, struct pm_entry **out);
 /* What an earlier try made, found by its id, or if that was lost by what it must be like. -ENOENT:
  * there was no try, or nothing is there; -EEXIST: the name is somebody else's. *out is owned. */
 int pm_copy_find(struct pm_send *s, const struct pm_entry *like, struct pm_entry **out);
-/* The source is about to be removed: a copy that was found without an answer is known by its id from now
- * on, so that pm_copy_made finds it. */
+/* The source is about to be removed, or a folder to be filled: a copy that was found without an answer is
+ * known by its id from now on, so that pm_copy_made and pm_copy_find find it. */
 int pm_copy_keep(struct pm_send *s, const struct pm_entry *copy);
 /* The service said "exists", or spoke of a conflict: -EEXIST if somebody else has the name; -EBUSY:
  * something is only being worked on. */

@@ -480,9 +480,9 @@ int pm_rename_tree(struct pm_send *s, const struct pm_entry *src)
     if (!err)
         err = pm_copy_destination(s, src, s->e->oparent, make_folder, &to);
     if (!err)
-        err = copy_all(&t, src, to, asked_ms);
+        err = pm_copy_keep(s, to); /* only an empty folder looks like ours */
     if (!err)
-        err = pm_copy_keep(s, to);
+        err = copy_all(&t, src, to, asked_ms);
     if (!err)
         err = pm_backend_remove(s->account->backend, s->ctx, src);
     if (!err)

@@ -93,9 +93,12 @@ class Drive:
         self.log = open(log, 'ab')
         self.daemon = None
 
-    def mount(self):
+    def start(self):
         self.daemon = subprocess.Popen([self.pm, '-c', self.conf, '-d', '-f', self.mnt],
                                        stdout=self.log, stderr=self.log)
+
+    def mount(self):
+        self.start()
         end = time.monotonic() + 60
         while not os.path.exists(f'{self.mnt}/.polymount/status.json'):
             if self.daemon.poll() is not None:
@@ -107,9 +110,20 @@ class Drive:
     def kill(self):
         self.daemon.kill()
 
-    def bury(self):
+    def bury(self, mounted=True):
         self.daemon.wait()
-        subprocess.run(['umount', '-l', self.mnt], check=True)
+        subprocess.run(['umount', '-l', self.mnt], check=mounted, stderr=self.log)
+
+    def stumble(self, seconds):
+        """A daemon that is killed while it starts, or just after."""
+        self.start()
+        time.sleep(seconds)
+        self.kill()
+        self.bury(False)
+
+    def retry(self, path):
+        subprocess.run([self.pm, 'retry', os.path.join(self.top, path)], check=True, timeout=30,
+                       stdout=subprocess.DEVNULL)
 
     def end(self):
         subprocess.run([self.pm, 'umount', self.mnt], check=True, stdout=subprocess.DEVNULL, timeout=60)
@@ -487,14 +501,18 @@ class Crash:
         return [p for p, f in self.tree.items() if f is not None and f.dirty]
 
     def mend(self, often):
-        """What is interrupted is closed by another write, removed, or left as it is."""
+        """What is interrupted is closed by another write, taken as it is, removed, or left so."""
         held = {d for digests in self.service.tree().values() for d in digests} - File.sent
         for path in self.interrupted():
             file = self.tree[path]
             if len(file.data) > 32 and sha(file.data) in held:
                 self.fail('the service has', [f'{path}: what was never closed'])
             choice = self.rng.random() / often
-            if choice < 0.7:
+            if choice < 0.2:
+                self.story.append(f'retry {path}')
+                self.drive.retry(path)
+                file.close()
+            elif choice < 0.7:
                 handle = self.open(path, os.O_WRONLY)
                 self.write(handle, len(file.data), b'!')
                 self.close(handle)
@@ -558,6 +576,9 @@ class Crash:
         if self.faults:
             self.seen['faults met'] += self.service.faults_met()
             self.service.call('DELETE', 'faults')
+        while self.rng.random() < 0.2:
+            self.drive.stumble(self.rng.random() ** 2 * 0.3)
+            self.seen['kills at a start'] += 1
         self.drive.mount()
         self.judge(self.drive.tree())
         if self.rng.random() < 0.35:

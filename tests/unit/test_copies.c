@@ -453,6 +453,23 @@ static void a_folder_whose_answer_was_lost_is_made_once(void **state)
     assert_string_equal(env_served(&e, "d2/in"), "inside");
 }
 
+static void a_folder_whose_answer_was_lost_is_ours_when_copies_are_in_it(void **state)
+{
+    (void)state;
+    serve_folder();
+    rename_to("d", "d2");
+    pm_memory_fault(e.b, PM_MEM_MKDIR, 1, -EIO, true);
+    try_once();
+    pm_memory_fault(e.b, PM_MEM_COPY, 1, -EIO, true);
+    env_sql(&e, "UPDATE j.entry SET error=NULL");
+    env_set_due(&e);
+    try_once();
+    assert_string_equal(env_served(&e, "d2/in"), "inside");
+    try_again();
+    assert_string_equal(env_served_names(&e, ""), "d2 f");
+    assert_string_equal(env_served(&e, "d2/in"), "inside");
+}
+
 /* --- what a service copies along, and what goes meanwhile */
 
 static void serve_two(void)
@@ -690,6 +707,7 @@ int main(int argc, char **argv)
         TEST(a_broken_copy_that_may_be_anothers_file_is_never_removed),
         TEST(another_ones_folder_with_files_in_it_is_not_the_one_we_asked_for),
         TEST(a_folder_whose_answer_was_lost_is_made_once),
+        TEST(a_folder_whose_answer_was_lost_is_ours_when_copies_are_in_it),
         TEST(a_copy_that_came_with_another_is_taken_though_its_own_was_never_asked_for),
         TEST(a_folder_of_which_another_takes_a_file_meanwhile_is_renamed_whole),
         TEST(a_renamed_folder_can_be_listed_after_its_old_one_went),
