@@ -145,7 +145,7 @@ static int note_versions(const struct level *l)
         if (err || i % BATCH == BATCH - 1 || i + 1 == l->old.n)
             err = pm_db_end(db, err);
     }
-    return err;
+    return err ? err : pm_db_sync(db);
 }
 
 static void forget_version(struct pm_send *s, const struct pm_entry *from)

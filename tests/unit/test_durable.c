@@ -500,6 +500,25 @@ static void a_copy_is_asked_for_only_when_the_disk_knows_of_it(void **state)
     env_sync(&e);
 }
 
+static void the_copies_of_a_folder_are_asked_for_only_when_the_disk_knows_of_them(void **state)
+{
+    (void)state;
+    env_serve_folder(&e, "d");
+    env_serve(&e, "d/in", "inside");
+    assert_int_equal(env_list(&e, e.root), 0);
+    assert_int_equal(pm_change_rename(e.c, e.root, "d", e.root, "d2", 0, NULL), 0);
+    pm_memory_block(e.b, PM_MEM_MKDIR, true);
+    pm_memory_block(e.b, PM_MEM_COPY, true);
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_MKDIR, 1);
+    synced = 0;
+    pm_memory_block(e.b, PM_MEM_MKDIR, false);
+    env_until_calls(&e, PM_MEM_COPY, 1);
+    assert_true(synced & 2);
+    pm_memory_block(e.b, PM_MEM_COPY, false);
+    env_sync(&e);
+}
+
 static void a_copy_that_cannot_be_opened_does_not_cost_the_next_its_content(void **state)
 {
     pm_node f = serve("content");
@@ -721,6 +740,7 @@ int main(int argc, char **argv)
         TEST(a_copy_whose_original_is_no_more_outlives_a_power_cut),
         TEST(what_is_given_up_without_the_index_is_what_the_service_has),
         TEST(a_copy_is_asked_for_only_when_the_disk_knows_of_it),
+        TEST(the_copies_of_a_folder_are_asked_for_only_when_the_disk_knows_of_them),
         TEST(a_copy_that_cannot_be_opened_does_not_cost_the_next_its_content),
         TEST(what_is_dropped_after_a_power_cut_is_not_counted),
         TEST(what_is_beyond_the_base_is_known_without_the_index),
