@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +18,8 @@
 #define CONNECTION_MEMORY ((size_t)1024 * 1024)
 #define CONNECTION_LIMIT 4000
 #define READ_BLOCK ((size_t)256 * 1024)
+#define FIRST_PORT 10000
+#define LAST_PORT 31999
 
 /* What MHD's reader callback needs, living as long as the response. */
 struct source {
@@ -195,11 +198,21 @@ static size_t keep_escapes(void *cls, struct MHD_Connection *connection, char *t
     return strlen(text);
 }
 
-int server_listen(struct port *port)
+/* Which port, if any will do: one below those that the system gives to whoever connects. A test that
+ * ends an emulator and starts it again needs the same port, and of those others might have it by then. */
+static int some_port(void)
+{
+    uint16_t n = 0;
+    if (getrandom(&n, sizeof(n), 0) != (ssize_t)sizeof(n))
+        return 0;
+    return FIRST_PORT + n % (LAST_PORT - FIRST_PORT + 1);
+}
+
+static int listen_on(struct port *port, int number)
 {
     struct sockaddr_in address = {
         .sin_family = AF_INET,
-        .sin_port = htons((uint16_t)port->number),
+        .sin_port = htons((uint16_t)number),
         .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
     };
     socklen_t len = sizeof(address);
@@ -209,10 +222,25 @@ int server_listen(struct port *port)
         setsockopt(port->socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) < 0 ||
         bind(port->socket, (struct sockaddr *)&address, len) < 0 ||
         listen(port->socket, SOMAXCONN) < 0 ||
-        getsockname(port->socket, (struct sockaddr *)&address, &len) < 0)
-        return -errno;
+        getsockname(port->socket, (struct sockaddr *)&address, &len) < 0) {
+        int err = errno;
+        if (port->socket >= 0)
+            close(port->socket);
+        port->socket = -1;
+        return -err;
+    }
     port->number = ntohs(address.sin_port);
     return 0;
+}
+
+int server_listen(struct port *port)
+{
+    if (port->number != 0)
+        return listen_on(port, port->number);
+    int r = -EADDRINUSE;
+    for (int tries = 0; r == -EADDRINUSE && tries < 100; tries++)
+        r = listen_on(port, some_port());
+    return r;
 }
 
 int server_start(struct port *port, const char *key_pem, const char *cert_pem)
