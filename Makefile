@@ -42,10 +42,10 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*
 FUZZ_TESTS := $(patsubst tests/fuzz/%.c,$(B)/replay/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZERS    := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 30
-JOBS     ?= 4
+JOBS     ?= $(if $(SANITIZE),4,6)
 
-.PHONY: all deps deps-lint demo check check-unit check-drive check-fuzz check-layers lint fuzz \
-        fuzz-run soak install clean
+.PHONY: all deps deps-lint demo tests check check-unit check-drive check-fuzz check-layers lint fuzz \
+        fuzz-here fuzzers fuzzers-here soak install clean
 .SECONDARY:
 
 # The links are for people; the tests name the variant's folder. (They are no targets: with .SECONDARY
@@ -105,13 +105,17 @@ deps-lint:
 demo: all
 	@contrib/demo.sh
 
+# All that the tests of this variant want to have been built.
+tests: all $(UNIT_TESTS) $(B)/inject.so
+
 check: check-layers check-unit check-fuzz check-drive
 
 # The conformance tests want the emulator.
 check-unit: $(UNIT_TESTS) $(B)/polymount-emulator
-	@$(steady) tests/unit/run.sh $(UNIT_TESTS)
+	@JOBS=$(JOBS) $(steady) tests/unit/run.sh $(UNIT_TESTS)
 
-# JOBS tests at a time; QUICK=1: those tagged quick, some of every area; FILES=tests/drive/NAME.bats.
+# JOBS files at a time, or of a single one tests; QUICK=1: those tagged quick, some of every area;
+# FILES=tests/drive/NAME.bats.
 check-drive: all $(B)/inject.so
 	@PM_BUILD=$(CURDIR)/$(B) $(steady) tests/drive/run.sh $(if $(QUICK),--quick) --jobs $(JOBS) $(FILES)
 
@@ -119,11 +123,13 @@ check-drive: all $(B)/inject.so
 check-fuzz: $(FUZZ_TESTS)
 	@tests/fuzz/run.sh $(FUZZ_TESTS)
 
-fuzz:
+fuzz fuzzers:
 	@$(MAKE) --no-print-directory CC=clang SANITIZE=fuzzer-no-link,address,undefined VARIANT=fuzz \
-	    fuzz-run
+	    $@-here
 
-fuzz-run: $(FUZZERS)
+fuzzers-here: $(FUZZERS)
+
+fuzz-here: $(FUZZERS)
 	@FUZZ_FLAGS='$(FUZZ_FLAGS)' tests/fuzz/fuzz.sh $(FUZZ_SECONDS) $(FUZZERS)
 
 check-layers:

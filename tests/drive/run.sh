@@ -1,10 +1,10 @@
 #!/bin/sh
 # Runs the tests of the mounted drive: tests/drive/run.sh [--quick] [--jobs N] [BATS-OPTION...]
-# [FILE.bats...]; without files all in this folder. --quick: those tagged quick. Tests run N at a time
-# (GNU parallel does it; without it one by one), but for those tagged alone: they measure, or leave
-# nothing of the machine to others, and come last. PM_BUILD names the folder with polymount and
-# polymount-emulator. Shows bats' TAP; last comes one line "N passed, N failed", with ", N skipped" if
-# any were.
+# [FILE.bats...]; without files all in this folder. --quick: those tagged quick. N files run at a time,
+# or of a single one N tests (GNU parallel does it; without it one by one), but for tests tagged alone:
+# they measure, or leave nothing of the machine to others, and come last. PM_BUILD names the folder with
+# polymount and polymount-emulator. Shows bats' TAP; last comes one line "N passed, N failed", with
+# ", N skipped" if any were.
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
@@ -35,18 +35,27 @@ if ! parallel --version 2>/dev/null | grep -q GNU; then
     jobs=1
 fi
 
-files=no
+# Within a file bats looks only once a second whether it may start another test: of many files, each is
+# run in its order. Those that take long for their size come first, then the largest.
+files=0
 for arg in "$@"; do
     case $arg in
-    *.bats) files=yes ;;
+    *.bats) files=$((files + 1)) ;;
     esac
 done
-[ $files = yes ] || set -- "$@" "$here"/*.bats
+if [ $files -eq 0 ]; then
+    cd "$here" || exit 1
+    long='matrix.bats moves.bats crash.bats leaks.bats offline.bats verify.bats'
+    # shellcheck disable=SC2046,SC2086 # our own names have no spaces
+    set -- "$@" $long $(ls -S -- *.bats | grep -v -x -F "$(printf '%s\n' $long)")
+fi
+within=--no-parallelize-within-files
+[ $files -ne 1 ] || within=''
 
 log=$(mktemp) || exit 1
 trap 'rm -f "$log" "$log.bad"' EXIT
 {
-    bats --tap --jobs "$jobs" --filter-tags "$quick!alone" "$@" 2>&1 || : >"$log.bad"
+    bats --tap --jobs "$jobs" ${within:+"$within"} --filter-tags "$quick!alone" "$@" 2>&1 || : >"$log.bad"
     bats --tap --filter-tags "${quick}alone" "$@" 2>&1 || : >"$log.bad"
 } | tee "$log"
 

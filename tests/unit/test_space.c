@@ -311,6 +311,7 @@ static void an_upload_that_is_not_tried_again_in_time_is_not_waited_for(void **s
 
     (void)state;
     disk = 1024 * K;
+    e.conf.op_timeout_ms = 50;
     pm_memory_fault(e.b, PM_MEM_BEGIN, 1, -EIO, false); /* the next try is after a second */
     put("first", 700 * K);
     pm_queue_pause(e.c, false);
