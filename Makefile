@@ -138,16 +138,9 @@ check-layers:
 lint: check-layers
 	@tests/lint.sh
 
-soak: all
-	PM_UNIT_ROUNDS=4000 PM_INJECT_ROUNDS=100000 PM_UNIT_TIMEOUT=7200 $(MAKE) check-unit
-	$(MAKE) SANITIZE=address,undefined check-unit
-	$(MAKE) SANITIZE=thread check-unit
-	$(MAKE) check-drive
-	PM_CRASH_ROUNDS=1000 PM_CRASH_SEED=$(shell date +%s) $(MAKE) check-drive FILES=tests/drive/crash.bats
-	PM_INJECT_ROUNDS=100000 $(MAKE) check-drive FILES=tests/drive/inject.bats
-	$(MAKE) SANITIZE=address,undefined check-drive
-	$(MAKE) SANITIZE=thread check-drive
-	$(MAKE) fuzz FUZZ_SECONDS=120
+# Everything, longer: hours.
+soak:
+	@tests/soak.sh
 
 install: all
 	install -D -m 755 $(B)/polymount $(DESTDIR)$(PREFIX)/bin/polymount

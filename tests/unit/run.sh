@@ -29,7 +29,7 @@ for program in "$@"; do
     status=$(cat "$log.status")
     good=$(count 's/^\[  PASSED  \] \([0-9]*\) test(s).*/\1/p')
     bad=$(count 's/^\[  FAILED  \] \([0-9]*\) test(s).*/\1/p')
-    if [ $status -ne 0 ] && [ "$bad" -eq 0 ]; then
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
         bad=1 # it crashed, a sanitizer complained, or time ran out
     fi
     passed=$((passed + good))

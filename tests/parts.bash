@@ -1,0 +1,25 @@
+# What .ci/run and tests/soak.sh share: parts that all run, whatever fails, and their totals in the end.
+
+PARTS=$(mktemp -d)
+trap 'rm -rf "$PARTS"' EXIT
+
+# part NAME MAKE-ARGUMENT...: its total is the last line of what it says.
+part() {
+    local name=$1 start=$SECONDS log result
+    log=$(mktemp -p "$PARTS")
+    shift
+    printf '\n=== %s\n' "$name"
+    if make --no-print-directory "$@" 2>&1 | tee "$log"; then
+        result=$(sed '/^make/d' "$log" | tail -n 1)
+    else
+        result="FAILED: $(sed '/^make/d' "$log" | tail -n 1)"
+    fi
+    printf '%-32s %4d s  %s\n' "$name" $((SECONDS - start)) "$result" >>"$PARTS/totals"
+}
+
+# The last thing to be called: it fails if a part did.
+totals() {
+    printf '\n=== totals after %d min %d s\n' $((SECONDS / 60)) $((SECONDS % 60))
+    cat "$PARTS/totals"
+    ! grep -q FAILED "$PARTS/totals"
+}
