@@ -104,6 +104,27 @@ static void what_is_written_to_when_it_is_replaced_goes(void **state)
     assert_string_equal(env_served(&e, "f"), "second");
 }
 
+static bool a_try_ended(void *arg)
+{
+    (void)arg;
+    return env_sql(&e, "SELECT count(*) FROM j.entry WHERE tries>0 AND NOT sending") == 1;
+}
+
+static void what_arrived_unheard_of_goes_however_often_its_removal_fails(void **state)
+{
+    (void)state;
+    env_write(&e, e.root, "f", "");
+    pm_memory_fault(e.b, PM_MEM_FINISH, 1, -EIO, true);
+    pm_queue_pause(e.c, false);
+    assert_true(env_until(a_try_ended, NULL));
+    pm_queue_pause(e.c, true);
+    assert_int_equal(pm_memory_count(e.b), 1);
+    assert_int_equal(pm_change_unlink(e.c, e.root, "f"), 0);
+    pm_memory_fault(e.b, PM_MEM_ABORT, 1, -EIO, false);
+    assert_all_sent();
+    assert_int_equal(pm_memory_count(e.b), 0);
+}
+
 static void what_was_refused_can_be_removed(void **state)
 {
     (void)state;
@@ -297,6 +318,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(what_is_written_to_when_it_is_removed_goes),
         TEST(what_is_written_to_when_it_is_replaced_goes),
+        TEST(what_arrived_unheard_of_goes_however_often_its_removal_fails),
         TEST(what_was_refused_can_be_removed),
         TEST(what_was_refused_can_be_made_anew),
         TEST(what_was_refused_can_be_replaced),
