@@ -169,7 +169,7 @@ class Crash:
         self.handles = []  # [fd, File, path at opening]
         self.doubt = None  # the step that was not answered: (what, apply or None, File or None, data)
         self.seen = collections.Counter()
-        self.story = collections.deque(maxlen=400)
+        self.story = collections.deque(maxlen=2000)
         self.serial = 0
 
     # --- steps: each one call, answered or in doubt
