@@ -150,6 +150,12 @@ static int doubt(struct pm_store *s)
     } while (id);
     pm_db_begin(s->db);
     pm_db_run(s->db, "UPDATE content SET present=NULL, era=0 WHERE era>?1", "i", s->durable);
+    /* What was removed since, or replaced, is only ended, as after a try that failed. */
+    pm_db_run(s->db,
+              "UPDATE j.entry AS e SET era=0, tries=max(tries, 1) WHERE op=1 AND era>?1 AND state IN"
+              " (2, 3, 4) AND EXISTS (SELECT 1 FROM j.entry r WHERE (r.op=3 AND r.node=e.node AND"
+              " r.id>e.id) OR r.replaces=e.node)",
+              "i", s->durable);
     pm_db_run(s->db,
               "UPDATE j.entry SET state=6, era=0, error='the machine went down before it was on the"
               " disk' WHERE op=1 AND era>?1 AND state IN (2, 3, 4, 8)",

@@ -198,6 +198,56 @@ static void what_was_written_after_fsync_is_in_doubt(void **state)
     assert_string_equal(state_of("new"), "interrupted");
 }
 
+static bool nothing_is_sent(void *arg)
+{
+    (void)arg;
+    return env_sql(&e, "SELECT count(*) FROM j.entry WHERE sending") == 0;
+}
+
+/* "new" was closed; that its upload was tried is all that came of it. */
+static void try_in_vain(void)
+{
+    env_write(&e, e.root, "new", "mine");
+    pm_memory_fault(e.b, PM_MEM_PUT, 1, -EAGAIN, false);
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_PUT, 1);
+    pm_queue_pause(e.c, true);
+    assert_true(env_until(nothing_is_sent, NULL));
+}
+
+static void what_is_removed_is_not_held_up_by_being_in_doubt(void **state)
+{
+    (void)state;
+    try_in_vain();
+    assert_int_equal(pm_change_unlink(e.c, e.root, "new"), 0);
+    cut_power(0);
+    power_up(NULL);
+    env_sync(&e);
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.entry"), 0);
+    assert_null(env_served(&e, "new"));
+}
+
+static void what_takes_the_place_of_a_file_in_doubt_is_sent(void **state)
+{
+    pm_node last;
+
+    (void)state;
+    try_in_vain();
+    last = env_write(&e, e.root, "last", "its successor");
+    assert_int_equal(pm_change_rename(e.c, e.root, "last", e.root, "new", 0, NULL), 0);
+    assert_int_equal(pm_era_sync(e.c->store), 0);
+    pm_db_begin(e.c->db); /* as if the first had not come to the disk */
+    pm_db_run(e.c->db, "UPDATE j.entry SET era=?2 WHERE op=1 AND node<>?1", "ii", (int64_t)last,
+              pm_era_now(e.c->store));
+    pm_db_end(e.c->db, 0);
+    cut_power(100);
+    power_up(NULL);
+    env_sync(&e);
+    assert_int_equal(env_sql(&e, "SELECT count(*) FROM j.entry"), 0);
+    assert_string_equal(env_served(&e, "new"), "its successor");
+    assert_int_equal(pm_memory_count(e.b), 1);
+}
+
 /* The file on the service, some of it fetched here, is written to in part. */
 static void overwrite(pm_node node, const char *text, uint64_t off)
 {
@@ -308,12 +358,6 @@ static void the_daemons_own_death_puts_nothing_in_doubt(void **state)
     env_open(&e);
     assert_int_equal(env_sql(&e, "SELECT count(*) FROM content WHERE present IS NOT NULL"), 2);
     assert_string_equal(state_of("new"), "queued");
-}
-
-static bool nothing_is_sent(void *arg)
-{
-    (void)arg;
-    return env_sql(&e, "SELECT count(*) FROM j.entry WHERE sending") == 0;
 }
 
 static void what_fsync_answered_is_kept_when_the_last_upload_ends_after_it(void **state)
@@ -724,6 +768,8 @@ int main(int argc, char **argv)
         TEST(what_was_closed_and_not_synced_is_kept_and_not_sent),
         TEST(what_fsync_answered_is_sent),
         TEST(what_was_written_after_fsync_is_in_doubt),
+        TEST(what_is_removed_is_not_held_up_by_being_in_doubt),
+        TEST(what_takes_the_place_of_a_file_in_doubt_is_sent),
         TEST(of_what_was_written_to_in_part_only_that_part_is_believed),
         TEST(what_overwrites_a_clean_content_is_never_served_as_the_services),
         TEST(what_overwrites_a_closed_content_that_is_on_the_disk_is_never_sent_torn),
