@@ -49,16 +49,16 @@ fails_with() {
     fi
 }
 
-# wait_until SECONDS COMMAND...
+# wait_until SECONDS COMMAND... Looks more rarely after a while: looking is what costs.
 wait_until() {
-    local end=$((SECONDS + $1))
+    local end=$((SECONDS + $1)) looks=0
     shift
     until "$@"; do
         if [ "$SECONDS" -ge "$end" ]; then
             echo "did not come true: $*" >&2
             return 1
         fi
-        sleep 0.05
+        if [ $((++looks)) -le 20 ]; then sleep 0.05; else sleep 0.15; fi
     done
 }
 

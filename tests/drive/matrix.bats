@@ -235,7 +235,7 @@ no_more_than() {
     emu_get content path=/s500.copy/old000001.bin >"$T/old"
     OLD=$(sha256sum <"$T/old" | cut -d' ' -f1)
     mount_drive upload.parallel=60 upload.delete_delay=0 upload.delete_guard=0 cache.attr_timeout=1h
-    on ls -R "$MNT" >/dev/null
+    within 60 ls -R "$MNT" >/dev/null
     sleep 11 # threads that have nothing to do are gone
     threads=$(threads) descriptors=$(descriptors)
 
