@@ -49,6 +49,7 @@ struct pm_http_request {
     uint64_t                   limit; /* bytes of an answer; 0: 4 MiB */
     int64_t                    stall_ms; /* 0: PM_HTTP_STALL_MS */
     bool                       content; /* HTTP/1.1 on a connection of its own, large buffers */
+    bool                       at_once; /* the file does not wait for the service's "100 Continue" */
     bool                       once; /* must not be processed twice: see pm_http_call */
     bool                       single; /* pm_http_call only: the caller counts the tries; one */
     /* pm_http_call only: takes a good answer's body as it comes, on the calling thread; negative

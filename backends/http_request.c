@@ -191,6 +191,8 @@ static int set_multipart(struct transfer *t)
 
 static int set_body(struct transfer *t, const struct pm_http_request *req)
 {
+    if (req->file && req->at_once && add_header(t, "Expect:")) /* curl asks before all but short ones */
+        return -ENOMEM;
     if (req->file) {
         t->file = *req->file;
         t->has_file = true;

@@ -267,6 +267,8 @@ static void adapt(struct pm_three_sixty *ts, const struct chunk *c, int64_t ms, 
         ts->chunk_mib = mib * 2;
 }
 
+/* Only the first chunk of a large file asks whether it is wanted before it goes: that costs a round trip,
+ * and any more than a chunk is not sent in vain. */
 static int put_chunk(struct pm_three_sixty *ts, struct pm_ctx *ctx, const char *id,
                      struct chunk *c, struct cJSON **answer)
 {
@@ -276,7 +278,7 @@ static int put_chunk(struct pm_three_sixty *ts, struct pm_ctx *ctx, const char *
     struct pm_http_file    file = {.fd = c->up->fd, .off = c->off, .len = c->len,
                                    .progress = count_sent, .arg = c};
     struct pm_http_request req = {.method = "PUT", .url = url, .headers = headers, .file = &file,
-                                  .content = true};
+                                  .content = true, .at_once = c->off || !*c->range};
     int64_t                began = pm_now_ms();
     int                    err = url ? 0 : -ENOMEM;
 

@@ -279,6 +279,35 @@ static void a_gap_is_told_and_adopted(void **state)
     end(&w);
 }
 
+static void no_round_trip_is_spent_but_before_the_first_chunk_of_a_large_file(void **state)
+{
+    static const struct answer script[] = {
+        {200, "{\"received\":8388608,\"total\":8388609,\"complete\":false}", "PUT"},
+        {200, "{\"received\":8388609,\"total\":8388609,\"complete\":true}", "PUT"},
+        {200, "{\"received\":102400,\"total\":102400,\"complete\":true}", "PUT"}};
+    static const bool asks[] = {true, false, false};
+    struct world      w = {0};
+    uint64_t          off = 0;
+
+    (void)state;
+    begin(&w, script, PM_COUNT(script));
+    make_file(&w, "b.e57", 8388609);
+    assert_int_equal(pm_backend_put(w.b, &w.ctx, &w.up, &off), 0);
+    assert_int_equal(pm_backend_put(w.b, &w.ctx, &w.up, &off), 0);
+    close(w.up.fd);
+    free(w.up.state);
+    make_file(&w, "a.jpg", 102400);
+    off = 0;
+    assert_int_equal(pm_backend_put(w.b, &w.ctx, &w.up, &off), 0);
+    for (unsigned i = 0; i < PM_COUNT(asks); i++) {
+        char *head = server_head(w.server, i + 1);
+
+        assert_int_equal(strcasestr(head, "\r\nExpect:") != NULL, asks[i]);
+        free(head);
+    }
+    end(&w);
+}
+
 static void another_file_of_the_name_is_not_taken_for_ours(void **state)
 {
     static const struct answer script[] = {
@@ -405,6 +434,7 @@ int main(void)
         cmocka_unit_test(a_small_file_goes_whole_and_a_big_one_in_pieces),
         cmocka_unit_test(after_a_break_it_goes_on_where_the_service_is),
         cmocka_unit_test(a_gap_is_told_and_adopted),
+        cmocka_unit_test(no_round_trip_is_spent_but_before_the_first_chunk_of_a_large_file),
         cmocka_unit_test(another_file_of_the_name_is_not_taken_for_ours),
         cmocka_unit_test(what_the_service_refused_once_is_refused_at_create),
         cmocka_unit_test(names_are_mapped_as_the_service_would),
