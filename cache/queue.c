@@ -651,6 +651,7 @@ static const char *why_left(struct pm_cache *c, struct sqlite3_stmt *st, char *b
     return pm_col_text(st, 4);
 }
 
+#define COUNT_PAUSES 19 /* counting what is left takes a twentieth of the time at most */
 #define DRAFTS_TOLD 64
 
 static void tell_draft(struct pm_cache *c, pm_node folder, struct pm_buf *list)
@@ -732,11 +733,23 @@ static void progress_line(struct pm_cache *c, const struct left *left, char *lin
     }
 }
 
+/* Lets the queue work until anything happens, for at most `most` ms and at least `least`: counting takes
+ * the longer the more there is, and would else be done at each end of an upload. */
+static void pass(struct pm_cache *c, int64_t least, int64_t most)
+{
+    int64_t until = pm_now_ms() + (least < most ? least : most);
+
+    pm_queue_pass(c, most);
+    while (!c->stopping && pm_now_ms() < until)
+        pm_queue_pass(c, until - pm_now_ms());
+}
+
 int pm_queue_sync(struct pm_cache *c, pm_node node, int64_t timeout_ms,
                   bool (*progress)(void *arg, const char *line), void *arg, struct pm_buf *out)
 {
     int64_t     until = timeout_ms < 0 ? INT64_MAX : pm_now_ms() + timeout_ms;
     int64_t     said = 0;
+    int64_t     began;
     bool        first = true;
     struct left left;
     char        line[256];
@@ -744,6 +757,7 @@ int pm_queue_sync(struct pm_cache *c, pm_node node, int64_t timeout_ms,
 
     pm_account_retry(c, NULL);
     for (;;) {
+        began = pm_now_ms();
         make_due(c, node, first);
         first = false;
         err = count_left(c, node, NULL, &left);
@@ -761,7 +775,7 @@ int pm_queue_sync(struct pm_cache *c, pm_node node, int64_t timeout_ms,
         }
         if (pm_now_ms() >= until || c->stopping)
             break;
-        pm_queue_pass(c, 250);
+        pass(c, COUNT_PAUSES * (pm_now_ms() - began), 250);
     }
     err = count_left(c, node, out, &left);
     if (err)

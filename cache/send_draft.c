@@ -57,7 +57,8 @@ static char *read_link(struct pm_content *k)
 /* The folder's only PUT that is not litter; -ENOENT: there are more, or none. In a transaction. */
 static int only_file(struct pm_db *db, pm_node folder, struct pm_jentry *out)
 {
-    int64_t n = pm_db_int(db, 0, "SELECT count(*) FROM j.entry WHERE parent=?1 AND op=1 AND state<>5",
+    int64_t n = pm_db_int(db, 0, "SELECT count(*) FROM (SELECT 1 FROM j.entry WHERE parent=?1 AND op=1 AND"
+                          " state<>5 LIMIT 2)",
                           "i", (int64_t)folder);
 
     if (n != 1)

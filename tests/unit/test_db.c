@@ -157,7 +157,8 @@ static void older_databases_are_brought_up_to_date_with_what_is_in_them(void **s
                        "ALTER TABLE content DROP COLUMN era;"
                        "INSERT INTO content(node, version, size, used) VALUES(9, '', 1, 1);"
                        "PRAGMA user_version=1");
-    run_on("journal.db", "DROP TABLE forgotten;"
+    run_on("journal.db", "DROP INDEX entry_other;"
+                         "DROP TABLE forgotten;"
                          "DROP TABLE session;"
                          "DROP TABLE draft;"
                          "DROP INDEX entry_sent;"

@@ -333,6 +333,39 @@ static void what_waits_is_not_chosen(void **state)
     end();
 }
 
+static void set_turn(int64_t entry, int64_t not_before)
+{
+    pm_db_run(e.c->db, "UPDATE j.entry SET not_before=?2 WHERE id=?1", "ii", entry, not_before);
+}
+
+static void the_longest_due_goes_first_and_uploads_only_where_there_is_room(void **state)
+{
+    struct pm_jentry j;
+    int64_t          wake, late, early, mkdir, soon = pm_wall_ms() + 100000;
+
+    (void)state;
+    begin();
+    late = add(PM_OP_PUT, make_node(PM_FILE), PM_FILE, e.root, "a", 0, NULL);
+    early = add(PM_OP_PUT, make_node(PM_FILE), PM_FILE, e.root, "b", 0, NULL);
+    mkdir = add(PM_OP_MKDIR, make_node(PM_FOLDER), PM_FOLDER, e.root, "c", 0, NULL);
+    set_turn(late, 3);
+    set_turn(early, 1);
+    set_turn(mkdir, 2);
+    assert_int_equal(pm_journal_next(e.c->db, 0, true, &j, &wake), 0);
+    assert_int_equal(j.id, early);
+    assert_int_equal(pm_journal_next(e.c->db, 0, false, &j, &wake), 0);
+    assert_int_equal(j.id, mkdir);
+    assert_int_equal(pm_journal_next(e.c->db, 0, false, &j, &wake), -ENOENT);
+    assert_int_equal(wake, PM_J_HELD);
+    set_turn(late, soon);
+    assert_int_equal(pm_journal_next(e.c->db, 0, true, &j, &wake), -ENOENT);
+    assert_int_equal(wake, soon);
+    set_turn(late, PM_J_HELD);
+    assert_int_equal(pm_journal_next(e.c->db, 0, true, &j, &wake), -ENOENT);
+    assert_int_equal(wake, PM_J_HELD);
+    end();
+}
+
 /* --- a model of a service and of what the user sees, entries made by hand: folders' renames too */
 
 #define MODEL_MAX 64
@@ -1145,6 +1178,7 @@ int main(int argc, char **argv)
         TEST(a_restart_makes_active_ready_and_open_interrupted),
         TEST(a_broken_journal_is_told_by_its_invariant),
         TEST(what_waits_is_not_chosen),
+        TEST(the_longest_due_goes_first_and_uploads_only_where_there_is_room),
         TEST(entries_in_any_allowed_order_are_legal_and_end_as_seen),
         cmocka_unit_test_setup_teardown(what_a_user_does_ends_on_the_service_as_seen, setup,
                                         show_trace),
