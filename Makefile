@@ -10,6 +10,7 @@ DEPS_BUILD := build-essential pkg-config libfuse3-dev fuse3 libcurl4-openssl-dev
               libssl-dev libsqlite3-dev libinih-dev libmicrohttpd-dev
 DEPS_TEST  := libcmocka-dev bats parallel curl jq attr rsync psmisc python3 git sqlite3 vim-tiny nano \
               libglib2.0-bin fio stress-ng dbench bonnie++
+DEPS_BENCH := build-essential curl jq
 DEPS_LINT  := clang clang-format clang-tidy cppcheck
 
 comma    := ,
@@ -44,8 +45,8 @@ FUZZERS    := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 30
 JOBS     ?= $(if $(SANITIZE),4,6)
 
-.PHONY: all deps deps-lint demo tests check check-unit check-drive check-fuzz check-layers lint fuzz \
-        fuzz-here fuzzers fuzzers-here soak install clean
+.PHONY: all deps deps-lint deps-bench bench demo tests check check-unit check-drive check-fuzz \
+        check-layers lint fuzz fuzz-here fuzzers fuzzers-here soak install clean
 .SECONDARY:
 
 # The links are for people; the tests name the variant's folder. (They are no targets: with .SECONDARY
@@ -102,6 +103,9 @@ deps:
 deps-lint:
 	@contrib/deps.sh $(DEPS_LINT)
 
+deps-bench:
+	@contrib/deps.sh $(DEPS_BENCH)
+
 demo: all
 	@contrib/demo.sh
 
@@ -141,6 +145,10 @@ lint: check-layers
 # Everything, longer: hours.
 soak:
 	@tests/soak.sh
+
+# polymount beside curl on a simulated line: tests/bench/README.md. BENCH='-p wan -r 1' as bench.sh's options.
+bench: all
+	@PM_BUILD=$(CURDIR)/$(B) tests/bench/bench.sh $(BENCH)
 
 install: all
 	install -D -m 755 $(B)/polymount $(DESTDIR)$(PREFIX)/bin/polymount

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # How fast is polymount, against what people would pick instead, on the same simulated line? See
 # README.md beside this file.
-#   bench.sh [-p PROFILE] [-w "ROW ..."] [-t "TOOL ..."] [-r REPS] [-o FILE.csv]
+#   bench.sh [-p "LINE ..."] [-w "ROW ..."] [-t "TOOL ..."] [-r REPS] [-o FILE.csv]
 #   bench.sh table FILE.csv...      the medians as a Markdown table
 set -u
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -33,10 +33,10 @@ if [ "${1:-}" = table ]; then
     exit
 fi
 
-PROFILE=wan WORKLOADS='' PEERS='' REPS=5 OUT=$PWD/bench.csv
+PROFILES='wan home' WORKLOADS='' PEERS='' REPS=5 OUT=$PWD/bench.csv
 while getopts p:w:t:r:o: option; do
     case $option in
-    p) PROFILE=$OPTARG ;;
+    p) PROFILES=$OPTARG ;;
     w) WORKLOADS=$OPTARG ;;
     t) PEERS=$OPTARG ;;
     r) REPS=$OPTARG ;;
@@ -58,7 +58,7 @@ command -v nginx >/dev/null || nginx() { :; } # the origin of the rig's own tool
 . "$RIG/lib.sh"
 . "$HERE/service.bash"
 export LC_ALL=C.UTF-8
-RIG_HOME=$RIG
+RIG_HOME=$RIG PROFILE=${PROFILES%% *}
 rig_up || stop "the rig does not come up"
 trap rig_down EXIT
 trap 'exit 130' INT TERM
@@ -70,10 +70,13 @@ mkdir -p "$RIG_HOME/peers"
 ln -s "$RIG"/peers/*.sh "$RIG_HOME/peers/"
 ln -sf "$HERE"/peers/*.sh "$RIG_HOME/peers/"
 
-for rep in $(seq "$REPS"); do # tools take turns, so that what else the machine does hits all
-    for row in $WORKLOADS; do
-        for peer in $PEERS; do
-            run_one "$peer" "$row" "$rep"
+for PROFILE in $PROFILES; do
+    CUR_ORIGIN=none                # the link is made anew
+    for rep in $(seq "$REPS"); do # tools take turns, so that what else the machine does hits all
+        for row in $WORKLOADS; do
+            for peer in $PEERS; do
+                run_one "$peer" "$row" "$rep"
+            done
         done
     done
 done
