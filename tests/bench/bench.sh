@@ -33,7 +33,7 @@ if [ "${1:-}" = table ]; then
     exit
 fi
 
-PROFILES='wan home' WORKLOADS='' PEERS='' REPS=5 OUT=$PWD/bench.csv
+PROFILES='wan home' WORKLOADS='' PEERS='' REPS=5 OUT=''
 while getopts p:w:t:r:o: option; do
     case $option in
     p) PROFILES=$OPTARG ;;
@@ -46,6 +46,11 @@ while getopts p:w:t:r:o: option; do
 done
 : "${WORKLOADS:=$(sed -n 's/^\([a-z0-9]*\) .*/\1/p' "$HERE/rows.txt" | paste -sd ' ')}"
 : "${PEERS:=$(sed -n 's/^# *tools: //p' "$HERE/rows.txt")}"
+
+if [ -z "$OUT" ]; then # a file that is named is added to
+    OUT=$PM_BUILD/bench.csv
+    rm -f "$OUT"
+fi
 
 [ -e "$RIG/lib.sh" ] || stop "there is no rig in $RIG: name the folder with lib.sh and wanproxy.c in RIG"
 [ "$(id -u)" = 0 ] || stop "the rig mounts and needs root"
