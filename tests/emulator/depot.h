@@ -1,9 +1,5 @@
 /* What 360-for-you keeps: upload sessions, the files that grow in them, projects, and when requests
- * came. One SQLite file, DIR/360.sqlite; the bytes are files in DIR/360. All of it outlives a kill
- * of this program (not a power cut: nothing is synced).
- *
- * Any thread. A change that consists of several calls is put between depot_begin() and
- * depot_commit(), which hold the (recursive) lock and make it one transaction. */
+ * came (also another service's). A ledger: DIR/360.sqlite, with the bytes in DIR/360. */
 #ifndef EMULATOR_DEPOT_H
 #define EMULATOR_DEPOT_H
 
@@ -11,6 +7,7 @@
 #include <stdint.h>
 
 #include "tests/emulator/buf.h"
+#include "tests/emulator/ledger.h"
 
 enum session_state { SESSION_OPEN, SESSION_USED, SESSION_DELETED, SESSION_EXPIRED };
 
@@ -31,7 +28,7 @@ struct part {                           /* one file of a session */
     uint64_t told;                      /* the `received` that a client was told last */
     bool     complete;                  /* was, at one time, told or not: finalised */
     bool     listed;                    /* false: nothing that a client may see has come */
-    char     bytes[33];                 /* for depot_bytes() */
+    char     bytes[33];                 /* for ledger_bytes() */
 };
 
 struct project {
@@ -58,47 +55,39 @@ struct rate {                           /* how many requests within how long */
     bool        counts_refused;
 };
 
-struct depot;
-
-int depot_open(const char *dir, struct depot **out);
-void depot_close(struct depot *d);
-
-void depot_begin(struct depot *d);
-void depot_commit(struct depot *d);
+int depot_open(const char *dir, struct ledger **out);
 
 /* Lookups: true and *out, or false. */
-bool depot_session(struct depot *d, const char *id, struct session *out);
-bool depot_part(struct depot *d, const char *session, const char *name, bool fold,
+bool depot_session(struct ledger *d, const char *id, struct session *out);
+bool depot_part(struct ledger *d, const char *session, const char *name, bool fold,
                 struct part *out);
-bool depot_project(struct depot *d, const char *name, struct project *out);
+bool depot_project(struct ledger *d, const char *name, struct project *out);
 
 /* Adds it, or changes the one that is there. */
-void depot_put_session(struct depot *d, const struct session *s);
-void depot_put_part(struct depot *d, struct part *p);   /* fills in num and bytes if it is new */
-void depot_put_project(struct depot *d, struct project *p);     /* fills in num */
-bool depot_remove_project(struct depot *d, const char *name);
+void depot_put_session(struct ledger *d, const struct session *s);
+void depot_put_part(struct ledger *d, struct part *p);   /* fills in num and bytes if it is new */
+void depot_put_project(struct ledger *d, struct project *p);     /* fills in num */
+bool depot_remove_project(struct ledger *d, const char *name);
 
 /* In order of their making; with the lock held. `each` may call the depot, but not change it. */
 typedef void session_fn(const struct session *s, void *arg);
 typedef void part_fn(const struct part *p, void *arg);
 typedef void project_fn(const struct project *p, void *arg);
-void depot_sessions(struct depot *d, session_fn *each, void *arg);
-void depot_parts(struct depot *d, const char *session, part_fn *each, void *arg);
-void depot_projects(struct depot *d, project_fn *each, void *arg);
+void depot_sessions(struct ledger *d, session_fn *each, void *arg);
+void depot_parts(struct ledger *d, const char *session, part_fn *each, void *arg);
+void depot_projects(struct ledger *d, project_fn *each, void *arg);
 
 /* A client is told how much of each listed file is here. */
-void depot_told_all(struct depot *d, const char *session);
+void depot_told_all(struct ledger *d, const char *session);
 /* Removes a session's files, their bytes as well. */
-void depot_drop_parts(struct depot *d, const char *session);
-/* A descriptor of a file's bytes, read and write, owned by the caller, or -errno. */
-int depot_bytes(struct depot *d, const char *bytes);
+void depot_drop_parts(struct ledger *d, const char *session);
 
-uint64_t depot_projects_size(struct depot *d);
-int64_t depot_projects_count(struct depot *d);
+uint64_t depot_projects_size(struct ledger *d);
+int64_t depot_projects_count(struct ledger *d);
 
 /* One more request at this time: 0, or in how many ms there will be room. */
-int64_t depot_rate(struct depot *d, const struct rate *rate, int64_t now);
-int64_t depot_rate_used(struct depot *d, const struct rate *rate, int64_t now);
-void depot_rate_forget(struct depot *d);
+int64_t depot_rate(struct ledger *d, const struct rate *rate, int64_t now);
+int64_t depot_rate_used(struct ledger *d, const struct rate *rate, int64_t now);
+void depot_rate_forget(struct ledger *d);
 
 #endif

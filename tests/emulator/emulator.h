@@ -33,7 +33,7 @@ struct emulator {
     bool            tls;                /* immutable */
     atomic_int      connections;
     atomic_ullong   next_connection;
-    struct depot   *depot;              /* 360-for-you's state; the others' is in tree and store */
+    struct ledger  *depot;              /* 360-for-you's state: see depot.h */
     char            three_sixty_token[40];  /* immutable */
     atomic_uint     three_sixty_puts;   /* that brought something new */
     struct flights *flights;            /* see flight.h */

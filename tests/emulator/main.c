@@ -116,7 +116,7 @@ static void emulator_close(struct emulator *emu)
     faults_stop(emu->faults);
     for (int i = 0; i < PORTS; i++)
         server_stop(&emu->ports[i]);
-    depot_close(emu->depot);
+    ledger_close(emu->depot);
     store_close(emu->store);
     tree_close(emu->tree);
     flights_free(emu->flights);

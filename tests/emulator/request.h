@@ -13,7 +13,8 @@ struct request;
 
 enum body_kind { BODY_MEMORY, BODY_FILE, BODY_STREAM };
 
-#define REPLY_HEADERS 12
+#define REPLY_HEADERS 24
+#define NEWS_MS 1000                    /* so long may a refusal be news to requests side by side */
 
 struct reply {
     int status;                         /* 0: none yet */

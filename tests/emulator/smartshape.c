@@ -11,6 +11,7 @@
 
 #include "tests/emulator/services.h"
 #include "tests/emulator/smartshape_call.h"
+#include "tests/emulator/storage.h"
 
 #define JSON_MAX ((size_t)1024 * 1024)
 #define LIST_PAGE 200                   /* entries put together at a time */
@@ -256,37 +257,12 @@ static void finish_download(struct request *rq)
         serve_content(rq, n.content);
 }
 
-static void storage_error(struct request *rq, int status, const char *code)
-{
-    struct reply *reply = &rq->reply;
-    reply_clear(reply);
-    reply->status = status;
-    buf_printf(&reply->memory,
-               "<?xml version='1.0' encoding='UTF-8'?><Error><Code>%s</Code><Message>%s</Message>"
-               "</Error>",
-               code, code);
-    reply_header(reply, "Content-Type", "application/xml; charset=UTF-8");
-}
-
-/* Ranges fetched side by side may all be refused before the client knows: it has a second. */
-static void judge_expired(struct request *rq)
-{
-    struct buf key = {0};
-    int64_t now = now_ms();
-    buf_printf(&key, "expired %s", rq->raw_query);
-    int64_t first = log_recall(rq->emu->log, key.data);
-    if (first != 0 && now - first > 1000)
-        request_breach(rq, "an expired signed URL was used again");
-    log_remember(rq->emu->log, key.data, first != 0 ? first : now);
-    buf_free(&key);
-}
-
 static void smartshape_storage(struct request *rq)
 {
     const char *content = rq->raw_path + sizeof("/" SMARTSHAPE "/") - 1;
     int r = sign_check(&rq->emu->secrets, rq->method, rq->raw_path, rq->raw_query);
     if (r == -ETIME)
-        judge_expired(rq);
+        storage_judge_expired(rq);
     if (r < 0) {
         storage_error(rq, 403, r == -ETIME ? "ExpiredToken" : "SignatureDoesNotMatch");
         return;

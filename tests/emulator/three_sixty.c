@@ -6,16 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "tests/emulator/path.h"
+#include "tests/emulator/rate.h"
 #include "tests/emulator/services.h"
 #include "tests/emulator/sign.h"
 #include "tests/emulator/three_sixty_call.h"
 
 #define JSON_MAX ((size_t)64 * 1024)
-#define NEWS_MS 1000                    /* so long may a refusal be news to requests side by side */
-#define CLOCK_SLACK_MS 5
 #define ID_LEN 8
 
 /* ---- errors ---- */
@@ -134,56 +132,20 @@ bool three_sixty_rate(const struct three_sixty_options *opt, size_t i, struct ra
     return true;
 }
 
-static void tell_retry_after(struct request *rq, int64_t wait_ms)
-{
-    const char *form = opt_of(rq)->retry_after;
-    if (strcmp(form, "seconds") == 0) {
-        reply_header(&rq->reply, "Retry-After", "%lld", (long long)(wait_ms + 999) / 1000);
-    } else if (strcmp(form, "date") == 0) {
-        char text[64];
-        struct tm parts;
-        time_t at = (time_t)((now_ms() + wait_ms + 999) / 1000);
-        strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&at, &parts));
-        reply_header(&rq->reply, "Retry-After", "%s", text);
-    }
-}
-
-/* Requests side by side may all be refused before the client knows: it has a moment. */
-static void judge_patience(struct request *rq, const struct rate *rate, int64_t wait_ms)
-{
-    struct buf told = {0};
-    struct buf until = {0};
-    int64_t now = now_ms();
-    buf_printf(&told, "360 told %s", rate->name);
-    buf_printf(&until, "360 until %s", rate->name);
-    int64_t before = log_recall(rq->emu->log, until.data);
-    if (now < before - CLOCK_SLACK_MS) {
-        if (now > log_recall(rq->emu->log, told.data) + NEWS_MS)
-            request_breach(rq, "came %lld ms before the time that a 429's Retry-After had set",
-                           (long long)(before - now));
-    } else if (wait_ms > 0 && strcmp(opt_of(rq)->retry_after, "none") != 0) {
-        log_remember(rq->emu->log, told.data, now);
-        log_remember(rq->emu->log, until.data, now + (wait_ms + 999) / 1000 * 1000);
-    }
-    buf_free(&told);
-    buf_free(&until);
-}
-
 static bool within_rate(struct request *rq, const char *name)
 {
     struct rate rate;
     size_t i = 0;
     while (three_sixty_rate(opt_of(rq), i, &rate) && strcmp(rate.name, name) != 0)
         i++;
-    int64_t wait_ms = depot_rate(rq->emu->depot, &rate, now_ms());
-    judge_patience(rq, &rate, wait_ms);
+    int64_t wait_ms = rate_spend(rq, &rate, opt_of(rq)->retry_after);
     if (wait_ms == 0)
         return true;
     if (opt_of(rq)->rate_breach)
         request_breach(rq, "more than %lld requests of this kind within %lld ms",
                        (long long)rate.limit, (long long)rate.window_ms);
     three_sixty_error(rq, 429, "rate_limited");
-    tell_retry_after(rq, wait_ms);
+    rate_tell_retry_after(rq, wait_ms, opt_of(rq)->retry_after);
     return false;
 }
 
@@ -208,15 +170,15 @@ void three_sixty_new_id(char id[16])
     id[ID_LEN] = '\0';
 }
 
-bool three_sixty_alive(struct depot *d, struct session *s, int64_t now)
+bool three_sixty_alive(struct ledger *d, struct session *s, int64_t now)
 {
-    depot_begin(d);
+    ledger_begin(d);
     if (s->state == SESSION_OPEN && s->expires_at <= now) {
         s->state = SESSION_EXPIRED;
         depot_put_session(d, s);
         depot_drop_parts(d, s->id);
     }
-    depot_commit(d);
+    ledger_commit(d);
     return s->state == SESSION_OPEN || s->state == SESSION_USED;
 }
 
@@ -288,7 +250,7 @@ static void finish_progress(struct request *rq)
     bool fold = strcmp(opt_of(rq)->name_case, "fold") == 0;
     if (!three_sixty_session(rq, v->id, &s))
         return;
-    depot_begin(rq->emu->depot);
+    ledger_begin(rq->emu->depot);
     if (depot_part(rq->emu->depot, v->id, v->name, fold, &p) && p.listed) {
         p.told = p.received;
         depot_put_part(rq->emu->depot, &p);
@@ -299,7 +261,7 @@ static void finish_progress(struct request *rq)
     } else {
         three_sixty_error(rq, 404, "file_not_found");
     }
-    depot_commit(rq->emu->depot);
+    ledger_commit(rq->emu->depot);
 }
 
 static void list_part(const struct part *p, void *arg)
@@ -320,19 +282,19 @@ static void finish_session(struct request *rq)
     struct buf text = {0};
     if (!three_sixty_session(rq, visit_of(rq)->id, &s))
         return;
-    depot_begin(rq->emu->depot);
+    ledger_begin(rq->emu->depot);
     buf_printf(&text, "{\"upload_id\":\"%s\",\"files\":[", s.id);
     depot_parts(rq->emu->depot, s.id, list_part, &text);
     buf_puts(&text, "]}\n");
     depot_told_all(rq->emu->depot, s.id);
-    depot_commit(rq->emu->depot);
+    ledger_commit(rq->emu->depot);
     reply_json(&rq->reply, 200, &text);
 }
 
 /* Idempotent: what is gone already is deleted. A project that was made of it stays. */
 static void finish_discard(struct request *rq)
 {
-    struct depot *d = rq->emu->depot;
+    struct ledger *d = rq->emu->depot;
     struct session s;
     struct buf text = {0};
     const char *id = visit_of(rq)->id;
@@ -341,7 +303,7 @@ static void finish_discard(struct request *rq)
         three_sixty_error(rq, 400, "invalid_upload_id");
         return;
     }
-    depot_begin(d);
+    ledger_begin(d);
     if (!depot_session(d, id, &s)) {
         request_breach(rq, "an upload_id that was never given out");
     } else if (three_sixty_alive(d, &s, now_ms())) {
@@ -350,7 +312,7 @@ static void finish_discard(struct request *rq)
         s.state = SESSION_DELETED;
         depot_put_session(d, &s);
     }
-    depot_commit(d);
+    ledger_commit(d);
     buf_puts(&text, "{\"deleted\":true}\n");
     reply_json(&rq->reply, 200, &text);
 }

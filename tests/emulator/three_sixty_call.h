@@ -66,7 +66,7 @@ bool three_sixty_session(struct request *rq, const char *id, struct session *s);
 bool three_sixty_is_id(const char *id);
 void three_sixty_new_id(char id[16]);   /* nine bytes of it */
 /* Ends a session whose time is over by now. True if it lives. */
-bool three_sixty_alive(struct depot *d, struct session *s, int64_t now);
+bool three_sixty_alive(struct ledger *d, struct session *s, int64_t now);
 /* The i-th rate as the options scale it; false after the last. */
 bool three_sixty_rate(const struct three_sixty_options *opt, size_t i, struct rate *out);
 

@@ -45,7 +45,7 @@ static void file_json(const struct part *p, void *arg)
 }
 
 struct telling {
-    struct depot *depot;
+    struct ledger *depot;
     cJSON        *all;
     int64_t       now;
 };
@@ -120,7 +120,7 @@ static void delete_rates(struct request *rq)
 /* ---- digests ---- */
 
 struct digests {
-    struct depot *depot;
+    struct ledger *depot;
     char        **lines;                /* owned */
     size_t        count;
     bool          bad;
@@ -156,7 +156,7 @@ static void digest_line(const struct part *p, void *arg)
     char hex[65] = "";
     if (!p->complete)
         return;
-    int fd = depot_bytes(all->depot, p->bytes);
+    int fd = ledger_bytes(all->depot, p->bytes);
     if (fd < 0 || !digest(fd, p->total, hex))
         all->bad = true;
     if (fd >= 0)
@@ -256,7 +256,7 @@ static void post_rewind(struct request *rq)
     cJSON *order = control_body(rq);
     if (order == NULL)
         return;
-    depot_begin(rq->emu->depot);
+    ledger_begin(rq->emu->depot);
     uint64_t to = (uint64_t)number_of(order, "received", 0);
     bool found = depot_part(rq->emu->depot, text_of(order, "session"), text_of(order, "name"),
                             true, &p);
@@ -268,7 +268,7 @@ static void post_rewind(struct request *rq)
     } else {
         control_error(rq, found ? 400 : 404, found ? "has not so much" : "no such file");
     }
-    depot_commit(rq->emu->depot);
+    ledger_commit(rq->emu->depot);
     cJSON_Delete(order);
 }
 
@@ -280,13 +280,13 @@ static void collect_open(const struct session *s, void *arg)
 
 static void post_expire(struct request *rq)
 {
-    struct depot *d = rq->emu->depot;
+    struct ledger *d = rq->emu->depot;
     struct buf ids = {0};
     struct session s;
     cJSON *order = control_body(rq);
     if (order == NULL)
         return;
-    depot_begin(d);
+    ledger_begin(d);
     buf_add(&ids, "", 0);
     if (*text_of(order, "session") != '\0')
         buf_puts(&ids, text_of(order, "session"));
@@ -302,7 +302,7 @@ static void post_expire(struct request *rq)
         depot_put_session(d, &s);
         three_sixty_alive(d, &s, s.expires_at);
     }
-    depot_commit(d);
+    ledger_commit(d);
     buf_free(&ids);
     if (found)
         answer_done(rq);

@@ -161,7 +161,7 @@ static void judge_repeat(struct request *rq, const struct wish *w)
 static bool allowed(struct request *rq, uint64_t size)
 {
     const struct three_sixty_options *opt = opt_of(rq);
-    struct depot *d = rq->emu->depot;
+    struct ledger *d = rq->emu->depot;
     if (strcmp(opt->tariff, "no_project") == 0)
         three_sixty_error(rq, 403, "tariff");
     else if (!opt->email_verified)
@@ -176,7 +176,7 @@ static bool allowed(struct request *rq, uint64_t size)
 /* The slug: the upload_id, unless the options, or a project of that name, are against it. */
 static void choose_name(struct request *rq, const struct wish *w, char out[64])
 {
-    struct depot *d = rq->emu->depot;
+    struct ledger *d = rq->emu->depot;
     struct project other;
     char id[16];
     const char *slug = opt_of(rq)->slug;
@@ -228,7 +228,7 @@ void three_sixty_create(struct request *rq)
     struct wish w = {.privacy = 2};
     struct session s;
     struct files files = {0};
-    depot_begin(rq->emu->depot);
+    ledger_begin(rq->emu->depot);
     if (read_wish(rq, &w)) {
         judge_repeat(rq, &w);
         if ((w.link != NULL || (three_sixty_session(rq, w.upload_id, &s) &&
@@ -236,7 +236,7 @@ void three_sixty_create(struct request *rq)
             allowed(rq, files.size))
             make_project(rq, &w, files.size);
     }
-    depot_commit(rq->emu->depot);
+    ledger_commit(rq->emu->depot);
     cJSON_Delete(w.json);
 }
 
@@ -290,7 +290,7 @@ static cJSON *brief_json(const struct project *p, int64_t now)
     return json;
 }
 
-static cJSON *record_json(struct depot *d, const struct project *p, int64_t now)
+static cJSON *record_json(struct ledger *d, const struct project *p, int64_t now)
 {
     static const char *const flags[] = {"ifc", "glb", "obj", "pdf", "kml", "geotiff", "potree",
                                         "threedgs", "video360"};

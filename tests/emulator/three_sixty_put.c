@@ -3,7 +3,6 @@
  * when the body has ended well. */
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +11,6 @@
 #include <unistd.h>
 
 #include "tests/emulator/three_sixty_call.h"
-
-#define HOLE_MIN 4096                   /* shorter runs of zeros are written */
 
 /* ---- the header ---- */
 
@@ -213,12 +210,12 @@ void three_sixty_begin_put(struct request *rq)
     if (!flight_begin(rq->emu->flights, &put->flight, rq, place.data))
         request_breach(rq, "a second PUT of this file at the same time");
     buf_free(&place);
-    depot_begin(rq->emu->depot);
+    ledger_begin(rq->emu->depot);
     take_part(rq, put);
-    depot_commit(rq->emu->depot);
+    ledger_commit(rq->emu->depot);
     if (!put->taken)
         return;
-    put->fd = depot_bytes(rq->emu->depot, put->part.bytes);
+    put->fd = ledger_bytes(rq->emu->depot, put->part.bytes);
     struct stat st;
     if (put->fd < 0 || fstat(put->fd, &st) < 0)
         three_sixty_error(rq, 500, "server_error");
@@ -227,27 +224,6 @@ void three_sixty_begin_put(struct request *rq)
 }
 
 /* ---- the body ---- */
-
-static bool all_zero(const char *bytes, size_t len)
-{
-    return bytes[0] == 0 && memcmp(bytes, bytes + 1, len - 1) == 0;
-}
-
-static int write_at(struct put *put, const char *bytes, size_t len, uint64_t at)
-{
-    bool zero = len >= HOLE_MIN && all_zero(bytes, len);
-    int hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    if (zero && (at >= put->written || fallocate(put->fd, hole, (off_t)at, (off_t)len) == 0))
-        return 0;
-    put->written = at + len > put->written ? at + len : put->written;
-    for (size_t done = 0; done < len;) {
-        ssize_t n = pwrite(put->fd, bytes + done, len - done, (off_t)(at + done));
-        if (n < 0 && errno != EINTR)
-            return -errno;
-        done += n > 0 ? (size_t)n : 0;
-    }
-    return 0;
-}
 
 static bool same_at(int fd, const char *bytes, size_t len, uint64_t at)
 {
@@ -273,7 +249,7 @@ void three_sixty_put_body(struct request *rq, const char *bytes, size_t len)
         len = (size_t)(put->end - at);
     if (put->repeat)
         put->differs = put->differs || !same_at(put->fd, bytes, len, at);
-    else if (write_at(put, bytes, len, at) < 0)
+    else if (sparse_write(put->fd, &put->written, bytes, len, at) < 0)
         three_sixty_error(rq, 507, "server_error");
 }
 
@@ -349,26 +325,26 @@ void three_sixty_finish_put(struct request *rq)
         three_sixty_error(rq, 400, "chunk_length_mismatch");
         return;
     }
-    depot_begin(rq->emu->depot);
+    ledger_begin(rq->emu->depot);
     commit(rq, put);
-    depot_commit(rq->emu->depot);
+    ledger_commit(rq->emu->depot);
 }
 
 /* The client, or a fault, broke it off in the middle. */
 static void keep_torn(struct request *rq, struct put *put)
 {
-    struct depot *d = rq->emu->depot;
+    struct ledger *d = rq->emu->depot;
     struct session s;
     struct part p;
     uint64_t to = put->start + put->got < put->end ? put->start + put->got : put->end;
     bool keeps = strcmp(opt_of(rq)->torn, "keep") == 0;
-    depot_begin(d);
+    ledger_begin(d);
     if (depot_session(d, visit_of(rq)->id, &s) && three_sixty_alive(d, &s, now_ms()) &&
         find_part(rq, &p) && !p.complete && put->start <= p.received) {
         advance(rq, put, &p, keeps && to > p.received ? to : p.received);
         depot_put_part(d, &p);
     }
-    depot_commit(d);
+    ledger_commit(d);
 }
 
 void three_sixty_end_put(struct request *rq)
