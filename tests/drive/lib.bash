@@ -4,6 +4,7 @@
 #   $PM $EMU       the programs              $MNT $S      the mount point, the account's folder in it
 #   $CTL           the control interface     $CONF $STATE configuration, state folder
 #   $URL $TOKEN    SmartShape                $URL_360 $TOKEN_360 360-for-you
+#                                            $URL_SM3D $TOKEN_SM3D ShareMy3D
 #   $DRIVE_PID     the daemon's process      $LOG         what it said, with -d
 #
 # Whatever touches the mount runs under `within SECONDS` or `on` (20 s): only a hang lasts longer.
@@ -143,8 +144,9 @@ start_emulator() {
         cat "$T/emu.log" >&2
         return 1
     fi
-    read -r CTL URL TOKEN URL_360 TOKEN_360 storage < <(
-        jq -r '"\(.control) \(.smartshape) \(.token) \(.three_sixty) \(.three_sixty_token) \(.storage)"' "$ready")
+    read -r CTL URL TOKEN URL_360 TOKEN_360 URL_SM3D TOKEN_SM3D storage < <(
+        jq -r '[.control, .smartshape, .token, .three_sixty, .three_sixty_token, .sharemy3d,
+            .sharemy3d_token, .storage]|join(" ")' "$ready")
     EMU_PORTS=(--api "$(port_of "$URL")" --storage "$(port_of "$storage")")
 }
 

@@ -36,6 +36,9 @@ struct emulator {
     struct ledger  *depot;              /* 360-for-you's state: see depot.h */
     char            three_sixty_token[40];  /* immutable */
     atomic_uint     three_sixty_puts;   /* that brought something new */
+    struct ledger  *stock;              /* ShareMy3D's: see sharemy3d_stock.h */
+    char            sharemy3d_token[40];    /* immutable */
+    atomic_uint     sharemy3d_puts;     /* to sessions, that brought something new */
     struct flights *flights;            /* see flight.h */
 };
 

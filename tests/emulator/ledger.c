@@ -156,6 +156,11 @@ int ledger_bytes(struct ledger *l, const char *bytes)
     return fd < 0 ? -errno : fd;
 }
 
+int ledger_folder(const struct ledger *l)
+{
+    return l->dir_fd;
+}
+
 void ledger_drop_bytes(struct ledger *l, const char *bytes)
 {
     unlinkat(l->dir_fd, bytes, 0);

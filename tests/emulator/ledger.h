@@ -36,6 +36,7 @@ bool ledger_changed(struct ledger *l);
 
 /* A file of bytes: a descriptor, read and write, owned by the caller, or -errno. */
 int ledger_bytes(struct ledger *l, const char *bytes);
+int ledger_folder(const struct ledger *l);      /* where they are; borrowed */
 void ledger_drop_bytes(struct ledger *l, const char *bytes);
 
 /* Writes at an offset. Runs of zeros become holes, so that gigabytes of them cost no disk; nothing

@@ -14,6 +14,8 @@
 #include "tests/emulator/flight.h"
 #include "tests/emulator/seed.h"
 #include "tests/emulator/server.h"
+#include "tests/emulator/sharemy3d.h"
+#include "tests/emulator/sharemy3d_stock.h"
 #include "tests/emulator/three_sixty.h"
 
 struct arguments {
@@ -104,10 +106,13 @@ static int emulator_open(struct emulator *emu, const struct arguments *a)
         r = store_open(a->data, &emu->store);
     if (r == 0)
         r = depot_open(a->data, &emu->depot);
+    if (r == 0)
+        r = stock_open(a->data, &emu->stock);
     if (r < 0)
         return r;
     load_secrets(emu);
     three_sixty_load_token(emu);
+    sharemy3d_load_token(emu);
     return a->samples ? samples_make(emu) : 0;
 }
 
@@ -116,6 +121,7 @@ static void emulator_close(struct emulator *emu)
     faults_stop(emu->faults);
     for (int i = 0; i < PORTS; i++)
         server_stop(&emu->ports[i]);
+    ledger_close(emu->stock);
     ledger_close(emu->depot);
     store_close(emu->store);
     tree_close(emu->tree);
@@ -167,10 +173,12 @@ static void say_ready(const struct emulator *emu)
 {
     printf("{\"pid\":%d,\"smartshape\":\"%s\",\"storage\":\"%s\",\"control\":\"http%s://"
            "127.0.0.1:%d/_control\",\"token\":\"%s\",\"three_sixty\":\"%s" THREE_SIXTY_PREFIX
-           "\",\"three_sixty_token\":\"%s\"}\n",
+           "\",\"three_sixty_token\":\"%s\",\"sharemy3d\":\"%s" SHAREMY3D_PREFIX
+           "\",\"sharemy3d_token\":\"%s\"}\n",
            (int)getpid(), emu->ports[PORT_API].url, emu->ports[PORT_STORAGE].url,
            emu->tls ? "s" : "", emu->ports[PORT_API].number, emu->secrets.token,
-           emu->ports[PORT_API].url, emu->three_sixty_token);
+           emu->ports[PORT_API].url, emu->three_sixty_token, emu->ports[PORT_API].url,
+           emu->sharemy3d_token);
     fflush(stdout);
 }
 

@@ -48,6 +48,52 @@ struct three_sixty_options {
     char    list[8];                    /* GET /projects: "none", "array" or "object" */
 };
 
+/* ShareMy3D's; their names begin with "sm3d.". */
+struct sm3d_options {
+    char token[128];                    /* the account's; "": the one it was made with */
+    char auth[8];                       /* "bearer", "bare" or "both" */
+    char errors[8];                     /* their bodies: "class", "plain", "html" or "empty" */
+    int  created_status;                /* of a POST: 201 or 200 */
+    int  gone_status;                   /* of a model that does not exist: 404 or 400 */
+    char lengths[8];                    /* counted in: "strict", "bytes", "chars" or "utf16" */
+    char extensions[256];               /* comma list: of models; "": any */
+    char pictures[128];                 /* of backgrounds */
+    char empty[10];                     /* size 0: "refused" or "accepted" */
+    char empty_password[8];             /* "": "none" or "set" */
+    char second_post[8];                /* "breach" or "fine" */
+    char size_mismatch[8];              /* bytes unlike `size`: "failed" or "kept" */
+    int  notice_ms;                     /* UPLOADING after the bytes are there … */
+    int  process_ms;                    /* … then PROCESSING */
+    char stuck[12];                     /* a status that new ones never leave; "": none */
+    char failing[64];                   /* comma list of extensions: ends FAILED */
+    char stale[12];                     /* never uploaded, session over: "UPLOADING" or "FAILED" */
+    char original_when[12];             /* /original works once "uploaded" or "ACTIVE" */
+    char original_for[16];              /* of models "all" or "downloadable" */
+    int  original_status;               /* else: 404 or 400 */
+    char url_form[8];                   /* downloadUrl: "v4", "v2", "lower" or "opaque" */
+    char put_form[8];                   /* uploadUrl: likewise */
+    int  put_ttl_s;
+    char resumable_form[8];             /* "json", "xml" or "start" */
+    int  final_status;                  /* of a session: 200 or 201 */
+    int  session_s;                     /* life of a session … */
+    char session_from[12];              /* … from its "creation" or its "last_put" */
+    char head[8];                       /* with a URL for GET: "refused" or "allowed" */
+    int  expired_status;                /* 400 ExpiredToken or 403 AccessDenied */
+    char filename_in[12];               /* "disposition", "header", "path" or "none" */
+    char hashes[8];                     /* "lines", "joined", "crc32c" or "none" */
+    bool goog_headers;
+    int  clock_s;                       /* the service's clock is so much ahead */
+    char ties[10];                      /* in a list: "kept" or "shuffled" */
+    char links[8];                      /* of a list's meta: "own", "foreign" or "none" */
+    int  list_lag_ms;                   /* a new one is not listed before */
+    char torn[8];                       /* of a broken PUT: "granule", "drop" or "bytes" */
+    int  short_every;                   /* every so-manieth PUT is kept by half; 0: none */
+    char odd_chunk[8];                  /* no multiple of 256 KiB: "refused" or "rounded" */
+    int  rate_limit;                    /* API calls in a window; 0: no limit */
+    int  rate_window_ms;
+    char retry_after[8];                /* of a 429: "none", "seconds" or "date" */
+};
+
 struct option_values {
     int  max_connections;               /* more at once is a breach */
     int  signed_ttl_s;                  /* life of signed URLs */
@@ -75,6 +121,7 @@ struct option_values {
     bool copy_dependencies;             /* a copy brings files of the same stem */
     bool copy_dirs;                     /* directories can be copied */
     struct three_sixty_options three_sixty;
+    struct sm3d_options sm3d;
 };
 
 struct options;

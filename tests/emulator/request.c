@@ -184,8 +184,9 @@ static void visible_query(struct request *rq, struct buf *out)
         if (strncmp(p, token, strlen(token)) == 0) {
             buf_puts(out, "TOKEN");
             p += strlen(token);
-        } else if (strncmp(p, "Signature=", 10) == 0) {
-            buf_puts(out, "Signature=...");
+        } else if (strncasecmp(p, "signature=", 10) == 0 || strncmp(p, "upload_id=", 10) == 0 ||
+                   strncmp(p, "ticket=", 7) == 0) {
+            buf_printf(out, "%.*s...", (int)strcspn(p, "=") + 1, p);
             p += strcspn(p, "&");
         } else {
             buf_add(out, p++, 1);

@@ -38,13 +38,14 @@ struct reply {
 struct service {
     const char *name;                   /* root in the tree; first segment at the storage port */
     const char *prefix;                 /* of its paths at the api port, "/file" */
+    const char *storage_too;            /* more first segments at the storage port; or NULL */
     /* The header has arrived: set rq->endpoint (static), rq->authorized, refuse by a reply. No
      * processing yet: a fault may still come first. */
     void (*begin)(struct request *rq);
     /* A piece of the body; NULL: collected in rq->body. Not called once there is a reply. */
     void (*body)(struct request *rq, const char *bytes, size_t len);
     void (*finish)(struct request *rq);  /* the body is whole: process and set the reply */
-    void (*storage)(struct request *rq); /* the same for a GET or HEAD at the storage port */
+    void (*storage)(struct request *rq); /* the same at the storage port */
     void (*end)(struct request *rq);     /* the request is over, however: free rq->state */
     void (*error)(struct request *rq, int status, const char *detail);  /* an error, its way */
     /* Adds the path of the object that the request names by its id: faults match it, too. May be

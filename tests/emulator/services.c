@@ -6,6 +6,7 @@ static const struct service *const services[] = {
     &control_service,
     &smartshape_service,
     &three_sixty_service,
+    &sharemy3d_service,
 };
 
 static bool below(const char *path, const char *prefix, size_t len)
@@ -21,7 +22,9 @@ const struct service *service_for(const struct request *rq)
         if (!storage && below(rq->raw_path, s->prefix, strlen(s->prefix)))
             return s;
         if (storage && s->storage != NULL && rq->raw_path[0] == '/' &&
-            below(rq->raw_path + 1, s->name, strlen(s->name)))
+            (below(rq->raw_path + 1, s->name, strlen(s->name)) ||
+             (s->storage_too != NULL &&
+              below(rq->raw_path + 1, s->storage_too, strlen(s->storage_too)))))
             return s;
     }
     return NULL;

@@ -196,6 +196,12 @@ int store_put(struct store *s, const void *bytes, size_t len, char content[33])
     return r;
 }
 
+int store_adopt(struct store *s, int folder_fd, const char *name)
+{
+    bool done = linkat(folder_fd, name, s->content_fd, name, 0) == 0 || errno == EEXIST;
+    return done ? 0 : -errno;
+}
+
 int store_read_fd(struct store *s, const char *content)
 {
     int fd = content[0] == '\0' ? open("/dev/null", O_RDONLY | O_CLOEXEC)

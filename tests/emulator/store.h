@@ -27,6 +27,10 @@ void incoming_abort(struct incoming *in);   /* consumes; NULL is fine */
 int store_generate(struct store *s, uint64_t size, uint64_t seed, bool zero, char content[33]);
 int store_put(struct store *s, const void *bytes, size_t len, char content[33]);
 
+/* A file of that name (32 hex digits) in another folder of DIR becomes a content: it is linked
+ * here, and is not to be written any more. The content has its name. 0 or -errno. */
+int store_adopt(struct store *s, int folder_fd, const char *name);
+
 /* A descriptor for reading (also of the empty content), owned by the caller, or -errno. */
 int store_read_fd(struct store *s, const char *content);
 int store_sha256(struct store *s, const char *content, char hex[65]);

@@ -1,15 +1,12 @@
 /* What tests see and steer of 360-for-you, below /_control/360: see README.md. */
 #include <cjson/cJSON.h>
-#include <errno.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/emulator/sums.h"
 #include "tests/emulator/three_sixty_call.h"
-
-#define PIECE ((size_t)1024 * 1024)
 
 static const char *text_of(const cJSON *order, const char *name)
 {
@@ -126,29 +123,6 @@ struct digests {
     bool          bad;
 };
 
-static bool digest(int fd, uint64_t len, char hex[65])
-{
-    char *piece = emu_alloc(PIECE);
-    unsigned char sum[32];
-    unsigned sum_len = sizeof(sum);
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    uint64_t at = 0;
-    EVP_DigestInit_ex(context, EVP_sha256(), NULL);
-    while (at < len) {
-        ssize_t n = pread(fd, piece, len - at < PIECE ? (size_t)(len - at) : PIECE, (off_t)at);
-        if (n <= 0)
-            break;
-        EVP_DigestUpdate(context, piece, (size_t)n);
-        at += (uint64_t)n;
-    }
-    EVP_DigestFinal_ex(context, sum, &sum_len);
-    EVP_MD_CTX_free(context);
-    free(piece);
-    for (size_t i = 0; i < sizeof(sum); i++)
-        snprintf(hex + 2 * i, 3, "%02x", sum[i]);
-    return at == len;
-}
-
 static void digest_line(const struct part *p, void *arg)
 {
     struct digests *all = arg;
@@ -157,7 +131,7 @@ static void digest_line(const struct part *p, void *arg)
     if (!p->complete)
         return;
     int fd = ledger_bytes(all->depot, p->bytes);
-    if (fd < 0 || !digest(fd, p->total, hex))
+    if (fd < 0 || sums_sha256(fd, p->total, hex) < 0)
         all->bad = true;
     if (fd >= 0)
         close(fd);
