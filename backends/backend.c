@@ -366,6 +366,16 @@ int pm_draft_drop(struct pm_backend *b, struct pm_ctx *ctx, const char *session)
     return checked(ctx, err);
 }
 
+int pm_draft_look(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d, char **before)
+{
+    int err = may_change(b, ctx, b->ops->draft != NULL);
+
+    if (!err)
+        err = b->ops->draft->look(b, ctx, d, before);
+    assert(err || *before);
+    return checked(ctx, err);
+}
+
 int pm_draft_commit(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d,
                     struct pm_entry **out)
 {
@@ -378,10 +388,10 @@ int pm_draft_commit(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_dr
 }
 
 int pm_draft_find(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d,
-                  struct pm_entry **out)
+                  const char *before, struct pm_entry **out)
 {
     reset(ctx);
-    return b->ops->draft ? checked_entry(ctx, b->ops->draft->find(b, ctx, d, out), out)
+    return b->ops->draft ? checked_entry(ctx, b->ops->draft->find(b, ctx, d, before, out), out)
                          : -EOPNOTSUPP;
 }
 
@@ -398,13 +408,13 @@ int64_t pm_draft_expires_ms(const struct pm_backend *b, const char *session)
     return b->ops->draft ? b->ops->draft->expires_ms(session) : 0;
 }
 
-int pm_draft_check(struct pm_backend *b, const char *name, uint64_t size, char *why,
-                   size_t why_len)
+int pm_draft_check(struct pm_backend *b, const struct pm_draft_item *item, char *why, size_t why_len)
 {
-    return b->ops->draft ? b->ops->draft->check(b, name, size, why, why_len) : 0;
+    return b->ops->draft ? b->ops->draft->check(b, item, why, why_len) : 0;
 }
 
-int pm_draft_send_name(struct pm_backend *b, const char *name, char *out, size_t size)
+int pm_draft_send_name(struct pm_backend *b, const char *name, unsigned choice, char *out,
+                       size_t size)
 {
-    return b->ops->draft ? b->ops->draft->send_name(b, name, out, size) : -EOPNOTSUPP;
+    return b->ops->draft ? b->ops->draft->send_name(b, name, choice, out, size) : -EOPNOTSUPP;
 }

@@ -117,6 +117,13 @@ struct pm_draft {
 /* What a session has of a file, by the name that was given to `begin`. */
 typedef int pm_held_fn(void *arg, const char *name, uint64_t received, uint64_t total, bool complete);
 
+/* A file that is in a draft, or may come into it. */
+struct pm_draft_item {
+    const char *name;
+    uint64_t    size; /* PM_SIZE_UNKNOWN: not known yet */
+    uint64_t    others; /* bytes of all other files of the draft */
+};
+
 /* How far a committed draft is. */
 struct pm_progress {
     int  percent; /* 100: ready */
@@ -140,7 +147,7 @@ struct pm_location;
 
 /* Of a service where a folder made in the root is a draft: its files go into one session, and it becomes
  * one thing there when it is committed. All are required. Any thread; they block but for the last
- * three, which make no request. */
+ * three, which make no request. -ESTALE means the whole session, never one file of it. */
 struct pm_draft_ops {
     /* Sets d->session. A lost answer leaves an unused session behind there, no harm. */
     int (*open)(struct pm_backend *b, struct pm_ctx *ctx, struct pm_draft *d);
@@ -149,26 +156,32 @@ struct pm_draft_ops {
                 void *arg);
     /* Gives the session up, with all in it; 0 also if it is gone. Safe to repeat. */
     int (*drop)(struct pm_backend *b, struct pm_ctx *ctx, const char *session);
-    /* Makes it the thing *out (a folder; owned). Not safe to repeat. -EAGAIN: whether it was made is
-     * unknown. -ESTALE: the session is gone. -ENODATA: a file is not whole there. -EINVAL: its
-     * options or its link are refused. */
+    /* What `find` must know of the time before a commit, to tell its outcome from what others made: an
+     * opaque text (owned) that the caller has on the disk before it commits. Safe to repeat. */
+    int (*look)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d, char **before);
+    /* Makes it the thing *out (a folder; owned). Not safe to repeat. -EAGAIN, -EIO, -ETIMEDOUT,
+     * -ECANCELED, -ENOMEM: whether it was made is not known; others: it was not. -ESTALE: the session
+     * is gone. -ENODATA: a file is not whole there. -EINVAL: its options or its link are refused. */
     int (*commit)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d,
                   struct pm_entry **out);
-    /* After -EAGAIN, or a crash: what came of it. -ENOENT: certainly nothing. Safe to repeat. */
+    /* What came of a commit of which that is not known; `before` as `look` gave it just before that.
+     * -ENOENT: certainly nothing. -EAGAIN: it cannot be told yet. -EBADMSG: it cannot be told at all.
+     * Safe to repeat. */
     int (*find)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d,
-                struct pm_entry **out);
+                const char *before, struct pm_entry **out);
     /* What the service says of a thing that was committed, as a JSON document (owned), and how far
      * it is. Safe to repeat. */
     int (*record)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
                   struct pm_progress *progress, char **json);
     /* When the service drops the session by itself (pm_wall_ms()); 0: not known. */
     int64_t (*expires_ms)(const char *session);
-    /* May a file of this name and size (PM_SIZE_UNKNOWN: not known yet) be in a draft? -EPERM with why:
-     * its kind is refused; -EFBIG, -ENAMETOOLONG. */
-    int (*check)(struct pm_backend *b, const char *name, uint64_t size, char *why, size_t why_len);
-    /* The name that the service will have it by: two files for which it is the same cannot both be in
-     * a draft. -EINVAL: nothing is left of it. */
-    int (*send_name)(struct pm_backend *b, const char *name, char *out, size_t size);
+    /* May this file be in a draft, as far as is known of the server? -EPERM with why: its kind is
+     * refused; -EFBIG: it is too large; -EDQUOT: with it the draft is; -ENAMETOOLONG. */
+    int (*check)(struct pm_backend *b, const struct pm_draft_item *item, char *why, size_t why_len);
+    /* The name that the service will have it by, which differs from those of the draft's other files in
+     * more than the case of ASCII letters. There are several to choose from: `choice` counts from 1,
+     * and is one more where the last was taken. -EINVAL: nothing is left of it. */
+    int (*send_name)(struct pm_backend *b, const char *name, unsigned choice, char *out, size_t size);
 };
 
 /* One const table per service. A non-NULL operation is the capability. */
@@ -212,6 +225,7 @@ struct pm_backend_ops {
      * service has it; `finish` gives the confirmed entry (id, size and checksum compared; owned);
      * `abort` gives up what a try left there.
      * Errors: -EEXIST the name is taken by something not ours; -ENOENT the parent is gone;
+     * (of a draft: its session has another content by that name, and is to be replaced);
      * -ESTALE the try's session is dead: begin anew; -EAGAIN whether it arrived is unknown:
      * call resume. begin and put are not safe to repeat without resume; nor is put after
      * -ECANCELED or -ETIMEDOUT. After begin, and after a resume, put is called at least once unless
@@ -362,16 +376,19 @@ int     pm_draft_open(struct pm_backend *b, struct pm_ctx *ctx, struct pm_draft 
 int     pm_draft_held(struct pm_backend *b, struct pm_ctx *ctx, const char *session,
                       pm_held_fn *each, void *arg);
 int     pm_draft_drop(struct pm_backend *b, struct pm_ctx *ctx, const char *session);
+int     pm_draft_look(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d,
+                      char **before);
 int     pm_draft_commit(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d,
                         struct pm_entry **out);
 int     pm_draft_find(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d,
-                      struct pm_entry **out);
+                      const char *before, struct pm_entry **out);
 int     pm_draft_record(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
                         struct pm_progress *progress, char **json);
 int64_t pm_draft_expires_ms(const struct pm_backend *b, const char *session);
-int     pm_draft_check(struct pm_backend *b, const char *name, uint64_t size, char *why,
+int     pm_draft_check(struct pm_backend *b, const struct pm_draft_item *item, char *why,
                        size_t why_len);
-int     pm_draft_send_name(struct pm_backend *b, const char *name, char *out, size_t size);
+int     pm_draft_send_name(struct pm_backend *b, const char *name, unsigned choice, char *out,
+                           size_t size);
 
 int  pm_backend_check_move(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
                            int64_t since_ms);

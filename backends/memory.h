@@ -29,6 +29,7 @@ enum pm_memory_op {
     PM_MEM_SESSION, /* of drafts: opening one, and so on */
     PM_MEM_HELD,
     PM_MEM_DROP,
+    PM_MEM_LOOK,
     PM_MEM_COMMIT,
     PM_MEM_FIND,
     PM_MEM_RECORD,
@@ -90,11 +91,13 @@ size_t pm_memory_count(struct pm_backend *b);
 
 /* --- a service where folders become projects (memory_draft.c), type "memory-draft" ---
  *
- * It takes files up to PM_MEMORY_DRAFT_MAX bytes, but no "*.exe"; in the names that they have there
- * all but letters, digits, '.', '-' and '_' is '_'. Nothing is given back. Its root is not listed
+ * It takes files up to PM_MEMORY_DRAFT_MAX bytes, but no "*.exe", PM_MEMORY_DRAFT_ALL bytes in all; in
+ * the names that they have there all but letters, digits, '.', '-' and '_' is '_', and their case makes
+ * no difference. Nothing is given back. Its root is not listed
  * until pm_memory_draft_lists. The faults, delays and counters above are for it, too. */
 
 #define PM_MEMORY_DRAFT_MAX (1u << 20)
+#define PM_MEMORY_DRAFT_ALL (2u << 20)
 
 extern const struct pm_backend_ops pm_memory_draft_ops;
 
@@ -110,6 +113,8 @@ unsigned pm_memory_breaches(struct pm_backend *b);
 void pm_memory_expire(struct pm_backend *b);
 /* It forgets this file of every session, or has it only in part. */
 void pm_memory_lose(struct pm_backend *b, const char *name, bool part);
+/* Every session says that it has a file of this name (borrowed), too. */
+void pm_memory_intrude(struct pm_backend *b, const char *name);
 /* Sessions that are opened from now on say that they end after so long. */
 void pm_memory_session_lasts(struct pm_backend *b, int64_t ms);
 /* The root is listed from now on. */

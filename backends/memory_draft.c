@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 struct file {
     struct file *next;
@@ -41,6 +42,7 @@ struct drafts {
     int64_t         lasts_ms; /* 0: for ever */
     struct session *sessions;
     struct project *projects; /* as they were made */
+    const char     *intruder; /* NULL: none */
 };
 
 static struct drafts *of(struct pm_backend *b)
@@ -130,7 +132,7 @@ static struct file *file_locked(struct session *s, const char *name)
     struct file *f;
 
     for (f = s->files; f; f = f->next)
-        if (!strcmp(f->name, name))
+        if (!strcasecmp(f->name, name))
             return f;
     return NULL;
 }
@@ -189,6 +191,12 @@ void pm_memory_lose(struct pm_backend *b, const char *name, bool part)
     }
 }
 
+void pm_memory_intrude(struct pm_backend *b, const char *name)
+{
+    PM_GUARD(&of(b)->lock);
+    of(b)->intruder = name;
+}
+
 void pm_memory_draft_lists(struct pm_backend *b)
 {
     PM_GUARD(&of(b)->lock);
@@ -215,7 +223,7 @@ int pm_memory_project(struct pm_backend *b, const char *slug)
         return -ENOMEM;
     PM_GUARD(&of(b)->lock);
     p->id = ++of(b)->last_id;
-    p->title = strdup("");
+    p->title = strdup(slug);
     p->slug = strdup(slug);
     p->text = pm_asprintf("%s, of others", slug);
     p->next = of(b)->projects;
@@ -445,6 +453,8 @@ static int draft_held(struct pm_backend *b, struct pm_ctx *ctx, const char *sess
     s = session_locked(of(b), session);
     if (!s)
         return -ESTALE;
+    if (of(b)->intruder && (err = each(arg, of(b)->intruder, 1, 1, true)) != 0)
+        return err;
     for (f = s->files; f; f = f->next)
         if ((err = each(arg, f->name, f->got, f->total, f->complete)) != 0)
             return err;
@@ -547,10 +557,25 @@ static int draft_commit(struct pm_backend *b, struct pm_ctx *ctx, const struct p
     return *out ? 0 : -ENOMEM;
 }
 
+/* The id that was given last: what a commit makes has a higher one. */
+static int draft_look(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *draft,
+                      char **before)
+{
+    int after, err = pm_memory_enter(b, ctx, PM_MEM_LOOK, &after);
+
+    (void)draft;
+    if (err || after)
+        return err ? err : after;
+    PM_GUARD(&of(b)->lock);
+    *before = pm_asprintf("%" PRIu64, of(b)->last_id);
+    return *before ? 0 : -ENOMEM;
+}
+
 static int draft_find(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *draft,
-                      struct pm_entry **out)
+                      const char *before, struct pm_entry **out)
 {
     uint64_t              session = draft->session ? strtoull(draft->session, NULL, 10) : 0;
+    uint64_t              last = strtoull(before, NULL, 10);
     const struct project *p;
     int                   after, err = pm_memory_enter(b, ctx, PM_MEM_FIND, &after);
 
@@ -558,7 +583,7 @@ static int draft_find(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_
         return err ? err : after;
     PM_GUARD(&of(b)->lock);
     for (p = of(b)->projects; p; p = p->next) {
-        if (p->session != session || (!session && strcmp(p->title, draft->name) != 0))
+        if (p->session != session || (!session && strcmp(p->title, draft->name) != 0) || p->id <= last)
             continue;
         *out = entry_locked(of(b), p);
         return *out ? 0 : -ENOMEM;
@@ -584,38 +609,50 @@ static int64_t draft_expires_ms(const char *session)
     return strtoll(session + strcspn(session, " "), NULL, 10);
 }
 
-static int draft_check(struct pm_backend *b, const char *name, uint64_t size, char *why,
+static int draft_check(struct pm_backend *b, const struct pm_draft_item *item, char *why,
                        size_t why_len)
 {
-    size_t len = strlen(name);
+    size_t   len = strlen(item->name);
+    uint64_t size = item->size == PM_SIZE_UNKNOWN ? 0 : item->size;
 
     (void)b;
-    if (len > 4 && !strcmp(name + len - 4, ".exe")) {
+    if (len > 4 && !strcmp(item->name + len - 4, ".exe")) {
         snprintf(why, why_len, "no programs are taken");
         return -EPERM;
     }
-    if (size != PM_SIZE_UNKNOWN && size > PM_MEMORY_DRAFT_MAX) {
+    if (size > PM_MEMORY_DRAFT_MAX) {
         snprintf(why, why_len, "no file is larger than 1 MiB there");
         return -EFBIG;
+    }
+    if (item->others + size > PM_MEMORY_DRAFT_ALL) {
+        snprintf(why, why_len, "nothing is larger than 2 MiB there");
+        return -EDQUOT;
     }
     return 0;
 }
 
-static int draft_send_name(struct pm_backend *b, const char *name, char *out, size_t size)
+static int draft_send_name(struct pm_backend *b, const char *name, unsigned choice, char *out,
+                           size_t size)
 {
-    size_t n = 0;
+    const char *dot = strrchr(name, '.');
+    size_t      stem = dot && dot != name ? (size_t)(dot - name) : strlen(name);
+    char        mark[16] = "";
+    int         len;
 
     (void)b;
-    for (; name[n] && n + 1 < size; n++)
-        out[n] = (char)(isalnum((unsigned char)name[n]) || strchr(".-_", name[n]) ? name[n] : '_');
-    out[n] = '\0';
-    return name[n] ? -ENAMETOOLONG : 0;
+    if (choice > 1)
+        snprintf(mark, sizeof(mark), "_%u", choice);
+    len = snprintf(out, size, "%.*s%s%s", (int)stem, name, mark, name + stem);
+    for (char *p = out; *p; p++)
+        *p = (char)(isalnum((unsigned char)*p) || strchr(".-_", *p) ? *p : '_');
+    return (size_t)len < size ? 0 : -ENAMETOOLONG;
 }
 
 static const struct pm_draft_ops draft_ops = {
     .open = draft_open,
     .held = draft_held,
     .drop = draft_drop,
+    .look = draft_look,
     .commit = draft_commit,
     .find = draft_find,
     .record = draft_record,

@@ -32,7 +32,7 @@ static int ts_open(const struct pm_account_conf *conf, struct pm_backend **out)
         return -ENOMEM;
     }
     pthread_mutex_init(&ts->lock, NULL);
-    ts->chunk_mib = 8;
+    ts->chunk_kib = 8192;
     *out = &ts->base;
     return 0;
 }
@@ -83,15 +83,15 @@ static int ts_list(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_ent
     if (*dir->path || ts->unlisted)
         return -EOPNOTSUPP; /* no call tells a project's files */
     err = pm_ts_get(ts, ctx, PM_TS_PROJECT, "/projects", &body);
-    list = pm_json_is_array(body) ? body : pm_json_get(body, "projects");
-    if (!list)
-        list = pm_json_get(body, "data");
-    if (!err && !pm_json_is_array(list))
+    list = pm_ts_projects(body);
+    if (!err && !list)
         err = -EOPNOTSUPP;
     if (err == -ENOENT || err == -EOPNOTSUPP) {
         ts->unlisted = true;
         err = -EOPNOTSUPP;
     }
+    if (err == -EACCES && !pm_backend_doubt(b, NULL, 0, NULL))
+        err = -EOPNOTSUPP; /* the key is good, and not for this: what was made here is shown */
     if (!err)
         err = list_elements(list, &l);
     pm_json_free(body);

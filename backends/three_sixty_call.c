@@ -41,6 +41,7 @@ static int judge(struct pm_backend *b, struct pm_ctx *ctx, int err,
 {
     struct cJSON *body = pm_json_parse(answer->body.ptr ? answer->body.ptr : "", answer->body.len);
     const char   *word = pm_json_text(body, "error");
+    bool          is_word = false;
 
     if (word && *word)
         snprintf(ctx->why, sizeof(ctx->why), "%s", word);
@@ -48,13 +49,14 @@ static int judge(struct pm_backend *b, struct pm_ctx *ctx, int err,
         if (strcmp(word, words[i].word) != 0)
             continue;
         err = words[i].err;
+        is_word = true;
         if (words[i].advice)
             snprintf(ctx->why, sizeof(ctx->why), "%s (%s)", words[i].advice, word);
         break;
     }
     pm_json_free(body);
     pm_credential_hide(b, ctx->why);
-    return err;
+    return err == -ESTALE && !is_word ? -EIO : err; /* the session's end is said in words */
 }
 
 /* --- calls */
@@ -129,6 +131,15 @@ char *pm_ts_url(const char *what, const char *id, const char *name)
         pm_buf_urlenc(&url, name);
     }
     return pm_buf_take(&url);
+}
+
+const struct cJSON *pm_ts_projects(const struct cJSON *body)
+{
+    const struct cJSON *list = pm_json_is_array(body) ? body : pm_json_get(body, "projects");
+
+    if (!list)
+        list = pm_json_get(body, "data");
+    return pm_json_is_array(list) ? list : NULL;
 }
 
 int pm_ts_project(const struct cJSON *obj, struct pm_entry **out)

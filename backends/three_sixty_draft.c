@@ -1,8 +1,7 @@
 /* Drafts: an upload session, and the project that is made of it.
  *
- * A session's text is {"id":ID,"until":MS}. POST /projects is not idempotent: after a lost answer the
- * project is looked for by the session's id, which its slug usually is, then in the list of projects
- * where there is one (api/notes.md 5). */
+ * A session's text is {"id":ID,"until":MS}. What came of a POST /projects whose answer was lost is found
+ * out in three_sixty_find.c. */
 #include "backends/three_sixty_impl.h"
 
 #include <ctype.h>
@@ -112,73 +111,13 @@ static int ts_commit(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_d
     if (!err)
         err = pm_ts_project(answer, out) == 0 ? 0 : -EAGAIN; /* it was made, and not named */
     pm_json_free(answer);
+    if (err == -ENOENT || err == -EOPNOTSUPP)
+        return -EPROTO; /* no word of the service's: another answers in its place */
+    if (!err && d->session)
+        pm_ts_learn_slug(pm_ts(b), !strcmp((*out)->id, id));
     if (!err)
         pm_ts_forget_held(pm_ts(b));
     return err;
-}
-
-struct search {
-    const char *title;
-    char        slug[PM_TS_ID_MAX]; /* of the one project with that title */
-    unsigned    found;
-};
-
-static int find_in_list(struct pm_three_sixty *ts, struct pm_ctx *ctx, struct search *s)
-{
-    struct cJSON       *body = NULL;
-    const struct cJSON *list;
-    int                 err = pm_ts_get(ts, ctx, PM_TS_PROJECT, "/projects", &body);
-
-    list = pm_json_is_array(body) ? body : pm_json_get(body, "projects");
-    for (const struct cJSON *v = pm_json_first(list); v && !err; v = pm_json_next(v)) {
-        const char *title = pm_json_text(v, "title");
-
-        if (title && !strcmp(title, s->title))
-            s->found += pm_json_scalar(v, "name", s->slug, sizeof(s->slug));
-    }
-    pm_json_free(body);
-    return err;
-}
-
-static int look_at(struct pm_three_sixty *ts, struct pm_ctx *ctx, const char *slug,
-                   struct pm_entry **out)
-{
-    PM_AUTO(free) char *url = pm_ts_url("projects", slug, NULL);
-    struct cJSON       *body = NULL;
-    int                 err = pm_ts_get(ts, ctx, PM_TS_PROJECT, url, &body);
-
-    if (!err)
-        err = pm_ts_project(body, out);
-    pm_json_free(body);
-    return err;
-}
-
-/* The session's id is the slug but for a rare collision. A session that is still there and whole became
- * no project. */
-static int ts_find(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d,
-                   struct pm_entry **out)
-{
-    struct search s = {.title = d->name};
-    char          id[PM_TS_ID_MAX];
-    int           err = -ENOENT;
-
-    if (d->session && pm_ts_session_id(d->session, id))
-        err = look_at(pm_ts(b), ctx, id, out);
-    if (err != -ENOENT)
-        return err;
-    err = find_in_list(pm_ts(b), ctx, &s);
-    if (!err)
-        return s.found == 1 ? look_at(pm_ts(b), ctx, s.slug, out) : s.found ? -EBADMSG : -ENOENT;
-    if (err != -ENOENT && err != -EOPNOTSUPP && err != -EACCES)
-        return err;
-    err = d->session ? pm_ts_held(b, ctx, d->session, NULL, NULL) : -ESTALE;
-    if (!err)
-        return -ENOENT;
-    if (err != -ESTALE)
-        return err;
-    snprintf(ctx->why, sizeof(ctx->why),
-             "may have arrived: look whether the service made the project, then retry");
-    return -EBADMSG;
 }
 
 static int ts_record(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
@@ -205,12 +144,14 @@ static int ts_record(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_e
 void pm_ts_recall(struct pm_three_sixty *ts)
 {
     char              *allowed = pm_backend_recall(&ts->base, PM_TS_ALLOWED);
-    PM_AUTO(free) char *max = pm_backend_recall(&ts->base, PM_TS_FILE_MAX);
+    PM_AUTO(free) char *file = pm_backend_recall(&ts->base, PM_TS_FILE_MAX);
+    PM_AUTO(free) char *session = pm_backend_recall(&ts->base, PM_TS_SESSION_MAX);
 
     PM_GUARD(&ts->lock);
     free(ts->allowed);
     ts->allowed = allowed;
-    ts->file_max = max ? strtoull(max, NULL, 10) : 0;
+    ts->file_max = file ? strtoull(file, NULL, 10) : 0;
+    ts->session_max = session ? strtoull(session, NULL, 10) : 0;
     ts->learnt = true;
 }
 
@@ -225,10 +166,11 @@ static bool has_extension(const char *allowed, const char *name)
     return strcasestr(allowed, word) != NULL;
 }
 
-static int ts_check(struct pm_backend *b, const char *name, uint64_t size, char *why,
+static int ts_check(struct pm_backend *b, const struct pm_draft_item *item, char *why,
                     size_t why_len)
 {
     struct pm_three_sixty *ts = pm_ts(b);
+    uint64_t               size = item->size == PM_SIZE_UNKNOWN ? 0 : item->size;
     bool                   learnt;
 
     pthread_mutex_lock(&ts->lock);
@@ -237,13 +179,17 @@ static int ts_check(struct pm_backend *b, const char *name, uint64_t size, char 
     if (!learnt)
         pm_ts_recall(ts);
     PM_GUARD(&ts->lock);
-    if (ts->allowed && !has_extension(ts->allowed, name)) {
+    if (ts->allowed && !has_extension(ts->allowed, item->name)) {
         snprintf(why, why_len, "the service takes only files of these kinds:%s", ts->allowed);
         return -EPERM;
     }
-    if (ts->file_max && size != PM_SIZE_UNKNOWN && size > ts->file_max) {
+    if (ts->file_max && size > ts->file_max) {
         snprintf(why, why_len, "the service takes no file over %" PRIu64 " bytes", ts->file_max);
         return -EFBIG;
+    }
+    if (ts->session_max && (item->others >= ts->session_max || size > ts->session_max - item->others)) {
+        snprintf(why, why_len, "the service takes no project over %" PRIu64 " bytes", ts->session_max);
+        return -EDQUOT;
     }
     return 0;
 }
@@ -253,17 +199,12 @@ static bool is_plain(unsigned char c)
     return (c < 0x80 && isalnum(c)) || c == '.' || c == '_' || c == '-';
 }
 
-/* As the vendor's client does (api/notes.md 5): only A-Z a-z 0-9 . _ -, no dot, underscore or hyphen at
- * either end of the stem, the extension in lower case. */
-static int ts_send_name(struct pm_backend *b, const char *name, char *out, size_t size)
+/* What the service leaves of a stem: at most `most` bytes. */
+static void map_stem(const char *name, const char *end, size_t most, char *stem)
 {
-    const char *dot = strrchr(name, '.');
-    const char *end = dot && dot != name ? dot : name + strlen(name);
-    char        stem[STEM_MAX + 1];
-    size_t      n = 0;
+    size_t n = 0;
 
-    (void)b;
-    for (const char *p = name; p < end && n < STEM_MAX; p++) {
+    for (const char *p = name; p < end && n < most; p++) {
         unsigned char c = (unsigned char)*p;
 
         if ((c & 0xc0) == 0x80)
@@ -275,7 +216,23 @@ static int ts_send_name(struct pm_backend *b, const char *name, char *out, size_
     while (n && strchr("._-", stem[n - 1]))
         n--;
     stem[n] = '\0';
-    snprintf(out, size, "%s", n ? stem : "file");
+}
+
+/* As the vendor's client does (api/notes.md 5): only A-Z a-z 0-9 . _ -, no dot, underscore or hyphen at
+ * either end of the stem, the extension in lower case. */
+static int ts_send_name(struct pm_backend *b, const char *name, unsigned choice, char *out,
+                        size_t size)
+{
+    const char *dot = strrchr(name, '.');
+    const char *end = dot && dot != name ? dot : name + strlen(name);
+    char        stem[STEM_MAX + 1];
+    char        mark[16] = "";
+
+    (void)b;
+    if (choice > 1)
+        snprintf(mark, sizeof(mark), "_%u", choice);
+    map_stem(name, end, STEM_MAX - strlen(mark), stem);
+    snprintf(out, size, "%s%s", *stem ? stem : "file", mark);
     if (end == dot && strlen(dot) > 1 && strlen(out) + strlen(dot) < size) {
         char *to = out + strlen(out);
 
@@ -291,8 +248,9 @@ const struct pm_draft_ops pm_ts_draft_ops = {
     .open = ts_open_session,
     .held = pm_ts_held,
     .drop = ts_drop,
+    .look = pm_ts_look,
     .commit = ts_commit,
-    .find = ts_find,
+    .find = pm_ts_find,
     .record = ts_record,
     .expires_ms = ts_expires_ms,
     .check = ts_check,

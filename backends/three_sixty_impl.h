@@ -11,6 +11,7 @@
 /* In the account's store, what this server takes: see struct pm_three_sixty. */
 #define PM_TS_ALLOWED  "360.allowed"
 #define PM_TS_FILE_MAX "360.file_max"
+#define PM_TS_SESSION_MAX "360.session_max"
 
 /* The published limits (api/360-for-you.txt, "Filenames, limits, pacing"). What the document does not
  * name counts as a look at a project. */
@@ -31,9 +32,10 @@ struct pm_three_sixty {
     pthread_mutex_t   lock; /* leaf */
     char             *allowed; /* lock; owned; the extensions it takes, " e57 jpg "; NULL: not known */
     uint64_t          file_max; /* lock; bytes; 0: not known */
-    bool              learnt; /* lock; the two were read from the account's store */
+    uint64_t          session_max; /* lock; bytes of all files of a project; 0: not known */
+    bool              learnt; /* lock; these were read from the account's store */
     void             *held; /* lock; a tsearch tree of struct ts_held (three_sixty_upload.c) */
-    atomic_uint       chunk_mib; /* of the next chunk */
+    atomic_uint       chunk_kib; /* of the next chunk */
     atomic_bool       unlisted; /* GET /projects is not served here */
 };
 
@@ -60,6 +62,8 @@ bool pm_ts_session_id(const char *session, char id[PM_TS_ID_MAX]);
 char *pm_ts_url(const char *what, const char *id, const char *name);
 /* An entry of a project as GET /projects/{name} or a list tells it; *out is owned. */
 int pm_ts_project(const struct cJSON *obj, struct pm_entry **out);
+/* The array in an answer to GET /projects, whose shape no document tells; NULL: there is none. */
+const struct cJSON *pm_ts_projects(const struct cJSON *body);
 /* What this server takes, from the account's store. */
 void pm_ts_recall(struct pm_three_sixty *ts);
 
@@ -74,6 +78,15 @@ int  pm_ts_held(struct pm_backend *b, struct pm_ctx *ctx, const char *session, p
                 void *arg);
 /* A session ended: what is known of all is forgotten, and asked again where it is needed. */
 void pm_ts_forget_held(struct pm_three_sixty *ts);
+
+/* three_sixty_find.c */
+int pm_ts_look(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d, char **before);
+int pm_ts_find(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d, const char *before,
+               struct pm_entry **out);
+/* A project was made: has it its session's id as slug? */
+void pm_ts_learn_slug(struct pm_three_sixty *ts, bool same);
+/* What the project is to be called: the user's word for it, or the folder's name. Owned. */
+char *pm_ts_title(const struct pm_draft *d);
 
 /* three_sixty_draft.c */
 extern const struct pm_draft_ops pm_ts_draft_ops;

@@ -10,9 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MIB          (UINT64_C(1) << 20)
-#define WHOLE_MAX    (8 * MIB) /* smaller ones go by one PUT without Content-Range */
-#define CHUNK_MAX    64u /* MiB */
+#define KIB          UINT64_C(1024)
+#define WHOLE_MAX    (8192 * KIB) /* smaller ones go by one PUT without Content-Range */
+#define CHUNK_MIN    256u /* KiB */
+#define CHUNK_MAX    (64u * 1024)
 #define QUICK_MS     4000 /* a chunk that took less: the next is larger */
 #define SLOW_MS      20000 /* more: smaller */
 
@@ -102,6 +103,10 @@ int pm_ts_held(struct pm_backend *b, struct pm_ctx *ctx, const char *session, pm
         return -ESTALE;
     PM_AUTO(free) char *url = pm_ts_url("uploads", id, NULL);
     err = pm_ts_get(ts, ctx, PM_TS_HELD, url, &body);
+    if (!err && !pm_json_is_array(pm_json_get(body, "files"))) {
+        snprintf(ctx->why, sizeof(ctx->why), "the answer does not list the session's files");
+        err = -EIO;
+    }
     for (const struct cJSON *f = pm_json_first(pm_json_get(body, "files")); f && !err;
          f = pm_json_next(f)) {
         const char *name = pm_json_text(f, "name");
@@ -158,7 +163,7 @@ int pm_ts_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
 static int is_another(struct pm_ctx *ctx)
 {
     snprintf(ctx->why, sizeof(ctx->why), "the session has another file of this name");
-    return -ESTALE;
+    return -EEXIST;
 }
 
 /* What the service says of the file: how far it has it. */
@@ -243,10 +248,10 @@ static void count_sent(void *arg, uint64_t sent)
 static void choose_chunk(struct pm_three_sixty *ts, struct pm_upload *up, uint64_t off,
                          struct chunk *c)
 {
-    uint64_t most = ts->chunk_mib * MIB;
+    uint64_t most = ts->chunk_kib * KIB;
 
     *c = (struct chunk){.up = up, .off = off, .len = up->size - off};
-    if (!off && up->size <= WHOLE_MAX)
+    if (!off && up->size <= WHOLE_MAX && up->size <= most) /* a break loses no more than a chunk */
         return;
     if (c->len > most)
         c->len = most;
@@ -259,12 +264,12 @@ static void choose_chunk(struct pm_three_sixty *ts, struct pm_upload *up, uint64
  * sent twice after a break. */
 static void adapt(struct pm_three_sixty *ts, const struct chunk *c, int64_t ms, bool failed)
 {
-    unsigned mib = ts->chunk_mib;
+    unsigned kib = ts->chunk_kib;
 
     if (failed || ms > SLOW_MS)
-        ts->chunk_mib = mib > 1 ? mib / 2 : 1;
-    else if (ms < QUICK_MS && c->len >= mib * MIB && mib < CHUNK_MAX)
-        ts->chunk_mib = mib * 2;
+        ts->chunk_kib = kib > CHUNK_MIN ? kib / 2 : CHUNK_MIN;
+    else if (ms < QUICK_MS && c->len >= kib * KIB && kib < CHUNK_MAX)
+        ts->chunk_kib = kib * 2;
 }
 
 /* Only the first chunk of a large file asks whether it is wanted before it goes: that costs a round trip,
@@ -285,6 +290,8 @@ static int put_chunk(struct pm_three_sixty *ts, struct pm_ctx *ctx, const char *
     note_held(ts, id, c->up->name, 0, false, true);
     if (!err)
         err = pm_ts_call(ts, ctx, PM_TS_PUT, &req, answer);
+    if (err == -EFBIG && !pm_json_text(*answer, "error") && ts->chunk_kib > CHUNK_MIN)
+        err = -EAGAIN; /* not the service, but what is before it takes no request of this length */
     if (err != -EBUSY && err != -ECANCELED)
         adapt(ts, c, pm_now_ms() - began, err == -EAGAIN);
     return err;
@@ -296,9 +303,10 @@ static void learn(struct pm_three_sixty *ts, int err, const struct cJSON *answer
     PM_AUTO(pm_buf) struct pm_buf text = {0};
     uint64_t                      limit;
 
-    if (err == -EFBIG && pm_json_u64(answer, "limit", &limit)) {
+    if ((err == -EFBIG || err == -EDQUOT) && pm_json_u64(answer, "limit", &limit) && limit) {
         pm_buf_printf(&text, "%llu", (unsigned long long)limit);
-        pm_backend_learn(&ts->base, PM_TS_FILE_MAX, text.ptr);
+        if (!text.failed)
+            pm_backend_learn(&ts->base, err == -EFBIG ? PM_TS_FILE_MAX : PM_TS_SESSION_MAX, text.ptr);
     }
     if (err == -EPERM && pm_json_first(pm_json_get(answer, "allowed"))) {
         for (const struct cJSON *v = pm_json_first(pm_json_get(answer, "allowed")); v;
@@ -338,8 +346,10 @@ int pm_ts_put(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, ui
     err = put_chunk(ts, ctx, id, &c, &answer);
     if (!err) {
         err = read_progress(ctx, answer, up, &received);
-    } else if (err == -EEXIST && pm_json_u64(answer, "received", &received)) {
-        err = 0; /* non_contiguous_chunk: it says where to go on */
+    } else if (err == -EEXIST) { /* non_contiguous_chunk: it says where to go on; if not, at 0 */
+        received = 0;
+        pm_json_u64(answer, "received", &received);
+        err = 0;
     } else {
         learn(ts, err, answer);
     }

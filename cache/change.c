@@ -1,5 +1,6 @@
 /* Local changes: each is one transaction that journals it; then it is answered. */
 #include "cache/draft.h"
+#include "cache/draft_files.h"
 #include "cache/file.h"
 #include "cache/label.h"
 #include "cache/list.h"
@@ -51,8 +52,8 @@ static int check_folder(struct pm_cache *c, pm_node folder, struct pm_row *row,
 
 /* May a file of this name be in a draft? What is temporary is asked about when it gets its name, a link
  * when it is not alone. */
-static int check_draft_name(const struct pm_account *a, enum pm_spot spot, const char *name, char *why,
-                            size_t size)
+static int check_draft_name(struct pm_cache *c, pm_node folder, enum pm_spot spot, const char *name,
+                            char *why, size_t size)
 {
     size_t len = strlen(name);
 
@@ -62,7 +63,7 @@ static int check_draft_name(const struct pm_account *a, enum pm_spot spot, const
     if (spot != PM_SPOT_DRAFT || pm_draft_is_litter(spot, name) || pm_name_is_temporary(name) ||
         (len > 4 && !strcasecmp(name + len - 4, ".url")))
         return 0;
-    return pm_draft_check(a->backend, name, PM_SIZE_UNKNOWN, why, size);
+    return pm_draft_check_item(c, folder, 0, name, PM_SIZE_UNKNOWN, why, size);
 }
 
 /* Nothing reads or writes under this name any more. */
@@ -305,7 +306,7 @@ static int create(struct pm_cache *c, pm_node parent, const char *name, const st
         pm_publish_refused(c, parent, "a name", strerror(-err));
     if (!err)
         err = check_folder(c, parent, &folder, &account, &spot);
-    if (!err && (err = check_draft_name(account, spot, name, why, sizeof(why))) != 0)
+    if (!err && (err = check_draft_name(c, parent, spot, name, why, sizeof(why))) != 0)
         pm_publish_refused(c, parent, name, *why ? why : strerror(-err));
     if (err)
         return err;
@@ -926,8 +927,8 @@ static void note_shared(struct pm_cache *c, pm_node parent, const char *name)
 }
 
 /* Drafts stay in the root, files in drafts. */
-static int check_draft_rename(struct pm_cache *c, const struct pm_account *a, enum pm_spot spot,
-                              pm_node new_parent, const char *new_name, enum pm_spot new_spot)
+static int check_draft_rename(struct pm_cache *c, enum pm_spot spot, pm_node new_parent,
+                              const char *new_name, enum pm_spot new_spot)
 {
     char why[200] = "";
     int  err = 0;
@@ -937,7 +938,7 @@ static int check_draft_rename(struct pm_cache *c, const struct pm_account *a, en
     if (spot == PM_SPOT_ROOT || new_spot == PM_SPOT_ROOT)
         err = spot == new_spot ? 0 : -EPERM;
     else
-        err = check_draft_name(a, new_spot, new_name, why, sizeof(why));
+        err = check_draft_name(c, new_parent, new_spot, new_name, why, sizeof(why));
     if (err)
         pm_publish_refused(c, new_parent, new_name, *why ? why : strerror(-err));
     return err;
@@ -968,7 +969,7 @@ int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_no
     if (!err && account != new_account)
         err = -EXDEV;
     if (!err)
-        err = check_draft_rename(c, account, spot, new_parent, new_name, new_spot);
+        err = check_draft_rename(c, spot, new_parent, new_name, new_spot);
     if (err)
         return err;
     pm_db_begin(c->db);

@@ -98,9 +98,10 @@ bool pm_draft_is_litter(enum pm_spot spot, const char *name)
 
 /* --- rows */
 
-static char *column_text(struct sqlite3_stmt *st, int col)
+/* Owned; NULL also without memory, which fails the transaction. */
+static char *column_text(struct pm_db *db, struct sqlite3_stmt *st, int col)
 {
-    return pm_col_null(st, col) ? NULL : strdup(pm_col_text(st, col));
+    return pm_col_null(st, col) ? NULL : pm_col_dup(db, st, col);
 }
 
 int pm_draft_get(struct pm_db *db, pm_node folder, struct pm_draft_row *out)
@@ -115,7 +116,7 @@ int pm_draft_get(struct pm_db *db, pm_node folder, struct pm_draft_row *out)
     if (!pm_db_row(db, st))
         return -ENOENT;
     out->account = (uint32_t)pm_col_int(st, 0);
-    out->session = column_text(st, 1);
+    out->session = column_text(db, st, 1);
     out->serial = pm_col_int(st, 2);
     out->deaths = (int)pm_col_int(st, 3);
     out->again = pm_col_int(st, 4) != 0;
@@ -123,7 +124,7 @@ int pm_draft_get(struct pm_db *db, pm_node folder, struct pm_draft_row *out)
     out->wish = pm_col_int(st, 6) != 0;
     out->changed = pm_col_int(st, 7);
     out->opened = pm_col_int(st, 8);
-    out->refused = column_text(st, 9);
+    out->refused = column_text(db, st, 9);
     pm_db_reset(st);
     return 0;
 }
@@ -176,12 +177,12 @@ int pm_draft_touch(struct pm_cache *c, pm_node folder)
               " quiet>0 THEN ?3 ELSE quiet END WHERE node=?1",
               "iii", (int64_t)folder, pm_now_ms(), pm_wall_ms() + quiet_ms(c));
     pm_db_run(c->db,
-              "UPDATE j.entry SET state=2, error=NULL WHERE node=?1 AND op=5 AND (state=4 OR (state=2"
-              " AND error IS NOT NULL))", "i",
+              "UPDATE j.entry SET state=2, error=NULL WHERE node=?1 AND op=5 AND step IS NULL AND"
+              " (state=4 OR (state=2 AND error IS NOT NULL))", "i",
               (int64_t)folder);
     return pm_db_run(c->db,
-                     "UPDATE j.entry SET not_before=?2 WHERE node=?1 AND op=5 AND state=2 AND"
-                     " (SELECT wish=0 FROM j.draft WHERE node=?1)",
+                     "UPDATE j.entry SET not_before=?2 WHERE node=?1 AND op=5 AND state=2 AND step IS"
+                     " NULL AND (SELECT wish=0 FROM j.draft WHERE node=?1)",
                      "ii", (int64_t)folder, PM_J_HELD);
 }
 
@@ -194,16 +195,16 @@ static void cancel_runs(struct pm_cache *c, pm_node folder)
     pthread_cond_broadcast(&c->drafts->opened);
 }
 
-int pm_draft_replace(struct pm_cache *c, pm_node folder, bool dead)
+int pm_draft_replace(struct pm_cache *c, pm_node folder, enum pm_session_end why)
 {
-    int64_t quiet = dead ? 0 : pm_wall_ms() + quiet_ms(c);
+    int64_t quiet = why == PM_SESSION_UNWANTED ? pm_wall_ms() + quiet_ms(c) : 0;
 
-    if (!dead)
+    if (why != PM_SESSION_GONE)
         give_session_up(c->db, folder);
     pm_db_run(c->db,
               "UPDATE j.draft SET session=NULL, opened=0, serial=serial+1, quiet=?2,"
               " deaths=deaths+?3, again=0 WHERE node=?1",
-              "iii", (int64_t)folder, quiet, (int64_t)dead);
+              "iii", (int64_t)folder, quiet, (int64_t)(why != PM_SESSION_UNWANTED));
     cancel_runs(c, folder);
     pm_db_run(c->db, "UPDATE j.entry SET step=NULL, sent=NULL WHERE parent=?1 AND op=1", "i",
               (int64_t)folder);
@@ -234,7 +235,7 @@ int pm_draft_change(struct pm_cache *c, const struct pm_jentry *put)
     case PM_SPOT_DRAFT: break;
     }
     if (put->state != PM_J_LOCAL && is_in_session(c->db, put))
-        err = pm_draft_replace(c, put->parent, false);
+        err = pm_draft_replace(c, put->parent, PM_SESSION_UNWANTED);
     return err ? err : pm_draft_touch(c, put->parent);
 }
 

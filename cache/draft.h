@@ -49,7 +49,7 @@ struct pm_draft_row {
     uint32_t account;
     char    *session; /* owned; NULL: none is open */
     int64_t  serial; /* of the session; never 0 */
-    int      deaths; /* sessions that the service ended, since the last change here */
+    int      deaths; /* sessions that came to nothing, since the last change here */
     bool     again; /* what the session lacked was sent again, once */
     int64_t  quiet; /* no session is opened before that (wall clock, ms) */
     bool     wish; /* the user asked for it to be published */
@@ -74,8 +74,13 @@ int pm_draft_touch(struct pm_cache *c, pm_node folder);
 int pm_draft_change(struct pm_cache *c, const struct pm_jentry *put);
 /* A PUT came to its folder: a link there is alone no more. Touches it, if it is a draft. */
 int pm_draft_added(struct pm_cache *c, const struct pm_jentry *put);
-/* The session is replaced, or with `dead` gone by itself. */
-int pm_draft_replace(struct pm_cache *c, pm_node folder, bool dead);
+enum pm_session_end {
+    PM_SESSION_UNWANTED, /* something changed here: its successor waits for a quiet time */
+    PM_SESSION_GONE, /* the service ended it */
+    PM_SESSION_SPOILT, /* it has what is not ours; as often as one of these two happened is `deaths` */
+};
+/* The session is replaced. */
+int pm_draft_replace(struct pm_cache *c, pm_node folder, enum pm_session_end why);
 /* At a start: the time of idleness starts again. */
 int pm_draft_restart(struct pm_db *db);
 
@@ -102,7 +107,7 @@ int pm_send_draft(struct pm_send *s);
 int pm_send_publish(struct pm_send *s);
 /* The account's root as its service knows it, for what is sent into a draft; owned. */
 int pm_draft_root(struct pm_cache *c, pm_node folder, struct pm_entry **out);
-/* The address that the folder's only file holds, if that is a link file: owned, else NULL. */
+/* The address that the folder's only file holds, if that is a link file: owned, else NULL. 0 or -errno. */
 int pm_draft_link(struct pm_cache *c, pm_node folder, char **out);
 
 /* A session that was replaced. */

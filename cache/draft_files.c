@@ -41,22 +41,48 @@ int pm_draft_files_get(struct pm_db *db, pm_node folder, struct pm_draft_files *
     while (pm_db_row(db, st)) {
         struct pm_draft_file *k = add(out);
 
-        if (k)
-            k->name = strdup(pm_col_text(st, 5));
-        if (!k || !k->name) {
+        if (!k) {
             pm_db_reset(st);
             pm_draft_files_free(out);
             return -ENOMEM;
         }
+        k->name = pm_col_dup(db, st, 5);
         k->entry = pm_col_int(st, 0);
         k->node = (pm_node)pm_col_int(st, 1);
         k->content = pm_col_int(st, 2);
         k->size = (uint64_t)pm_col_int(st, 3);
         k->state = (enum pm_jstate)pm_col_int(st, 4);
-        k->sent = pm_col_null(st, 6) ? NULL : strdup(pm_col_text(st, 6));
-        k->error = pm_col_null(st, 7) ? NULL : strdup(pm_col_text(st, 7));
+        k->sent = pm_col_null(st, 6) ? NULL : pm_col_dup(db, st, 6);
+        k->error = pm_col_null(st, 7) ? NULL : pm_col_dup(db, st, 7);
+        if (!k->name || (!k->sent && !pm_col_null(st, 6))) {
+            pm_db_reset(st);
+            pm_draft_files_free(out);
+            return -ENOMEM;
+        }
     }
     return 0;
+}
+
+int pm_draft_check_item(struct pm_cache *c, pm_node folder, pm_node node, const char *name,
+                        uint64_t size, char *why, size_t why_len)
+{
+    struct pm_draft_item item = {.name = name, .size = size};
+    struct pm_account   *a;
+    uint32_t             account;
+    int                  err;
+
+    pm_db_begin(c->db);
+    account = (uint32_t)pm_db_int(c->db, 0, "SELECT account FROM node WHERE id=?1", "i",
+                                  (int64_t)folder);
+    item.others = (uint64_t)pm_db_int(c->db, 0,
+                                      "SELECT sum(size) FROM j.entry WHERE parent=?1 AND op=1 AND"
+                                      " state<>5 AND node<>?2",
+                                      "ii", (int64_t)folder, (int64_t)node);
+    err = pm_db_end(c->db, 0);
+    a = pm_account_by_id(c, account);
+    if (err || !a)
+        return err;
+    return pm_draft_check(a->backend, &item, why, why_len);
 }
 
 size_t pm_draft_files_in(const struct pm_draft_files *x, enum pm_jstate state)

@@ -3,6 +3,7 @@
 #define PM_CACHE_DRAFT_FILES_H
 
 #include "cache/journal.h"
+#include "cache/state.h"
 
 struct pm_draft_file {
     int64_t        entry;
@@ -27,5 +28,9 @@ void   pm_draft_files_free(struct pm_draft_files *x);
 /* How many are in this state; how many are no litter. */
 size_t pm_draft_files_in(const struct pm_draft_files *x, enum pm_jstate state);
 size_t pm_draft_files_count(const struct pm_draft_files *x);
+/* May a draft have this file, beside its others (node 0: it has none yet)? 0; -EPERM, -EFBIG, -EDQUOT or
+ * -ENAMETOOLONG, with why; or another errno. */
+int pm_draft_check_item(struct pm_cache *c, pm_node folder, pm_node node, const char *name,
+                        uint64_t size, char *why, size_t why_len);
 
 #endif

@@ -5,6 +5,7 @@
 #include "cache/file.h"
 
 #include "cache/draft.h"
+#include "cache/draft_files.h"
 #include "cache/durable.h"
 #include "cache/fetch.h"
 #include "cache/label.h"
@@ -484,39 +485,51 @@ static int mark_dirty_locked(struct pm_cache *c, struct pm_content *k, uint64_t 
 
 #define ALLOWED_AHEAD ((uint64_t)64 * 1024 * 1024) /* so far a size is asked about in one */
 
+/* Where the content is shown, if that is in a draft; else *folder is 0. */
+static int find_draft(struct pm_cache *c, pm_node node, pm_node *folder, char name[PM_NAME_MAX + 1])
+{
+    enum pm_spot spot = PM_SPOT_OTHER;
+
+    *folder = 0;
+    pm_db_begin(c->db);
+    if (!pm_shown_place(c->db, node, folder, name))
+        spot = pm_draft_spot(c, *folder);
+    if (spot == PM_SPOT_OTHER)
+        *folder = 0;
+    return pm_db_end(c->db, 0);
+}
+
+static bool is_too_large(int err)
+{
+    return err == -EFBIG || err == -EDQUOT;
+}
+
 /* A draft's service may take no file of this size. Nothing of this is asked again for every write. */
 static int check_size(struct pm_file *f, uint64_t size)
 {
-    struct pm_cache   *c = f->cache;
-    struct pm_account *a;
-    struct pm_row      row;
-    pm_node            folder = 0;
-    char               name[PM_NAME_MAX + 1] = "";
-    char               why[200] = "";
-    int                err;
+    struct pm_cache *c = f->cache;
+    pm_node          node = f->content->node;
+    pm_node          folder;
+    char             name[PM_NAME_MAX + 1] = "";
+    char             why[200] = "";
+    int              err;
 
     PM_GUARD(&f->content->lock);
     if (size <= f->allowed || size <= f->content->size || !pm_draft_any(c))
         return 0;
-    pm_db_begin(c->db);
-    err = pm_node_get(c->db, f->content->node, &row);
-    if (!err && pm_draft_account(c, row.account))
-        pm_shown_place(c->db, row.id, &folder, name);
-    err = pm_db_end(c->db, err);
-    if (err && err != -ENOENT)
+    err = find_draft(c, node, &folder, name);
+    if (err)
         return err;
-    f->allowed = UINT64_MAX;
-    if (err || !*name)
+    f->allowed = folder ? 0 : UINT64_MAX;
+    if (!folder)
         return 0;
-    a = pm_account_by_id(c, row.account);
-    f->allowed = 0;
-    if (pm_draft_check(a->backend, name, size, why, sizeof(why)) == -EFBIG) {
-        pm_publish_refused(c, folder, name, *why ? why : strerror(EFBIG));
-        return -EFBIG;
-    }
-    f->allowed = pm_draft_check(a->backend, name, size + ALLOWED_AHEAD, why, sizeof(why)) == -EFBIG
-                     ? size
-                     : size + ALLOWED_AHEAD;
+    err = pm_draft_check_item(c, folder, node, name, size, why, sizeof(why));
+    if (is_too_large(err))
+        pm_publish_refused(c, folder, name, *why ? why : strerror(-err));
+    if (is_too_large(err))
+        return err;
+    err = pm_draft_check_item(c, folder, node, name, size + ALLOWED_AHEAD, why, sizeof(why));
+    f->allowed = is_too_large(err) ? size : size + ALLOWED_AHEAD;
     return 0;
 }
 

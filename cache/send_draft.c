@@ -1,10 +1,10 @@
 /* Sending a file of a draft: into the draft's session, where it stays until the draft is published. */
 #include "cache/draft.h"
 
+#include "cache/draft_files.h"
 #include "cache/fetch.h"
 #include "cache/label.h"
 #include "cache/queue.h"
-#include "cache/work.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 #include <strings.h>
 
 #define DEATHS_MAX  3 /* after so many sessions that the service ended the user is asked */
-#define SUFFIX_MAX  9999
+#define CHOICES_MAX 9999 /* of names there */
 #define LINK_MAX    4096 /* bytes of a link file that are looked at */
 
 /* --- a link file */
@@ -43,15 +43,16 @@ static char *address_in(char *text)
     return bare ? strdup(bare) : NULL;
 }
 
-static char *read_link(struct pm_content *k)
+static int read_link(struct pm_content *k, char **out)
 {
     char    text[LINK_MAX + 1];
     ssize_t n = pm_pread_all(k->fd, text, LINK_MAX, 0);
 
     if (n < 0)
-        return NULL;
+        return (int)n;
     text[n] = '\0';
-    return strlen(text) == (size_t)n ? address_in(text) : NULL;
+    *out = strlen(text) == (size_t)n ? address_in(text) : NULL;
+    return 0;
 }
 
 /* The folder's only PUT that is not litter; -ENOENT: there are more, or none. In a transaction. */
@@ -79,40 +80,37 @@ int pm_draft_link(struct pm_cache *c, pm_node folder, char **out)
     *out = NULL;
     pm_db_begin(c->db);
     err = pm_db_end(c->db, only_file(c->db, folder, &e));
-    if (err == -ENOENT || (!err && !is_link_name(e.name)))
+    if (err)
+        return err == -ENOENT ? 0 : err;
+    if (!is_link_name(e.name))
         return 0;
-    if (!err)
-        err = pm_content_get(c->store, e.node, &k);
+    err = pm_content_get(c->store, e.node, &k);
     if (err)
         return err;
-    *out = read_link(k);
+    err = read_link(k, out);
     pm_content_put(k);
-    return 0;
+    return err;
 }
 
 /* --- what holds it up */
 
 enum { GO_ON, LATER };
 
-/* May the entry be sent now? LATER: no, which is noted. */
+/* May the entry be sent now? LATER: no, which is noted. When a session ends only the service knows: ours
+ * is not its clock, nor is it said from when on it counts. */
 static int look(struct pm_send *s)
 {
     struct pm_cache    *c = s->cache;
     struct pm_draft_row row = {0};
     struct pm_jentry    e;
-    int64_t             expires;
-    int                 result;
+    int                 result = GO_ON;
     int                 err;
 
     pm_db_begin(c->db);
     if (pm_draft_spot(c, s->e->parent) != PM_SPOT_DRAFT || pm_journal_get(c->db, s->e->id, &e) ||
-        e.state != PM_J_ACTIVE || pm_draft_get(c->db, s->e->parent, &row)) {
-        err = pm_db_end(c->db, 0);
-        return err ? err : -ECANCELED;
-    }
+        e.state != PM_J_ACTIVE || pm_draft_get(c->db, s->e->parent, &row))
+        return pm_db_end(c->db, -ECANCELED);
     s->serial = row.serial;
-    expires = row.session ? pm_draft_expires_ms(s->account->backend, row.session) : 0;
-    result = GO_ON;
     if (!row.session && row.quiet > pm_wall_ms()) {
         pm_db_run(c->db, "UPDATE j.entry SET state=2, sending=0, not_before=?2 WHERE id=?1", "ii",
                   s->e->id, row.quiet);
@@ -121,13 +119,9 @@ static int look(struct pm_send *s)
                   " not_before<?2",
                   "ii", (int64_t)s->e->parent, row.quiet);
         result = LATER;
-    } else if (expires && expires <= pm_wall_ms()) {
-        pm_draft_replace(c, s->e->parent, true);
-        result = -ECANCELED;
     } else if (row.deaths >= DEATHS_MAX) {
         snprintf(s->ctx->why, sizeof(s->ctx->why),
-                 "the service ended the upload session %d times before all files were there; retry"
-                 " tries it again",
+                 "%d upload sessions ended before all files were there; retry tries it again",
                  row.deaths);
         pm_db_run(c->db, "UPDATE j.draft SET deaths=0 WHERE node=?1", "i", (int64_t)s->e->parent);
         result = -EBADMSG;
@@ -141,7 +135,8 @@ static int look(struct pm_send *s)
 static int check(struct pm_send *s, uint64_t size)
 {
     char why[200] = "";
-    int  err = pm_draft_check(s->account->backend, s->e->name, size, why, sizeof(why));
+    int  err = pm_draft_check_item(s->cache, s->e->parent, s->e->node, s->e->name, size, why,
+                                   sizeof(why));
 
     if (err && *why)
         snprintf(s->ctx->why, sizeof(s->ctx->why), "%s", why);
@@ -155,8 +150,9 @@ static int take_name(struct pm_send *s, const char *candidate, bool *taken)
 {
     struct pm_db *db = s->cache->db;
 
-    *taken = pm_db_int(db, 0, "SELECT 1 FROM j.entry WHERE parent=?1 AND sent=?2 AND id<>?3", "isi",
-                       (int64_t)s->e->parent, candidate, s->e->id) != 0;
+    *taken = pm_db_int(db, 0,
+                       "SELECT 1 FROM j.entry WHERE parent=?1 AND sent=?2 COLLATE NOCASE AND id<>?3",
+                       "isi", (int64_t)s->e->parent, candidate, s->e->id) != 0;
     if (*taken)
         return 0;
     return pm_db_run(db,
@@ -165,38 +161,35 @@ static int take_name(struct pm_send *s, const char *candidate, bool *taken)
                      "isi", s->e->id, candidate, s->serial);
 }
 
-/* 1, 0 or -errno. */
+/* 0; -ENOENT: it has none yet. */
 static int known_name(struct pm_send *s, char *out, size_t size)
 {
     struct sqlite3_stmt *st;
-    int                  known = 0;
+    int                  err = -ENOENT;
 
     pm_db_begin(s->cache->db);
-    st = pm_db_query(s->cache->db, "SELECT sent FROM j.entry WHERE id=?1", "i", s->e->id);
+    st = pm_db_query(s->cache->db, "SELECT sent FROM j.entry WHERE id=?1 AND sent IS NOT NULL", "i",
+                     s->e->id);
     if (pm_db_row(s->cache->db, st)) {
-        known = !pm_col_null(st, 0);
         pm_col_copy(st, 0, out, size);
         pm_db_reset(st);
+        err = 0;
     }
-    return pm_db_end(s->cache->db, known);
+    return pm_db_end(s->cache->db, err);
 }
 
-/* The name that the file has in the session: its own, as the service takes it, with a suffix where
- * another file has that. */
+/* The name that the file has in the session: the first of the service's choices that no other file
+ * has. */
 static int name_there(struct pm_send *s, char *out, size_t size)
 {
-    char with[PM_NAME_MAX + 1];
-    char mark[16] = "";
     bool taken = true;
     int  err = known_name(s, out, size);
 
-    if (err)
-        return err < 0 ? err : 0;
-    for (int i = 1; i < SUFFIX_MAX && taken && !err; i++) {
-        if (i > 1)
-            snprintf(mark, sizeof(mark), "_%d", i);
-        pm_work_make_name(s->e->name, mark, "", with);
-        err = pm_draft_send_name(s->account->backend, with, out, size);
+    if (err != -ENOENT)
+        return err;
+    err = 0;
+    for (unsigned choice = 1; choice < CHOICES_MAX && taken && !err; choice++) {
+        err = pm_draft_send_name(s->account->backend, s->e->name, choice, out, size);
         if (err)
             break;
         pm_db_begin(s->cache->db);
@@ -235,18 +228,19 @@ static int note_sent(struct pm_send *s, int64_t gen)
     return pm_db_end(db, err);
 }
 
-/* The session is gone, with all that was in it. */
-static int forget_session(struct pm_send *s)
+/* The session is gone with all that was in it; or it is not to be had without what is not ours. */
+static int end_session(struct pm_send *s, bool gone)
 {
     struct pm_draft_row row = {0};
     int                 err = 0;
 
     pm_db_begin(s->cache->db);
     if (!pm_draft_get(s->cache->db, s->e->parent, &row) && row.serial == s->serial)
-        err = pm_draft_replace(s->cache, s->e->parent, true);
+        err = pm_draft_replace(s->cache, s->e->parent, gone ? PM_SESSION_GONE : PM_SESSION_SPOILT);
     pm_draft_row_free(&row);
     err = pm_db_end(s->cache->db, err);
-    pm_log(PM_INFO, "the session of a draft is gone from the service: its files are sent anew");
+    pm_log(PM_INFO, "the session of a draft %s: its files are sent anew",
+           gone ? "is gone from the service" : "has another content for a file");
     return err ? err : -ECANCELED;
 }
 
@@ -286,7 +280,7 @@ static int judge_step(struct pm_send *s, struct pm_upload *up)
     }
     free(old.text);
     pm_db_begin(s->cache->db);
-    err = pm_db_end(s->cache->db, pm_draft_replace(s->cache, s->e->parent, false));
+    err = pm_db_end(s->cache->db, pm_draft_replace(s->cache, s->e->parent, PM_SESSION_UNWANTED));
     return err ? err : -ECANCELED;
 }
 
@@ -304,7 +298,9 @@ static int send_into(struct pm_send *s, struct pm_upload *up, int64_t gen)
     up->name = NULL;
     free(up->state);
     if (err == -ESTALE)
-        return forget_session(s);
+        return end_session(s, true);
+    if (err == -EEXIST)
+        return end_session(s, false);
     return err ? err : note_sent(s, gen);
 }
 
@@ -325,10 +321,8 @@ static int send_file(struct pm_send *s, struct pm_draft_run *run)
     if (err)
         return err;
     err = pm_draft_link(s->cache, s->e->parent, &link);
-    if (err)
-        return err;
-    if (link)
-        return note_sent(s, gen);
+    if (err || link)
+        return err ? err : note_sent(s, gen);
     err = check(s, up.size);
     if (!err)
         err = pm_draft_root(s->cache, s->e->parent, &root);

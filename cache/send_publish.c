@@ -15,8 +15,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
-#define ASKED "asked" /* the step: a commit may have been sent */
+#define ASKED "asked " /* the step begins so: a commit may have been sent; what `look` told follows */
 
 struct publish {
     struct pm_send     *s;
@@ -24,7 +25,7 @@ struct publish {
     struct pm_draft     d;
     char               *link; /* owned */
     char               *options; /* owned */
-    bool                asked; /* a commit may have been sent before */
+    char               *before; /* owned; what was there before a commit that may have been sent; NULL: none */
 };
 
 /* Not now: again after a moment if it is wished for, else when it was idle. */
@@ -49,13 +50,13 @@ static int put_off(struct publish *p)
     return pm_db_end(db, err);
 }
 
-static int replace_and_put_off(struct publish *p, bool dead)
+static int replace_and_put_off(struct publish *p, enum pm_session_end why)
 {
     struct pm_cache *c = p->s->cache;
     int              err;
 
     pm_db_begin(c->db);
-    err = pm_db_end(c->db, pm_draft_replace(c, p->s->e->node, dead));
+    err = pm_db_end(c->db, pm_draft_replace(c, p->s->e->node, why));
     return err ? err : put_off(p);
 }
 
@@ -79,7 +80,7 @@ static int compare_sent(const void *a, const void *b)
     const struct pm_draft_file *x = a;
     const struct pm_draft_file *y = b;
 
-    return strcmp(x->sent ? x->sent : "", y->sent ? y->sent : "");
+    return strcasecmp(x->sent ? x->sent : "", y->sent ? y->sent : "");
 }
 
 static int take_held(void *arg, const char *name, uint64_t received, uint64_t total, bool complete)
@@ -134,9 +135,7 @@ static int compare_held(struct publish *p)
         qsort(h.x.f, h.x.n, sizeof(*h.x.f), compare_sent);
     err = pm_draft_held(p->s->account->backend, p->s->ctx, p->row.session, take_held, &h);
     if (err == -ESTALE || (!err && h.strange)) {
-        bool dead = err == -ESTALE;
-
-        err = replace_and_put_off(p, dead);
+        err = replace_and_put_off(p, err ? PM_SESSION_GONE : PM_SESSION_SPOILT);
         err = err ? err : -EALREADY;
     } else if (!err) {
         pm_db_begin(c->db);
@@ -172,16 +171,23 @@ static bool is_ready(struct publish *p)
 /* From here on nothing in the folder changes. -EALREADY: something did before. */
 static int ask(struct publish *p)
 {
-    struct pm_cache *c = p->s->cache;
-    bool             ready;
-    int              err = pm_era_sync(c->store); /* soon nobody can send it again */
+    struct pm_cache    *c = p->s->cache;
+    PM_AUTO(free) char *before = NULL;
+    PM_AUTO(free) char *step = NULL;
+    bool                ready;
+    int                 err = pm_era_sync(c->store); /* soon nobody can send it again */
 
+    if (!err)
+        err = pm_draft_look(p->s->account->backend, p->s->ctx, &p->d, &before);
     if (err)
         return err;
+    step = pm_asprintf(ASKED "%s", before);
+    if (!step)
+        return -ENOMEM;
     pm_db_begin(c->db);
     ready = is_ready(p);
     if (ready)
-        err = pm_journal_set_step(c->db, p->s->e->id, ASKED);
+        err = pm_journal_set_step(c->db, p->s->e->id, step);
     err = pm_db_end(c->db, err);
     if (!err && !ready)
         err = put_off(p) ? -EIO : -EALREADY;
@@ -259,7 +265,7 @@ static int fold_all(struct publish *p, const struct pm_entry *now, const char *r
         err = pm_record_make(db, p->s->e->account, folder, record);
     pm_journal_remember(db, folder);
     if (!err)
-        err = pm_draft_end(db, folder, true);
+        err = pm_draft_end(db, folder, p->d.session != NULL);
     return err ? err : pm_journal_finish(db, p->s->e->id);
 }
 
@@ -306,15 +312,18 @@ static int fold(struct publish *p, const struct pm_entry *now)
 static int find_lost(struct publish *p)
 {
     PM_AUTO(free) struct pm_entry *now = NULL;
-    int err = pm_draft_find(p->s->account->backend, p->s->ctx, &p->d, &now);
+    int err = pm_draft_find(p->s->account->backend, p->s->ctx, &p->d, p->before, &now);
 
-    return err ? err : fold(p, now);
+    if (err)
+        return err;
+    err = fold(p, now);
+    return err == -ENOENT ? -EIO : err; /* of that there certainly is one */
 }
 
 /* Is it unknown what came of a commit that ended so? */
 static bool is_unknown(int err)
 {
-    return err == -EAGAIN || err == -ECANCELED || err == -ETIMEDOUT;
+    return err == -EAGAIN || err == -EIO || err == -ETIMEDOUT || err == -ECANCELED || err == -ENOMEM;
 }
 
 static int commit(struct publish *p)
@@ -332,54 +341,70 @@ static int commit(struct publish *p)
     if (set_asked(p, NULL))
         return -EIO;
     if (err == -ESTALE)
-        return replace_and_put_off(p, true);
+        return replace_and_put_off(p, PM_SESSION_GONE);
+    if (err == -ENOENT)
+        return -EPROTO;
     return err == -ENODATA ? put_off(p) : err; /* the next comparison finds what it lacks */
 }
 
 static int carry_out(struct publish *p)
 {
-    int err = p->asked ? find_lost(p) : -ENOENT;
+    int err = p->before ? find_lost(p) : -ENOENT;
 
     if (err != -ENOENT)
         return err;
-    if (p->asked && (err = set_asked(p, NULL)) != 0)
+    if (p->before && (err = set_asked(p, NULL)) != 0)
         return err;
     if (!p->row.session && !p->link)
-        return replace_and_put_off(p, false);
+        return replace_and_put_off(p, PM_SESSION_UNWANTED);
     err = p->link ? 0 : compare_held(p);
     if (err)
         return err == -EALREADY ? 0 : err;
     return commit(p);
 }
 
-int pm_send_publish(struct pm_send *s)
+/* What is known of it here. 0, or -ENOENT: it is no draft any more. */
+static int read_publish(struct publish *p, size_t *files)
 {
-    struct publish      p = {.s = s};
-    struct pm_draft_files     x = {0};
-    PM_AUTO(free) char *step = NULL;
-    int                 err;
+    struct pm_send       *s = p->s;
+    struct pm_draft_files x = {0};
+    PM_AUTO(free) char   *step = NULL;
+    int                   err;
 
     pm_db_begin(s->cache->db);
-    err = pm_draft_get(s->cache->db, s->e->node, &p.row);
+    err = pm_draft_get(s->cache->db, s->e->node, &p->row);
     if (!err)
         err = pm_draft_files_get(s->cache->db, s->e->node, &x);
     step = pm_journal_step(s->cache->db, s->e->id);
     err = pm_db_end(s->cache->db, err);
-    p.asked = step != NULL;
-    if (!err && !p.row.session)
-        err = pm_draft_link(s->cache, s->e->node, &p.link);
+    *files = pm_draft_files_count(&x);
+    pm_draft_files_free(&x);
+    if (!err && step && !(p->before = strdup(step + (strncmp(step, ASKED, strlen(ASKED))
+                                                         ? strlen(step) : strlen(ASKED)))))
+        err = -ENOMEM;
     if (!err)
-        err = pm_record_options(s->cache, s->e->node, &p.options, s->ctx->why, sizeof(s->ctx->why));
+        err = pm_draft_link(s->cache, s->e->node, &p->link);
+    if (!err)
+        err = pm_record_options(s->cache, s->e->node, &p->options, s->ctx->why, sizeof(s->ctx->why));
+    return err;
+}
+
+int pm_send_publish(struct pm_send *s)
+{
+    struct publish p = {.s = s};
+    size_t         files;
+    int            err = read_publish(&p, &files);
+
     p.d = (struct pm_draft){.name = s->e->name, .options = p.options ? p.options : "",
-                            .link = p.link, .files = p.link ? 0 : pm_draft_files_count(&x),
+                            .link = p.link, .files = p.link ? 0 : files,
                             .session = p.link ? NULL : p.row.session};
-    if (!err && !p.asked && !pm_draft_files_count(&x))
+    if (!err && !p.before && !files)
         err = put_off(&p);
     else if (!err)
         err = carry_out(&p);
+    free(p.before);
     free(p.link);
     free(p.options);
-    pm_draft_files_free(&x);
     pm_draft_row_free(&p.row);
     return err == -ENOENT ? -ECANCELED : err;
 }

@@ -566,7 +566,7 @@ static void sessions_that_end_again_and_again_are_no_endless_restart(void **stat
     a = env_write(&e, d, "a", "1");
     env_sql(&e, "UPDATE j.draft SET deaths=3");
     pm_queue_pause(e.c, false);
-    until_state(a, "failed: the service ended the upload session 3 times");
+    until_state(a, "failed: 3 upload sessions ended");
     assert_int_equal(publish_fails(d, "a failed"), -EBUSY);
 }
 
@@ -627,6 +627,134 @@ static void a_commit_that_did_not_arrive_is_repeated(void **state)
     publish(d);
     projects_are("d  : a=1\n");
     assert_int_equal(pm_memory_calls(e.b, PM_MEM_COMMIT), 2);
+}
+
+/* Whatever of these a commit ends with, it may have arrived. */
+static void no_unclear_answer_to_the_commit_makes_two_projects(void **state)
+{
+    static const int errs[] = {-EAGAIN, -EIO, -ETIMEDOUT, -ECANCELED, -ENOMEM};
+
+    (void)state;
+    for (size_t i = 0; i < PM_COUNT(errs); i++) {
+        char    name[16];
+        pm_node d;
+
+        snprintf(name, sizeof(name), "d%zu", i);
+        d = env_mkdir(&e, e.root, name);
+        write_sent(d, "a", "1");
+        pm_memory_fault(e.b, PM_MEM_COMMIT, 1, errs[i], true);
+        publish(d);
+    }
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_COMMIT), PM_COUNT(errs));
+    projects_are("d0  : a=1\nd1  : a=1\nd2  : a=1\nd3  : a=1\nd4  : a=1\n");
+}
+
+static void a_project_of_the_same_title_is_not_taken_for_a_lost_one(void **state)
+{
+    pm_node d = env_mkdir(&e, e.root, "d");
+
+    (void)state;
+    assert_int_equal(pm_memory_project(e.b, "d"), 0);
+    write_sent(d, "scan.url", "https://example.org/scan.e57");
+    pm_memory_fault(e.b, PM_MEM_COMMIT, 1, -EAGAIN, false);
+    publish(d);
+    projects_are("d, of others\nd  https://example.org/scan.e57:\n");
+}
+
+static void names_that_differ_in_case_only_are_both_in_the_project(void **state)
+{
+    pm_node d = env_mkdir(&e, e.root, "d");
+
+    (void)state;
+    write_sent(d, "a.jpg", "1");
+    write_sent(d, "A.jpg", "2");
+    publish(d);
+    projects_are("d  : A_2.jpg=2 a.jpg=1\n");
+}
+
+static void a_session_with_another_content_is_replaced_and_dropped(void **state)
+{
+    pm_node d = env_mkdir(&e, e.root, "d");
+
+    (void)state;
+    write_sent(d, "a", "1");
+    pm_memory_fault(e.b, PM_MEM_BEGIN, 1, -EEXIST, false);
+    write_sent(d, "b", "2");
+    publish(d);
+    projects_are("d  : a=1 b=2\n");
+    until_sessions(0);
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_SESSION), 2);
+}
+
+static void a_session_with_strange_files_is_no_endless_restart(void **state)
+{
+    pm_node d = env_mkdir(&e, e.root, "d");
+
+    (void)state;
+    pm_memory_intrude(e.b, "strange");
+    write_sent(d, "a", "1");
+    assert_int_equal(publish_fails(d, "3 upload sessions ended"), -EIO);
+    assert_true(pm_memory_calls(e.b, PM_MEM_SESSION) <= 3);
+    projects_are("");
+}
+
+static void a_draft_larger_than_the_service_takes_is_refused_at_once(void **state)
+{
+    pm_node         d = env_mkdir(&e, e.root, "d");
+    char           *mib = calloc(1, PM_MEMORY_DRAFT_MAX + 1);
+    struct pm_file *f;
+
+    (void)state;
+    memset(mib, 'x', PM_MEMORY_DRAFT_MAX);
+    env_write(&e, d, "a", mib);
+    mib[PM_MEMORY_DRAFT_MAX - 10] = '\0';
+    env_write(&e, d, "b", mib);
+    assert_int_equal(create(d, "c"), 0);
+    assert_int_equal(pm_file_open(e.c, attr.node, O_WRONLY, &f), 0);
+    assert_int_equal(pm_file_write(f, mib, 10, 0), 10);
+    assert_int_equal(pm_file_write(f, mib, 1, 10), -EDQUOT);
+    assert_int_equal(pm_file_flush(f), 0);
+    pm_file_release(f);
+    assert_int_equal(create(d, "d"), 0); /* as long as it is empty */
+    assert_non_null(strstr(error_of(d), "c was refused: nothing is larger than 2 MiB"));
+    free(mib);
+}
+
+/* A link's session is another's that was not used: it is not committed, and does not stay behind. */
+static void a_link_that_is_alone_again_is_a_link(void **state)
+{
+    pm_node d = env_mkdir(&e, e.root, "d");
+
+    (void)state;
+    pm_memory_block(e.b, PM_MEM_BEGIN, true);
+    env_write(&e, d, "a", "1");
+    until_sessions(1);
+    env_write(&e, d, "x.url", "https://example.org/scan.e57");
+    assert_int_equal(pm_change_unlink(e.c, d, "a"), 0);
+    pm_memory_block(e.b, PM_MEM_BEGIN, false);
+    publish(d);
+    projects_are("d  https://example.org/scan.e57:\n");
+    until_sessions(0);
+}
+
+static void litter_made_while_it_is_being_published_delays_nothing(void **state)
+{
+    pm_node         d = env_mkdir(&e, e.root, "d");
+    pm_node         litter = env_write(&e, d, ".DS_Store", "x");
+    struct pm_file *f;
+
+    (void)state;
+    write_sent(d, "a", "1");
+    pm_memory_fault(e.b, PM_MEM_COMMIT, 1, -EAGAIN, true);
+    env_sql(&e, "UPDATE j.entry SET not_before=0 WHERE op=5");
+    pm_queue_kick(e.c);
+    until_state(d, "waiting: ");
+    assert_int_equal(pm_file_open(e.c, litter, O_WRONLY, &f), 0);
+    assert_int_equal(pm_file_write(f, "y", 1, 0), 1);
+    assert_int_equal(pm_file_flush(f), 0);
+    pm_file_release(f);
+    until_state(d, "synced");
+    projects_are("d  : a=1\n");
 }
 
 static bool commit_called(void *arg)
@@ -1385,6 +1513,14 @@ int main(void)
         T(lost_answers_make_no_second_session_file_or_project),
         T(a_lost_answer_to_the_commit_never_makes_two_projects),
         T(a_commit_that_did_not_arrive_is_repeated),
+        T(no_unclear_answer_to_the_commit_makes_two_projects),
+        T(a_project_of_the_same_title_is_not_taken_for_a_lost_one),
+        T(names_that_differ_in_case_only_are_both_in_the_project),
+        T(a_session_with_another_content_is_replaced_and_dropped),
+        T(a_session_with_strange_files_is_no_endless_restart),
+        T(a_draft_larger_than_the_service_takes_is_refused_at_once),
+        T(a_link_that_is_alone_again_is_a_link),
+        T(litter_made_while_it_is_being_published_delays_nothing),
         T(nothing_changes_while_it_is_being_published),
         T(options_that_the_service_refuses_are_told_and_can_be_mended),
         T(what_a_session_has_is_not_sent_again_after_a_restart),

@@ -164,6 +164,7 @@ static void the_service_s_words_become_errnos(void **state)
         {{500, "<html>", "PUT"}, -EAGAIN},
         {{200, "<html>", "PUT"}, -EIO},
         {{200, "{}", "PUT"}, -EIO},
+        {{412, "{\"error\":\"precondition_failed\"}", "PUT"}, -EIO}, /* not the session's end */
         {{0, "", "PUT"}, -EAGAIN},
     };
 
@@ -318,8 +319,15 @@ static void another_file_of_the_name_is_not_taken_for_ours(void **state)
     (void)state;
     begin(&w, script, PM_COUNT(script));
     make_file(&w, "b.e57", 9);
-    assert_int_equal(pm_backend_put(w.b, &w.ctx, &w.up, &off), -ESTALE);
+    assert_int_equal(pm_backend_put(w.b, &w.ctx, &w.up, &off), -EEXIST);
     end(&w);
+}
+
+static int check(struct world *w, const char *name, uint64_t size, uint64_t others, char why[200])
+{
+    const struct pm_draft_item item = {name, size, others};
+
+    return pm_draft_check(w->b, &item, why, 200);
 }
 
 static void what_the_service_refused_once_is_refused_at_create(void **state)
@@ -327,23 +335,29 @@ static void what_the_service_refused_once_is_refused_at_create(void **state)
     static const struct answer script[] = {
         {415, "{\"error\":\"extension_not_allowed\",\"extension\":\"exe\",\"allowed\":[\".e57\",\"JPG\"]}",
          "PUT"},
-        {413, "{\"error\":\"file_too_large\",\"limit\":100}", "PUT"}};
+        {413, "{\"error\":\"file_too_large\",\"limit\":100}", "PUT"},
+        {413, "{\"error\":\"session_too_large\",\"limit\":150}", "PUT"}};
     struct world w = {0};
     uint64_t     off = 0;
     char         why[200] = "";
 
     (void)state;
     begin(&w, script, PM_COUNT(script));
-    assert_int_equal(pm_draft_check(w.b, "x.exe", 1, why, sizeof(why)), 0);
+    assert_int_equal(check(&w, "x.exe", 1, 0, why), 0);
     make_file(&w, "x.exe", 9);
     assert_int_equal(pm_backend_put(w.b, &w.ctx, &w.up, &off), -EPERM);
-    assert_int_equal(pm_draft_check(w.b, "x.exe", 1, why, sizeof(why)), -EPERM);
+    assert_int_equal(check(&w, "x.exe", 1, 0, why), -EPERM);
     assert_non_null(strstr(why, "e57"));
-    assert_int_equal(pm_draft_check(w.b, "noextension", 1, why, sizeof(why)), -EPERM);
-    assert_int_equal(pm_draft_check(w.b, "x.jpg", 1000, why, sizeof(why)), 0);
+    assert_int_equal(check(&w, "noextension", 1, 0, why), -EPERM);
+    assert_int_equal(check(&w, "x.jpg", 1000, 0, why), 0);
     assert_int_equal(pm_backend_put(w.b, &w.ctx, &w.up, &off), -EFBIG);
-    assert_int_equal(pm_draft_check(w.b, "x.jpg", 101, why, sizeof(why)), -EFBIG);
-    assert_int_equal(pm_draft_check(w.b, "x.E57", PM_SIZE_UNKNOWN, why, sizeof(why)), 0);
+    assert_int_equal(check(&w, "x.jpg", 101, 0, why), -EFBIG);
+    assert_int_equal(check(&w, "x.E57", PM_SIZE_UNKNOWN, 1000, why), 0);
+    assert_int_equal(pm_backend_put(w.b, &w.ctx, &w.up, &off), -EDQUOT);
+    assert_int_equal(check(&w, "x.jpg", 51, 100, why), -EDQUOT);
+    assert_non_null(strstr(why, "150"));
+    assert_int_equal(check(&w, "x.jpg", 50, 100, why), 0);
+    assert_int_equal(check(&w, "x.jpg", PM_SIZE_UNKNOWN, 150, why), -EDQUOT);
     end(&w);
 }
 
@@ -364,9 +378,27 @@ static void names_are_mapped_as_the_service_would(void **state)
     (void)state;
     begin(&w, NULL, 0);
     for (size_t i = 0; i < PM_COUNT(rows); i++) {
-        assert_int_equal(pm_draft_send_name(w.b, rows[i].name, out, sizeof(out)), 0);
+        assert_int_equal(pm_draft_send_name(w.b, rows[i].name, 1, out, sizeof(out)), 0);
         assert_string_equal(out, rows[i].sent);
     }
+    end(&w);
+}
+
+static void long_names_that_begin_alike_are_told_apart(void **state)
+{
+    struct world w = {0};
+    char         name[256];
+    char         first[300], second[300];
+
+    (void)state;
+    begin(&w, NULL, 0);
+    memset(name, 'x', 120);
+    snprintf(name + 120, sizeof(name) - 120, ".jpg");
+    assert_int_equal(pm_draft_send_name(w.b, name, 1, first, sizeof(first)), 0);
+    assert_int_equal(pm_draft_send_name(w.b, name, 2, second, sizeof(second)), 0);
+    assert_int_equal(strlen(first), 104);
+    assert_int_equal(strlen(second), 104);
+    assert_string_equal(second + 97, "x_2.jpg");
     end(&w);
 }
 
@@ -389,41 +421,206 @@ static void a_commit_sends_what_the_user_wants(void **state)
     end(&w);
 }
 
-static void a_lost_commit_is_looked_for_and_never_guessed(void **state)
+/* --- a commit whose answer was lost */
+
+#define ABSENT(head) {404, "{\"error\":\"project_not_found\"}", head}
+#define LOOK_FREE   ABSENT("GET /projects/Bx0xyTjt HTTP")
+#define UNLISTED    {405, "{\"error\":\"method_not_allowed\"}", "GET /projects HTTP"}
+#define LOST        {0, "", "POST /projects"}
+#define LIST(body)  {200, body, "GET /projects HTTP"}
+#define MADE(slug)  {200, "{\"name\":\"" slug "\",\"status\":7}", "GET /projects/" slug " HTTP"}
+#define OLD         "{\"name\":\"Old\",\"title\":\"Building\"}"
+#define NEW         "{\"name\":\"New\",\"title\":\"Building\"}"
+#define NEW_TOO     "{\"name\":\"Too\",\"title\":\"Building\"}"
+#define OTHER       "{\"name\":\"Other\",\"title\":\"Tower\"}"
+
+/* Commits, loses the answer, and looks for it as if that had been so long ago. *slug: what was found. */
+static int lose_and_find(const struct answer *script, size_t count, const char *learnt, int64_t ago_ms,
+                         char slug[32])
 {
-    static const struct answer found[] = {
-        {0, "", "POST /projects"},
-        {200, "{\"name\":\"Bx0xyTjt\",\"status\":7}", "GET /projects/Bx0xyTjt HTTP"}};
-    static const struct answer not_made[] = {
-        {0, "", "POST /projects"},
-        {404, "{\"error\":\"project_not_found\"}", "GET /projects/Bx0xyTjt HTTP"},
-        {404, "{\"error\":\"not_found\"}", "GET /projects HTTP"},
-        {200, "{\"files\":[]}", "GET /uploads/Bx0xyTjt HTTP"}};
-    static const struct answer unknown[] = {
-        {0, "", "POST /projects"},
-        {404, "{\"error\":\"project_not_found\"}", "GET /projects/Bx0xyTjt HTTP"},
-        {404, "{\"error\":\"not_found\"}", "GET /projects HTTP"},
-        {404, "{\"error\":\"upload_session_not_found\"}", "GET /uploads/Bx0xyTjt HTTP"}};
+    struct world        w = {0};
+    struct pm_draft     d = {.name = "Building", .session = (char *)SESSION, .options = ""};
+    struct pm_entry    *e = NULL;
+    PM_AUTO(free) char *before = NULL;
+    PM_AUTO(free) char *then = NULL;
+    int64_t             at;
+    int                 err;
+
+    begin(&w, script, count);
+    if (learnt)
+        set(&w.kept, "360.slug", learnt);
+    assert_int_equal(pm_draft_look(w.b, &w.ctx, &d, &before), 0);
+    assert_int_equal(pm_draft_commit(w.b, &w.ctx, &d, &e), -EAGAIN);
+    assert_int_equal(sscanf(before, "{\"at\":%" SCNd64, &at), 1);
+    then = pm_asprintf("{\"at\":%" PRId64 "%s", at - ago_ms, strchr(before, ','));
+    err = pm_draft_find(w.b, &w.ctx, &d, then, &e);
+    snprintf(slug, 32, "%s", err ? "" : e->id);
+    free(err ? NULL : e);
+    end(&w);
+    return err;
+}
+
+static void a_lost_commit_is_found_and_never_guessed(void **state)
+{
     static const struct {
-        const struct answer *script;
-        size_t               count;
-        int                  err;
-    } rows[] = {{found, PM_COUNT(found), 0},
-                {not_made, PM_COUNT(not_made), -ENOENT},
-                {unknown, PM_COUNT(unknown), -EBADMSG}};
+        struct answer script[6];
+        const char   *learnt; /* of this server: the slugs of its projects */
+        const char   *slug;
+        int64_t       ago_ms;
+        int           err;
+    } rows[] = {
+        {{LOOK_FREE, UNLISTED, LOST, MADE("Bx0xyTjt")}, NULL, "Bx0xyTjt", 0, 0},
+        /* none is listed: only of a server that is known can it be told that there is none */
+        {{LOOK_FREE, UNLISTED, LOST, LOOK_FREE}, NULL, "", 20000, -EAGAIN},
+        {{LOOK_FREE, UNLISTED, LOST, LOOK_FREE}, NULL, "", 200000, -EBADMSG},
+        {{LOOK_FREE, UNLISTED, LOST, LOOK_FREE}, "other", "", 200000, -EBADMSG},
+        {{LOOK_FREE, UNLISTED, LOST, LOOK_FREE}, "same", "", 0, -EAGAIN},
+        {{LOOK_FREE, UNLISTED, LOST, LOOK_FREE}, "same", "", 20000, -ENOENT},
+        /* somebody's project had the slug before */
+        {{MADE("Bx0xyTjt"), UNLISTED, LOST}, "same", "", 200000, -EBADMSG},
+        {{MADE("Bx0xyTjt"), LIST("[]"), LOST, LIST("[" NEW "]"), MADE("New")}, "same", "New", 0, 0},
+        /* by the list: what is new, and has the title */
+        {{LOOK_FREE, LIST("[" OLD "]"), LOST, LOOK_FREE, LIST("[" OLD "," NEW "]"), MADE("New")},
+         NULL, "New", 0, 0},
+        {{LOOK_FREE, LIST("[" OLD "]"), LOST, LOOK_FREE, LIST("{\"data\":[" OLD "]}")}, NULL, "", 20000,
+         -ENOENT},
+        {{LOOK_FREE, LIST("[" OLD "]"), LOST, LOOK_FREE, LIST("[" OLD "]")}, NULL, "", 0, -EAGAIN},
+        {{LOOK_FREE, LIST("[]"), LOST, LOOK_FREE, LIST("[" NEW "," NEW_TOO "]")}, NULL, "", 200000,
+         -EBADMSG},
+        {{LOOK_FREE, LIST("[]"), LOST, LOOK_FREE, LIST("[" OTHER "]")}, NULL, "", 200000, -EBADMSG},
+        /* an answer of an unknown shape tells nothing */
+        {{LOOK_FREE, LIST("[]"), LOST, LOOK_FREE, LIST("{\"items\":[]}")}, NULL, "", 200000, -EBADMSG},
+        /* a key that may not look */
+        {{{403, "{\"error\":\"insufficient_scope\"}", "GET /projects/Bx0xyTjt HTTP"},
+          {403, "{\"error\":\"insufficient_scope\"}", "GET /projects HTTP"}, LOST},
+         "same", "", 200000, -EBADMSG},
+    };
 
     (void)state;
     for (size_t i = 0; i < PM_COUNT(rows); i++) {
-        struct world     w = {0};
-        struct pm_draft  d = {.name = "Building", .session = (char *)SESSION, .options = ""};
-        struct pm_entry *e = NULL;
+        size_t n = 0;
+        char   slug[32];
+        int    err;
 
-        begin(&w, rows[i].script, rows[i].count);
-        assert_int_equal(pm_draft_commit(w.b, &w.ctx, &d, &e), -EAGAIN);
-        assert_int_equal(pm_draft_find(w.b, &w.ctx, &d, &e), rows[i].err);
-        free(rows[i].err ? NULL : e);
-        end(&w);
+        while (n < 6 && rows[i].script[n].head)
+            n++;
+        err = lose_and_find(rows[i].script, n, rows[i].learnt, rows[i].ago_ms, slug);
+        if (err != rows[i].err || strcmp(slug, rows[i].slug) != 0)
+            fail_msg("row %zu: %d and \"%s\"", i, err, slug);
     }
+}
+
+static void a_commit_tells_how_this_server_names_projects(void **state)
+{
+    static const struct answer script[] = {
+        {201, "{\"name\":\"Bx0xyTjt\",\"status\":0}", "POST /projects"},
+        {201, "{\"name\":\"other\",\"status\":0}", "POST /projects"},
+        {201, "{\"name\":\"Bx0xyTjt\",\"status\":0}", "POST /projects"}};
+    static const char *const known[] = {"same", "other", "other"};
+    struct world             w = {0};
+    struct pm_draft          d = {.name = "Building", .session = (char *)SESSION, .options = ""};
+
+    (void)state;
+    begin(&w, script, PM_COUNT(script));
+    for (size_t i = 0; i < PM_COUNT(known); i++) {
+        PM_AUTO(free) char *slug = NULL;
+        struct pm_entry    *e = NULL;
+
+        assert_int_equal(pm_draft_commit(w.b, &w.ctx, &d, &e), 0);
+        free(e);
+        get(&w.kept, "360.slug", &slug);
+        assert_string_equal(slug, known[i]);
+    }
+    end(&w);
+}
+
+/* --- on a bad line */
+
+static void on_a_bad_line_small_files_go_in_pieces_too(void **state)
+{
+    static const struct answer script[] = {
+        {0, "", "PUT"}, {0, "", "PUT"}, {0, "", "PUT"}, {0, "", "PUT"},
+        {200, "{\"received\":524288,\"total\":3000000,\"complete\":false}", "PUT"}};
+    struct world w = {0};
+    uint64_t     off = 0;
+    char        *head;
+
+    (void)state;
+    begin(&w, script, PM_COUNT(script));
+    make_file(&w, "a.jpg", 3000000);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pm_backend_put(w.b, &w.ctx, &w.up, &off), -EAGAIN);
+    assert_int_equal(pm_backend_put(w.b, &w.ctx, &w.up, &off), 0);
+    head = server_head(w.server, 1);
+    assert_null(strstr(head, "Content-Range"));
+    free(head);
+    head = server_head(w.server, 5);
+    assert_non_null(strstr(head, "Content-Range: bytes 0-524287/3000000\r\n"));
+    free(head);
+    end(&w);
+}
+
+static void what_a_proxy_finds_too_long_goes_in_shorter_pieces(void **state)
+{
+    static const struct answer script[] = {
+        {413, "<html>Request Entity Too Large</html>", "PUT"},
+        {200, "{\"received\":4194304,\"total\":8000000,\"complete\":false}", "PUT"}};
+    struct world w = {0};
+    uint64_t     off = 0;
+
+    (void)state;
+    begin(&w, script, PM_COUNT(script));
+    make_file(&w, "a.jpg", 8000000);
+    assert_int_equal(pm_backend_put(w.b, &w.ctx, &w.up, &off), -EAGAIN);
+    assert_int_equal(pm_backend_put(w.b, &w.ctx, &w.up, &off), 0);
+    assert_int_equal(off, 4194304);
+    end(&w);
+}
+
+static void what_is_no_list_of_a_session_is_no_empty_session(void **state)
+{
+    static const struct answer script[] = {{200, "{\"upload_id\":\"Bx0xyTjt\"}", "GET /uploads/Bx0xyTjt HTTP"}};
+    struct world w = {0};
+    uint64_t     off = 0;
+
+    (void)state;
+    begin(&w, script, PM_COUNT(script));
+    make_file(&w, "a.jpg", 3);
+    assert_int_equal(pm_backend_resume(w.b, &w.ctx, &w.up, &off), -EIO);
+    end(&w);
+}
+
+static void a_gap_without_a_place_to_go_on_is_asked_about(void **state)
+{
+    static const struct answer script[] = {
+        {409, "{\"error\":\"non_contiguous_chunk\"}", "PUT"},
+        {200, "{\"files\":[]}", "GET /uploads/Bx0xyTjt HTTP"},
+        {404, "{\"error\":\"file_not_found\"}", "GET /uploads/Bx0xyTjt/b.e57 HTTP"}};
+    struct world w = {0};
+    uint64_t     off = 5;
+
+    (void)state;
+    begin(&w, script, PM_COUNT(script));
+    make_file(&w, "b.e57", 9);
+    assert_int_equal(pm_backend_put(w.b, &w.ctx, &w.up, &off), -EAGAIN);
+    assert_int_equal(pm_backend_resume(w.b, &w.ctx, &w.up, &off), 0);
+    assert_int_equal(off, 0);
+    end(&w);
+}
+
+static void a_key_that_may_not_list_projects_shows_those_made_here(void **state)
+{
+    static const struct answer script[] = {
+        {403, "{\"error\":\"insufficient_scope\"}", "GET /projects HTTP"}};
+    static const struct pm_entry root = {.kind = PM_FOLDER, .root = "", .id = "", .name = "", .path = "",
+                                         .target = "", .version = "", .state = "",
+                                         .size = PM_SIZE_UNKNOWN};
+    struct world w = {0};
+
+    (void)state;
+    begin(&w, script, PM_COUNT(script));
+    assert_int_equal(pm_backend_list(w.b, &w.ctx, &root, NULL, NULL), -EOPNOTSUPP);
+    end(&w);
 }
 
 int main(void)
@@ -439,7 +636,14 @@ int main(void)
         cmocka_unit_test(what_the_service_refused_once_is_refused_at_create),
         cmocka_unit_test(names_are_mapped_as_the_service_would),
         cmocka_unit_test(a_commit_sends_what_the_user_wants),
-        cmocka_unit_test(a_lost_commit_is_looked_for_and_never_guessed),
+        cmocka_unit_test(long_names_that_begin_alike_are_told_apart),
+        cmocka_unit_test(a_lost_commit_is_found_and_never_guessed),
+        cmocka_unit_test(a_commit_tells_how_this_server_names_projects),
+        cmocka_unit_test(on_a_bad_line_small_files_go_in_pieces_too),
+        cmocka_unit_test(what_a_proxy_finds_too_long_goes_in_shorter_pieces),
+        cmocka_unit_test(what_is_no_list_of_a_session_is_no_empty_session),
+        cmocka_unit_test(a_gap_without_a_place_to_go_on_is_asked_about),
+        cmocka_unit_test(a_key_that_may_not_list_projects_shows_those_made_here),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
