@@ -76,10 +76,18 @@ static bool is_final(int err)
     }
 }
 
-static int64_t pause_ms(int tries, const struct pm_ctx *ctx)
+/* The service said when: no try failed. */
+static bool is_told_when(int err, const struct pm_ctx *ctx)
+{
+    return err == -EBUSY && ctx->retry_ms > 0;
+}
+
+static int64_t pause_ms(int err, int tries, const struct pm_ctx *ctx)
 {
     int64_t pause = PAUSE_MIN_MS << (tries < 9 ? tries : 9);
 
+    if (is_told_when(err, ctx))
+        return ctx->retry_ms;
     if (pause > PAUSE_MAX_MS)
         pause = PAUSE_MAX_MS;
     if (ctx->retry_ms > pause)
@@ -117,16 +125,16 @@ static int put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
                 e.state = PM_J_READY;
         } else if (e.state == PM_J_ACTIVE) {
             e.state = is_final(err) ? PM_J_FAILED : PM_J_READY;
-            e.not_before = pm_wall_ms() + (err == -ECANCELED ? PAUSE_MIN_MS : pause_ms(e.tries, ctx));
+            e.not_before = pm_wall_ms() + (err == -ECANCELED ? PAUSE_MIN_MS : pause_ms(err, e.tries, ctx));
         } else if (e.state == PM_J_INTERRUPTED) {
-            e.not_before = pm_wall_ms() + pause_ms(e.tries, ctx);
+            e.not_before = pm_wall_ms() + pause_ms(err, e.tries, ctx);
         } else if (err == -ECANCELED && e.not_before < pm_wall_ms() + PAUSE_MIN_MS) {
             e.not_before = pm_wall_ms() + PAUSE_MIN_MS; /* the service may still work on it */
         }
         if (e.state == PM_J_FAILED)
             pm_journal_forget_source(c->db, e.id);
         if (err != -ECANCELED && !waits && e.state != PM_J_INTERRUPTED) {
-            e.tries++;
+            e.tries += !is_told_when(err, ctx);
             pm_journal_error(c->db, e.id, why);
         }
         pm_journal_update(c->db, &e);
