@@ -124,6 +124,13 @@ void pm_backend_learn(const struct pm_backend *b, const char *key, const char *v
         pm_log(PM_WARN, "%s: cannot remember %s", b->conf->name, key);
 }
 
+int pm_backend_learn_surely(const struct pm_backend *b, const char *key, const char *value)
+{
+    int err = b->kv.set ? b->kv.set(b->kv.arg, key, value) : 0;
+
+    return err || !b->kv.sync ? err : b->kv.sync(b->kv.arg);
+}
+
 /* --- calls */
 
 /* What every result must be: 0 or a negative errno, never a stray positive. */

@@ -264,6 +264,8 @@ struct pm_kv {
     /* *out is owned, NULL if the key is not there. 0 or -errno. */
     int (*get)(void *arg, const char *key, char **out);
     int (*set)(void *arg, const char *key, const char *value);
+    /* All that was set survives a power cut from here on; NULL: as it is. 0 or -errno. */
+    int (*sync)(void *arg);
     void *arg;
 };
 
@@ -403,6 +405,8 @@ int pm_backend_fetch(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_e
 /* For the services: what was learned before. Owned; NULL: nothing, or no store. */
 char *pm_backend_recall(const struct pm_backend *b, const char *key);
 void  pm_backend_learn(const struct pm_backend *b, const char *key, const char *value);
+/* The same, and it is on the disk; 0 or -errno. */
+int   pm_backend_learn_surely(const struct pm_backend *b, const char *key, const char *value);
 
 /* --- reading content ----------------------------------------------------------------------- */
 

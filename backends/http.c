@@ -144,7 +144,7 @@ static void describe_end(struct transfer *t, CURLcode code, struct pm_http_end *
     if (end->status == 429 || end->status == 503) {
         snprintf(date, sizeof(date), "%s", pm_http_header(&head, "Date"));
         end->retry_ms = pm_http_retry_after_ms(pm_http_header(&head, "Retry-After"), date);
-        if (end->retry_ms)
+        if (end->retry_ms && !(end->status == 429 && t->own_limit))
             pm_holds_set(t->net->holds, t->origin, end->retry_ms);
     }
     if (t->err) {

@@ -52,6 +52,8 @@ struct pm_http_request {
     bool                       at_once; /* the file does not wait for the service's "100 Continue" */
     bool                       once; /* must not be processed twice: see pm_http_call */
     bool                       single; /* pm_http_call only: the caller counts the tries; one */
+    bool                       own_limit; /* a 429 is about this kind of call only, and the caller's to
+                                             obey: the origin is not held for it */
     /* pm_http_call only: takes a good answer's body as it comes, on the calling thread; negative
      * ends the call with it. NULL: the body is collected. */
     int (*data)(void *arg, const void *buf, size_t len);

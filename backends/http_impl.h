@@ -49,6 +49,7 @@ struct transfer {
     int64_t                      moved_ms; /* when the last byte moved */
     curl_off_t                   moved; /* bytes moved until then */
     uint64_t                     limit;
+    bool                         own_limit;
     uint64_t                     got;
     size_t                       header_bytes;
     bool                         added; /* to the multi handle */

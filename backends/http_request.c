@@ -310,6 +310,7 @@ struct transfer *pm_transfer_make(const struct pm_conf *conf, const struct pm_ht
     t->label = make_label(req);
     t->easy = curl_easy_init();
     t->limit = req->limit ? req->limit : 4u << 20;
+    t->own_limit = req->own_limit;
     t->stall_ms = req->stall_ms ? req->stall_ms : PM_HTTP_STALL_MS;
     if (t->easy && t->label)
         *err = t->origin ? set_request(t, conf, req) : -EINVAL;

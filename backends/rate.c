@@ -6,17 +6,26 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define POLL_MS 50
+
+/* A moment, by both clocks. */
+struct moment {
+    unsigned boot; /* of which start of the machine; 0: not known */
+    int64_t  boot_ms; /* since then, with the time asleep */
+    int64_t  wall_ms;
+};
 
 /* Calls are written down before they are made, some at a time: a batch. All of a batch were begun
  * before the next one was written down, and ended soon after that. */
 struct batch {
-    int64_t  wall_ms; /* when it was written down */
-    unsigned calls;
+    struct moment at; /* when it was written down */
+    unsigned      calls;
 };
 
 #define BATCHES   128 /* more than fit into a window */
+#define HOLD_MAX_MS (24 * 3600 * INT64_C(1000)) /* as http_table.c */
 #define ENDING_MS 60000 /* a call under way when the process ended has reached the service by then */
 
 struct window {
@@ -25,6 +34,8 @@ struct window {
     unsigned     count; /* lock; in the ring */
     unsigned     running; /* lock */
     unsigned     paid; /* lock; written down and not used */
+    unsigned     batch; /* lock; counts them */
+    int64_t      hold_until_ms; /* lock; pm_now_ms(); the service wants none before */
     struct batch batches[BATCHES]; /* lock; oldest first */
     size_t       nbatches; /* lock */
     bool         loaded; /* lock */
@@ -34,8 +45,43 @@ struct pm_rate {
     pthread_mutex_t            lock; /* not held while waiting; the backend's store is called under it */
     const struct pm_rate_rule *rules; /* immutable */
     size_t                     count; /* immutable */
+    unsigned                   boot; /* immutable */
     struct window              windows[]; /* lock */
 };
+
+/* --- time */
+
+static unsigned read_boot(void)
+{
+    FILE    *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    unsigned boot = 0;
+
+    if (f && fscanf(f, "%8x", &boot) != 1)
+        boot = 0;
+    if (f)
+        fclose(f);
+    return boot;
+}
+
+static struct moment now_is(const struct pm_rate *r)
+{
+    struct timespec t = {0};
+
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (struct moment){r->boot, (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000, pm_wall_ms()};
+}
+
+/* Never negative: what is yet to come by the time of day was just now. */
+static int64_t ms_since(const struct moment *then, const struct moment *now)
+{
+    bool    same = then->boot && then->boot == now->boot;
+    int64_t ms;
+
+    if (__builtin_sub_overflow(same ? now->boot_ms : now->wall_ms,
+                               same ? then->boot_ms : then->wall_ms, &ms))
+        return 0;
+    return ms > 0 ? ms : 0;
+}
 
 struct pm_rate *pm_rate_new(const struct pm_rate_rule *rules, size_t count)
 {
@@ -45,6 +91,7 @@ struct pm_rate *pm_rate_new(const struct pm_rate_rule *rules, size_t count)
         return NULL;
     pthread_mutex_init(&r->lock, NULL);
     r->rules = rules;
+    r->boot = read_boot();
     r->count = count;
     for (size_t i = 0; i < count; i++) {
         r->windows[i].ended = calloc(rules[i].calls, sizeof(int64_t));
@@ -86,9 +133,27 @@ static void add_locked(struct window *w, const struct pm_rate_rule *rule, int64_
     w->count++;
 }
 
-/* --- written down: "WALL-MS CALLS" for each batch */
+/* --- written down: "BOOT BOOT-MS WALL-MS CALLS" for each batch; with CALLS 0 there is a hold from then
+ * on, and how many milliseconds it lasts follows */
 
-static void load_locked(struct window *w, const struct pm_rate_rule *rule, struct pm_backend *b)
+static void take_batch_locked(struct pm_rate *r, struct window *w, const struct batch *batch,
+                              int64_t hold_ms, int64_t most_ms)
+{
+    struct moment now = now_is(r);
+    int64_t       left;
+
+    if (batch->calls) {
+        if (w->nbatches < BATCHES)
+            w->batches[w->nbatches++] = *batch;
+        return;
+    }
+    left = (hold_ms < most_ms ? hold_ms : most_ms) - ms_since(&batch->at, &now);
+    if (left > 0)
+        w->hold_until_ms = pm_now_ms() + left;
+}
+
+static void load_locked(struct pm_rate *r, struct window *w, const struct pm_rate_rule *rule,
+                        struct pm_backend *b)
 {
     PM_AUTO(free) char *text = pm_backend_recall(b, rule->key);
     const char         *at = text;
@@ -96,26 +161,31 @@ static void load_locked(struct window *w, const struct pm_rate_rule *rule, struc
     int                 len;
 
     w->loaded = true;
-    while (at && w->nbatches < BATCHES &&
-           sscanf(at, "%" SCNd64 " %u%n", &batch.wall_ms, &batch.calls, &len) == 2) {
-        w->batches[w->nbatches++] = batch;
+    while (at && sscanf(at, "%x %" SCNd64 " %" SCNd64 " %u%n", &batch.at.boot, &batch.at.boot_ms,
+                        &batch.at.wall_ms, &batch.calls, &len) == 4) {
+        int64_t hold_ms = 0;
+        int     more = 0;
+
         at += len;
+        if (!batch.calls && sscanf(at, "%" SCNd64 "%n", &hold_ms, &more) == 1)
+            at += more;
+        take_batch_locked(r, w, &batch, hold_ms, HOLD_MAX_MS);
     }
     for (size_t i = 0; i < w->nbatches; i++) {
-        int64_t now = pm_wall_ms();
-        int64_t age = i + 1 < w->nbatches ? now - w->batches[i + 1].wall_ms - ENDING_MS : 0;
+        struct moment now = now_is(r);
+        int64_t       age = i + 1 < w->nbatches ? ms_since(&w->batches[i + 1].at, &now) - ENDING_MS : 0;
 
         for (unsigned n = 0; n < w->batches[i].calls && n < rule->calls; n++)
             add_locked(w, rule, pm_now_ms() - (age > 0 ? age : 0));
     }
 }
 
-static void drop_old_batches_locked(struct window *w, int64_t window_ms)
+static void drop_old_batches_locked(struct pm_rate *r, struct window *w, int64_t window_ms)
 {
-    int64_t now = pm_wall_ms();
-    size_t  old = 0;
+    struct moment now = now_is(r);
+    size_t        old = 0;
 
-    while (old + 1 < w->nbatches && w->batches[old + 1].wall_ms + ENDING_MS + window_ms < now)
+    while (old + 1 < w->nbatches && ms_since(&w->batches[old + 1].at, &now) > ENDING_MS + window_ms)
         old++;
     if (w->nbatches == BATCHES && !old) { /* the clock jumped: the two oldest become one */
         w->batches[1].calls += w->batches[0].calls;
@@ -125,17 +195,38 @@ static void drop_old_batches_locked(struct window *w, int64_t window_ms)
     memmove(w->batches, w->batches + old, w->nbatches * sizeof(w->batches[0]));
 }
 
-static void pay_locked(struct window *w, const struct pm_rate_rule *rule, struct pm_backend *b)
+static int write_down_locked(struct pm_rate *r, struct window *w, const struct pm_rate_rule *rule,
+                             struct pm_backend *b)
 {
     PM_AUTO(pm_buf) struct pm_buf text = {0};
+    struct moment                 now = now_is(r);
+    int64_t                       hold_ms = w->hold_until_ms - pm_now_ms();
 
-    drop_old_batches_locked(w, rule->window_ms);
-    w->paid = rule->calls / 100 + 1;
-    w->batches[w->nbatches++] = (struct batch){pm_wall_ms(), w->paid};
     for (size_t i = 0; i < w->nbatches; i++)
-        pm_buf_printf(&text, "%" PRId64 " %u ", w->batches[i].wall_ms, w->batches[i].calls);
-    if (!text.failed)
-        pm_backend_learn(b, rule->key, text.ptr);
+        pm_buf_printf(&text, "%x %" PRId64 " %" PRId64 " %u ", w->batches[i].at.boot,
+                      w->batches[i].at.boot_ms, w->batches[i].at.wall_ms, w->batches[i].calls);
+    if (hold_ms > 0)
+        pm_buf_printf(&text, "%x %" PRId64 " %" PRId64 " 0 %" PRId64, now.boot, now.boot_ms,
+                      now.wall_ms, hold_ms);
+    return text.failed ? -ENOMEM : pm_backend_learn_surely(b, rule->key, text.ptr ? text.ptr : "");
+}
+
+static int pay_locked(struct pm_rate *r, struct window *w, const struct pm_rate_rule *rule,
+                      struct pm_backend *b)
+{
+    unsigned calls = rule->calls / 100 + 1;
+    int      err;
+
+    drop_old_batches_locked(r, w, rule->window_ms);
+    w->batches[w->nbatches++] = (struct batch){now_is(r), calls};
+    err = write_down_locked(r, w, rule, b);
+    if (err) {
+        w->nbatches--;
+        return err;
+    }
+    w->paid = calls;
+    w->batch++;
+    return 0;
 }
 
 /* --- asking */
@@ -148,9 +239,13 @@ static unsigned left_locked(struct pm_rate *r, struct pm_backend *b, size_t whic
     int64_t                    now = pm_now_ms();
 
     if (!w->loaded)
-        load_locked(w, rule, b);
+        load_locked(r, w, rule, b);
     forget_old_locked(w, rule, now);
     *wait_ms = w->count ? w->ended[w->first] + rule->window_ms + 1 - now : POLL_MS;
+    if (w->hold_until_ms > now) {
+        *wait_ms = w->hold_until_ms - now;
+        return 0;
+    }
     return w->count + w->running < rule->calls ? rule->calls - w->count - w->running : 0;
 }
 
@@ -162,19 +257,25 @@ unsigned pm_rate_left(struct pm_rate *r, struct pm_backend *b, size_t which, int
     return left_locked(r, b, which, wait_ms ? wait_ms : &ignored);
 }
 
-/* 0: counted; else how long to wait. */
-static int64_t try_begin(struct pm_rate *r, struct pm_backend *b, size_t which, unsigned keep)
+/* 0: counted. -EBUSY: not before *wait_ms. */
+static int try_begin(struct pm_rate *r, struct pm_backend *b, unsigned keep, struct pm_rate_call *call,
+                     int64_t *wait_ms)
 {
-    struct window *w = &r->windows[which];
-    int64_t        wait_ms;
+    struct window *w = &r->windows[call->which];
+    int            err = 0;
 
     PM_GUARD(&r->lock);
-    if (left_locked(r, b, which, &wait_ms) <= keep)
-        return wait_ms > 0 ? wait_ms : 1;
+    if (left_locked(r, b, call->which, wait_ms) <= keep) {
+        *wait_ms = *wait_ms > 0 ? *wait_ms : 1;
+        return -EBUSY;
+    }
     if (!w->paid)
-        pay_locked(w, &r->rules[which], b);
+        err = pay_locked(r, w, &r->rules[call->which], b);
+    if (err)
+        return err;
     w->paid--;
     w->running++;
+    call->batch = w->batch;
     return 0;
 }
 
@@ -186,13 +287,13 @@ static bool may_wait(const struct pm_ctx *ctx, int64_t ms)
 }
 
 int pm_rate_begin(struct pm_rate *r, struct pm_backend *b, struct pm_ctx *ctx, size_t which,
-                  unsigned keep)
+                  unsigned keep, struct pm_rate_call *call)
 {
-    for (;;) {
-        int64_t wait_ms = try_begin(r, b, which, ctx->prio == PM_INTERACTIVE ? 0 : keep);
+    int64_t wait_ms;
+    int     err;
 
-        if (!wait_ms)
-            return 0;
+    call->which = which;
+    while ((err = try_begin(r, b, ctx->prio == PM_INTERACTIVE ? 0 : keep, call, &wait_ms)) == -EBUSY) {
         if (!may_wait(ctx, wait_ms)) {
             ctx->retry_ms = wait_ms;
             snprintf(ctx->why, sizeof(ctx->why), "the service's limit of %s: again in %lld s",
@@ -202,13 +303,38 @@ int pm_rate_begin(struct pm_rate *r, struct pm_backend *b, struct pm_ctx *ctx, s
         if (pm_http_wait(b->net, ctx, wait_ms < POLL_MS ? wait_ms : POLL_MS))
             return -ECANCELED;
     }
+    if (err)
+        snprintf(ctx->why, sizeof(ctx->why), "what is used of the service's limits cannot be kept: %s",
+                 strerror(-err));
+    return err;
 }
 
-void pm_rate_end(struct pm_rate *r, size_t which)
+void pm_rate_end(struct pm_rate *r, const struct pm_rate_call *call, bool sent)
 {
-    struct window *w = &r->windows[which];
+    struct window *w = &r->windows[call->which];
 
     PM_GUARD(&r->lock);
     w->running--;
-    add_locked(w, &r->rules[which], pm_now_ms());
+    if (!sent && call->batch == w->batch) /* of an older one a later call would count as long ended */
+        w->paid++;
+    else
+        add_locked(w, &r->rules[call->which], pm_now_ms());
+}
+
+int64_t pm_rate_hold(struct pm_rate *r, struct pm_backend *b, size_t which, int64_t ms)
+{
+    struct window *w = &r->windows[which];
+    int64_t        now = pm_now_ms();
+
+    if (!ms)
+        ms = r->rules[which].window_ms;
+    ms = ms < HOLD_MAX_MS ? ms : HOLD_MAX_MS;
+    PM_GUARD(&r->lock);
+    if (now + ms > w->hold_until_ms) {
+        w->hold_until_ms = now + ms;
+        if (write_down_locked(r, w, &r->rules[which], b))
+            pm_log(PM_WARN, "%s: how long it asked to wait cannot be kept for the next start",
+                   b->conf->name);
+    }
+    return w->hold_until_ms - now;
 }

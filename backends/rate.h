@@ -4,7 +4,11 @@
  * The service counts a call somewhere between its sending and its answer. So one under way counts,
  * and one that has ended counts from its end on for the whole window: whether the service's window
  * slides or stands, and however unevenly the line delays, it never sees more. What was asked for by
- * a process that ended is counted from the start of the next one on: in doubt, spent. */
+ * a process that ended is counted from the start of the next one on: in doubt, spent.
+ *
+ * Calls are written down, and on the disk, before they are made. How long ago that was is told by the
+ * clock that runs while the machine does, whatever the time of day is set to; only after another start of
+ * the machine the time of day must do. */
 #ifndef PM_BACKENDS_RATE_H
 #define PM_BACKENDS_RATE_H
 
@@ -24,12 +28,23 @@ struct pm_rate;
 struct pm_rate *pm_rate_new(const struct pm_rate_rule *rules, size_t count);
 void            pm_rate_free(struct pm_rate *r);
 
+/* One call. */
+struct pm_rate_call {
+    size_t   which;
+    unsigned batch; /* rate.c's */
+};
+
 /* Waits until a call of rule `which` may be made, and counts it; pm_rate_end must follow. Background
  * calls of less than all that is left leave `keep` to interactive ones. -EBUSY with ctx->retry_ms
- * and why: not before the context's deadline, or for background calls not within a second; -ECANCELED. */
+ * and why: not before the context's deadline, or for background calls not within a second; -ECANCELED;
+ * or it could not be written down. */
 int  pm_rate_begin(struct pm_rate *r, struct pm_backend *b, struct pm_ctx *ctx, size_t which,
-                   unsigned keep);
-void pm_rate_end(struct pm_rate *r, size_t which);
+                   unsigned keep, struct pm_rate_call *call);
+/* `sent`: unless it certainly never left. */
+void pm_rate_end(struct pm_rate *r, const struct pm_rate_call *call, bool sent);
+/* The service wants none of these for `ms`, or does not say how long (0): then for a window, since it
+ * may count those that it refuses. Remembered. Gives how long that is from now. */
+int64_t pm_rate_hold(struct pm_rate *r, struct pm_backend *b, size_t which, int64_t ms);
 
 /* How many calls are left of a rule now, and (may be NULL) after how long there is one more. */
 unsigned pm_rate_left(struct pm_rate *r, struct pm_backend *b, size_t which, int64_t *wait_ms);

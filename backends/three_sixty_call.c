@@ -61,19 +61,29 @@ static int judge(struct pm_backend *b, struct pm_ctx *ctx, int err,
 
 /* --- calls */
 
+/* Of what must not be sent twice it is known whether it left (pm_http_call). */
+static bool was_sent(const struct pm_http_request *req, const struct pm_http_answer *answer, int err)
+{
+    return !req->once || answer->status || !err || err == -EAGAIN || err == -ECANCELED;
+}
+
 int pm_ts_call(struct pm_three_sixty *ts, struct pm_ctx *ctx, enum pm_ts_limit limit,
                struct pm_http_request *req, struct cJSON **json)
 {
     PM_AUTO(pm_http_answer) struct pm_http_answer answer = {0};
-    struct cJSON *body;
-    int           err = pm_rate_begin(ts->rate, &ts->base, ctx, limit, KEEP_TENTH(limit));
+    struct pm_rate_call counted;
+    struct cJSON       *body;
+    int err = pm_rate_begin(ts->rate, &ts->base, ctx, limit, KEEP_TENTH(limit), &counted);
 
     if (err)
         return err;
     req->single = true; /* each try counts */
+    req->own_limit = true;
     req->once = strcmp(req->method, "GET") != 0;
     err = pm_bearer_call(&ts->base, ctx, req, &answer, judge);
-    pm_rate_end(ts->rate, limit);
+    pm_rate_end(ts->rate, &counted, was_sent(req, &answer, err));
+    if (err && answer.status == 429)
+        ctx->retry_ms = pm_rate_hold(ts->rate, &ts->base, limit, ctx->retry_ms);
     body = pm_json_parse(answer.body.ptr ? answer.body.ptr : "", answer.body.len);
     if (!err && !body) {
         snprintf(ctx->why, sizeof(ctx->why), "the answer is no JSON");

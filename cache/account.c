@@ -120,6 +120,13 @@ static int kv_set(void *arg, const char *key, const char *value)
                                value));
 }
 
+static int kv_sync(void *arg)
+{
+    const struct kv_arg *k = arg;
+
+    return pm_db_sync(k->cache->db);
+}
+
 /* --- rows */
 
 /* A row of this (type, endpoint) that is not taken: the one of this name, or any, since names change.
@@ -225,7 +232,7 @@ static int open_kv(struct pm_cache *c, struct pm_kv *kv)
     if (!k)
         return -ENOMEM;
     *k = (struct kv_arg){c, 0};
-    *kv = (struct pm_kv){.get = kv_get, .set = kv_set, .arg = k};
+    *kv = (struct pm_kv){.get = kv_get, .set = kv_set, .sync = kv_sync, .arg = k};
     return 0;
 }
 

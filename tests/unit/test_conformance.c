@@ -58,7 +58,7 @@ static int kv_set(void *arg, const char *key, const char *value)
 
 static void open_backend(const char *type, const char *endpoint)
 {
-    static const struct pm_kv kv = {kv_get, kv_set, NULL};
+    static const struct pm_kv kv = {.get = kv_get, .set = kv_set};
 
     w.conf.op_timeout_ms = 20000;
     w.account = (struct pm_account_conf){.name = (char *)"test",

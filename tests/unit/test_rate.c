@@ -71,10 +71,11 @@ static void end(struct world *w)
 
 static int call(struct world *w, size_t which)
 {
-    int err = pm_rate_begin(w->rate, &w->b, &w->ctx, which, 0);
+    struct pm_rate_call c;
+    int                 err = pm_rate_begin(w->rate, &w->b, &w->ctx, which, 0, &c);
 
     if (!err)
-        pm_rate_end(w->rate, which);
+        pm_rate_end(w->rate, &c, true);
     return err;
 }
 
@@ -96,16 +97,17 @@ static void no_window_sees_more_than_it_allows(void **state)
 
 static void one_under_way_counts_until_it_has_ended_for_a_window(void **state)
 {
-    struct world w = {.ctx.prio = PM_BACKGROUND};
-    int64_t      ended;
+    struct world        w = {.ctx.prio = PM_BACKGROUND};
+    struct pm_rate_call c;
+    int64_t             ended;
 
     (void)state;
     start(&w);
-    assert_int_equal(pm_rate_begin(w.rate, &w.b, &w.ctx, 0, 0), 0);
+    assert_int_equal(pm_rate_begin(w.rate, &w.b, &w.ctx, 0, 0, &c), 0);
     usleep(2 * WINDOW_MS * 1000);
     for (int i = 0; i < 4; i++)
         assert_int_equal(call(&w, 0), 0);
-    pm_rate_end(w.rate, 0);
+    pm_rate_end(w.rate, &c, true);
     ended = pm_now_ms();
     assert_int_equal(pm_rate_left(w.rate, &w.b, 0, NULL), 0);
     for (int i = 0; i < 5; i++)
@@ -152,7 +154,7 @@ static void what_was_used_long_before_a_restart_is_forgotten(void **state)
     struct world w = {.ctx.prio = PM_BACKGROUND};
 
     (void)state;
-    snprintf(w.kept.value[1], sizeof(w.kept.value[1]), "%lld 1 %lld 1 %lld 1 ",
+    snprintf(w.kept.value[1], sizeof(w.kept.value[1]), "1 1 %lld 1 1 1 %lld 1 1 1 %lld 1 ",
              (long long)(pm_wall_ms() - 9000000), (long long)(pm_wall_ms() - 8000000),
              (long long)(pm_wall_ms() - 100000));
     start(&w);
@@ -162,8 +164,10 @@ static void what_was_used_long_before_a_restart_is_forgotten(void **state)
 
 static void nonsense_in_the_store_is_no_harm(void **state)
 {
-    static const char *const nonsense[] = {"", "x", "1", "99999999999999999999 1", "-5 4000000000 ",
-                                           "1 1 1 1 1", "9223372036854775807 3 "};
+    static const char *const nonsense[] = {
+        "", "x", "1", "1 99999999999999999999 1 1", "1 -5 -5 4000000000 ", "1 1 1 1 1 1 1 1 1",
+        "0 9223372036854775807 9223372036854775807 3 ", "0 -9223372036854775807 -9223372036854775807 3 ",
+        "1 1 1 0", "1 1 9223372036854775807 0 9223372036854775807", "1 1 1 0 -9223372036854775807 1 1 1 1"};
 
     (void)state;
     for (size_t i = 0; i < PM_COUNT(nonsense); i++) {
@@ -178,17 +182,130 @@ static void nonsense_in_the_store_is_no_harm(void **state)
 
 static void some_are_kept_for_who_waits(void **state)
 {
-    struct world w = {.ctx.prio = PM_BACKGROUND};
+    struct world        w = {.ctx.prio = PM_BACKGROUND};
+    struct pm_rate_call c;
 
     (void)state;
     start(&w);
-    assert_int_equal(pm_rate_begin(w.rate, &w.b, &w.ctx, 1, 2), 0);
-    pm_rate_end(w.rate, 1);
-    assert_int_equal(pm_rate_begin(w.rate, &w.b, &w.ctx, 1, 2), -EBUSY);
+    assert_int_equal(pm_rate_begin(w.rate, &w.b, &w.ctx, 1, 2, &c), 0);
+    pm_rate_end(w.rate, &c, true);
+    assert_int_equal(pm_rate_begin(w.rate, &w.b, &w.ctx, 1, 2, &c), -EBUSY);
     w.ctx.prio = PM_INTERACTIVE;
     assert_int_equal(call(&w, 1), 0);
     assert_int_equal(call(&w, 1), 0);
     assert_int_equal(call(&w, 1), -EBUSY);
+    end(&w);
+}
+
+/* As if the time of day had been set by so much after all that is written down. */
+static void set_clock(struct world *w, int64_t ms)
+{
+    char        text[4096] = "";
+    const char *at = w->kept.value[1];
+    unsigned    boot, calls;
+    long long   boot_ms, wall_ms;
+    int         len;
+
+    while (sscanf(at, "%x %lld %lld %u%n", &boot, &boot_ms, &wall_ms, &calls, &len) == 4) {
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%x %lld %lld %u ", boot, boot_ms,
+                 wall_ms - (long long)ms, calls);
+        at += len;
+    }
+    memcpy(w->kept.value[1], text, sizeof(text));
+}
+
+static void the_time_of_day_may_be_set(void **state)
+{
+    static const int64_t by[] = {30 * 3600 * 1000, -30 * 3600 * 1000};
+
+    (void)state;
+    for (size_t i = 0; i < PM_COUNT(by); i++) {
+        struct world w = {.ctx.prio = PM_BACKGROUND};
+
+        start(&w);
+        for (int n = 0; n < 3; n++)
+            assert_int_equal(call(&w, 1), 0);
+        end(&w);
+        set_clock(&w, by[i]);
+        start(&w);
+        assert_int_equal(call(&w, 1), -EBUSY);
+        assert_true(w.ctx.retry_ms <= 3600 * 1000 + 1);
+        end(&w);
+    }
+}
+
+static void what_never_left_is_not_spent(void **state)
+{
+    struct world        w = {.ctx.prio = PM_BACKGROUND};
+    struct pm_rate_call c;
+
+    (void)state;
+    start(&w);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(pm_rate_begin(w.rate, &w.b, &w.ctx, 1, 0, &c), 0);
+        pm_rate_end(w.rate, &c, false);
+    }
+    assert_int_equal(pm_rate_left(w.rate, &w.b, 1, NULL), 3);
+    end(&w);
+    start(&w); /* what was written down for them is spent: in doubt */
+    assert_true(pm_rate_left(w.rate, &w.b, 1, NULL) >= 2);
+    end(&w);
+}
+
+static void what_never_left_is_spent_if_others_were_begun_since(void **state)
+{
+    struct world        w = {.ctx.prio = PM_BACKGROUND};
+    struct pm_rate_call first, second;
+
+    (void)state;
+    start(&w);
+    assert_int_equal(pm_rate_begin(w.rate, &w.b, &w.ctx, 1, 0, &first), 0);
+    assert_int_equal(pm_rate_begin(w.rate, &w.b, &w.ctx, 1, 0, &second), 0);
+    pm_rate_end(w.rate, &first, false);
+    pm_rate_end(w.rate, &second, true);
+    assert_int_equal(pm_rate_left(w.rate, &w.b, 1, NULL), 1);
+    end(&w);
+}
+
+static void a_service_that_asks_to_wait_is_obeyed_after_a_restart_too(void **state)
+{
+    struct world w = {.ctx.prio = PM_BACKGROUND};
+
+    (void)state;
+    start(&w);
+    assert_int_equal(call(&w, 1), 0);
+    assert_true(pm_rate_hold(w.rate, &w.b, 1, 5000) >= 5000);
+    assert_int_equal(call(&w, 1), -EBUSY);
+    assert_true(w.ctx.retry_ms > 4000 && w.ctx.retry_ms <= 5000);
+    assert_int_equal(call(&w, 0), 0); /* only these */
+    end(&w);
+    start(&w);
+    assert_int_equal(call(&w, 1), -EBUSY);
+    assert_true(w.ctx.retry_ms > 0 && w.ctx.retry_ms <= 5000);
+    assert_int_equal(pm_rate_hold(w.rate, &w.b, 1, 0), 3600 * 1000); /* it does not say how long */
+    end(&w);
+}
+
+static int refuse_to_set(void *arg, const char *key, const char *value)
+{
+    (void)arg;
+    (void)key;
+    (void)value;
+    return -ENOSPC;
+}
+
+static void what_cannot_be_written_down_is_not_sent(void **state)
+{
+    struct world w = {.ctx.prio = PM_BACKGROUND};
+
+    (void)state;
+    start(&w);
+    w.b.kv.set = refuse_to_set;
+    assert_int_equal(call(&w, 1), -ENOSPC);
+    assert_non_null(strstr(w.ctx.why, "cannot be kept"));
+    w.b.kv.set = set;
+    for (int n = 0; n < 3; n++)
+        assert_int_equal(call(&w, 1), 0);
     end(&w);
 }
 
@@ -202,6 +319,11 @@ int main(void)
         cmocka_unit_test(what_was_used_long_before_a_restart_is_forgotten),
         cmocka_unit_test(nonsense_in_the_store_is_no_harm),
         cmocka_unit_test(some_are_kept_for_who_waits),
+        cmocka_unit_test(the_time_of_day_may_be_set),
+        cmocka_unit_test(what_never_left_is_not_spent),
+        cmocka_unit_test(what_never_left_is_spent_if_others_were_begun_since),
+        cmocka_unit_test(a_service_that_asks_to_wait_is_obeyed_after_a_restart_too),
+        cmocka_unit_test(what_cannot_be_written_down_is_not_sent),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,7 +82,7 @@ static bool play(void *arg, const struct server_request *req, int fd)
         server_reset(fd);
         return false;
     }
-    return server_reply(fd, a->status, "", a->body);
+    return server_reply(fd, a->status, a->status == 429 ? "Retry-After: 3000\r\n" : "", a->body);
 }
 
 static void begin(struct world *w, const struct answer *script, size_t count)
@@ -577,6 +577,45 @@ static void what_a_proxy_finds_too_long_goes_in_shorter_pieces(void **state)
     end(&w);
 }
 
+static void a_limit_of_one_kind_of_call_holds_no_others(void **state)
+{
+    static const struct answer script[] = {
+        {429, "{\"error\":\"rate_limited\"}", "POST /uploads HTTP"},
+        {200, "{\"received\":3,\"total\":3,\"complete\":true}", "PUT"}};
+    struct world    w = {0};
+    struct pm_draft d = {.name = "scan", .options = ""};
+    uint64_t        off = 0;
+
+    (void)state;
+    begin(&w, script, PM_COUNT(script));
+    assert_int_equal(pm_draft_open(w.b, &w.ctx, &d), -EBUSY);
+    assert_true(w.ctx.retry_ms > 2999 * 1000 && w.ctx.retry_ms <= 3000 * 1000);
+    assert_int_equal(pm_draft_open(w.b, &w.ctx, &d), -EBUSY); /* without asking */
+    make_file(&w, "a.jpg", 3);
+    assert_int_equal(pm_backend_put(w.b, &w.ctx, &w.up, &off), 0);
+    end(&w);
+}
+
+/* Nobody can be reached for a while: that is no reason to wait for an hour afterwards. */
+static void what_reached_nobody_uses_up_no_limit(void **state)
+{
+    static const struct answer script[] = {{201, "{\"upload_id\":\"Bx0xyTjt\"}", "POST /uploads HTTP"}};
+    struct world    w = {0};
+    struct pm_draft d = {.name = "scan", .options = ""};
+    char           *there;
+
+    (void)state;
+    begin(&w, script, PM_COUNT(script));
+    there = w.account.endpoint;
+    w.account.endpoint = (char *)"http://127.0.0.1:9";
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(pm_draft_open(w.b, &w.ctx, &d), -ECONNREFUSED);
+    w.account.endpoint = there;
+    assert_int_equal(pm_draft_open(w.b, &w.ctx, &d), 0);
+    free(d.session);
+    end(&w);
+}
+
 static void what_is_no_list_of_a_session_is_no_empty_session(void **state)
 {
     static const struct answer script[] = {{200, "{\"upload_id\":\"Bx0xyTjt\"}", "GET /uploads/Bx0xyTjt HTTP"}};
@@ -641,6 +680,8 @@ int main(void)
         cmocka_unit_test(a_commit_tells_how_this_server_names_projects),
         cmocka_unit_test(on_a_bad_line_small_files_go_in_pieces_too),
         cmocka_unit_test(what_a_proxy_finds_too_long_goes_in_shorter_pieces),
+        cmocka_unit_test(a_limit_of_one_kind_of_call_holds_no_others),
+        cmocka_unit_test(what_reached_nobody_uses_up_no_limit),
         cmocka_unit_test(what_is_no_list_of_a_session_is_no_empty_session),
         cmocka_unit_test(a_gap_without_a_place_to_go_on_is_asked_about),
         cmocka_unit_test(a_key_that_may_not_list_projects_shows_those_made_here),
