@@ -10,12 +10,27 @@
 #define LEASE_MS     60000 /* so long nobody else drops a session */
 #define PAUSE_MAX_MS (5 * 60 * 1000)
 
+/* An operation in a draft that was refused, which is not written down yet. */
+struct refusal {
+    struct refusal *next; /* lock */
+    pm_node         folder;
+    char           *text; /* owned */
+};
+
 struct pm_drafts {
     pthread_mutex_t      lock; /* leaf */
     pthread_cond_t       opened; /* lock; a session was opened, or not */
     struct pm_draft_run *runs; /* lock */
+    struct refusal      *refusals; /* lock; owned */
     bool                 stopping; /* lock */
 };
+
+static void free_refusal(struct refusal *r)
+{
+    if (r)
+        free(r->text);
+    free(r);
+}
 
 int pm_drafts_open(struct pm_cache *c)
 {
@@ -42,6 +57,10 @@ void pm_drafts_close(struct pm_cache *c)
 {
     if (!c->drafts)
         return;
+    for (struct refusal *r; (r = c->drafts->refusals);) {
+        c->drafts->refusals = r->next;
+        free_refusal(r);
+    }
     pthread_cond_destroy(&c->drafts->opened);
     pthread_mutex_destroy(&c->drafts->lock);
     free(c->drafts);
@@ -261,17 +280,58 @@ int pm_draft_restart(struct pm_db *db)
                      "i", PM_J_HELD);
 }
 
+/* --- what was refused */
+
+static int write_refusal(struct pm_cache *c, const struct refusal *r)
+{
+    pm_db_begin(c->db);
+    if (pm_draft_spot(c, r->folder) == PM_SPOT_DRAFT) {
+        pm_db_run(c->db, "UPDATE j.draft SET refused=?2 WHERE node=?1", "is", (int64_t)r->folder,
+                  r->text);
+        pm_db_run(c->db, "UPDATE node SET error=?2 WHERE id=?1", "is", (int64_t)r->folder, r->text);
+        pm_draft_touch(c, r->folder);
+    }
+    return pm_db_end(c->db, 0);
+}
+
 void pm_publish_refused(struct pm_cache *c, pm_node folder, const char *name, const char *why)
 {
-    PM_AUTO(free) char *text = pm_asprintf("%s was refused: %s", name, why);
+    struct refusal *r = pm_draft_any(c) ? calloc(1, sizeof(*r)) : NULL;
 
-    pm_db_begin(c->db);
-    if (pm_draft_spot(c, folder) == PM_SPOT_DRAFT) {
-        pm_db_run(c->db, "UPDATE j.draft SET refused=?2 WHERE node=?1", "is", (int64_t)folder, text);
-        pm_db_run(c->db, "UPDATE node SET error=?2 WHERE id=?1", "is", (int64_t)folder, text);
-        pm_draft_touch(c, folder);
+    if (!r)
+        return;
+    r->folder = folder;
+    r->text = pm_asprintf("%s was refused: %s", name, why);
+    if (!write_refusal(c, r)) {
+        free_refusal(r);
+        return;
     }
-    pm_db_end(c->db, 0);
+    PM_GUARD(&c->drafts->lock); /* the disk may be full: just then something is refused */
+    r->next = c->drafts->refusals;
+    c->drafts->refusals = r;
+}
+
+bool pm_draft_refusals_written(struct pm_cache *c)
+{
+    struct refusal *r;
+    int             err = 0;
+
+    while (!err) {
+        pthread_mutex_lock(&c->drafts->lock);
+        r = c->drafts->refusals;
+        if (r)
+            c->drafts->refusals = r->next;
+        pthread_mutex_unlock(&c->drafts->lock);
+        if (!r)
+            return true;
+        err = write_refusal(c, r);
+        if (!err)
+            free_refusal(r);
+    }
+    PM_GUARD(&c->drafts->lock);
+    r->next = c->drafts->refusals;
+    c->drafts->refusals = r;
+    return false;
 }
 
 /* --- sending */
@@ -418,15 +478,18 @@ bool pm_draft_doomed(struct pm_cache *c, uint64_t blocked, int64_t *wake_ms, str
         at = pm_col_int(st, 4);
         if (at <= now)
             *out = (struct pm_doomed){pm_col_int(st, 0), (uint32_t)pm_col_int(st, 1),
-                                      (int)pm_col_int(st, 2), strdup(pm_col_text(st, 3))};
+                                      (int)pm_col_int(st, 2), pm_col_dup(c->db, st, 3)};
         pm_db_reset(st);
     }
     if (at <= now)
         pm_db_run(c->db, "UPDATE j.session SET not_before=?2 WHERE id=?1", "ii", out->id,
                   now + LEASE_MS);
-    pm_db_end(c->db, 0);
+    if (pm_db_end(c->db, 0)) { /* another time */
+        free(at <= now ? out->session : NULL);
+        at = now + LEASE_MS;
+    }
     if (at <= now)
-        return out->session != NULL;
+        return true;
     *wake_ms = at < *wake_ms ? at : *wake_ms;
     return false;
 }

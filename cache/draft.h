@@ -81,6 +81,8 @@ enum pm_session_end {
 };
 /* The session is replaced. */
 int pm_draft_replace(struct pm_cache *c, pm_node folder, enum pm_session_end why);
+/* Is every refusal (pm_publish_refused) written down? Tries it. From the housekeeping thread. */
+bool pm_draft_refusals_written(struct pm_cache *c);
 /* At a start: the time of idleness starts again. */
 int pm_draft_restart(struct pm_db *db);
 

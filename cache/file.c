@@ -538,12 +538,8 @@ static void note_no_room(struct pm_cache *c, pm_node node)
 {
     char    name[PM_NAME_MAX + 1];
     pm_node folder;
-    int     err;
 
-    pm_db_begin(c->db);
-    err = pm_shown_place(c->db, node, &folder, name);
-    pm_db_end(c->db, 0);
-    if (!err)
+    if (pm_draft_any(c) && !find_draft(c, node, &folder, name) && folder)
         pm_publish_refused(c, folder, name, strerror(ENOSPC));
 }
 

@@ -220,7 +220,7 @@ static void publish_if_idle(struct pm_cache *c, pm_node folder)
     err = pm_draft_get(c->db, folder, &row);
     if (!err)
         err = pm_draft_files_get(c->db, folder, &x);
-    err = pm_db_end(c->db, err);
+    err = pm_db_end(c->db, err); /* what could not be read may be a reason not to */
     if (!err && pm_draft_files_count(&x) && pm_draft_files_in(&x, PM_J_SENT) == pm_draft_files_count(&x)) {
         find_hesitation(c, &x, row.refused, why, sizeof(why));
         if (!*why) {
@@ -235,6 +235,8 @@ static void publish_if_idle(struct pm_cache *c, pm_node folder)
 
 void pm_publish_tick(struct pm_cache *c)
 {
+    if (!pm_draft_refusals_written(c))
+        return; /* who knows of which draft something is missing */
     for (size_t i = 0; i < c->naccounts; i++) {
         int64_t idle = c->accounts[i].conf->publish_idle_ms;
         pm_node folder = 0;
@@ -341,6 +343,8 @@ static int look_how_far(struct pm_cache *c, pm_node folder, char *why, size_t si
     if (!err)
         err = pm_draft_files_get(c->db, folder, &x);
     err = pm_db_end(c->db, err);
+    if (err)
+        pm_draft_files_free(&x);
     if (err == -ENOENT)
         return *row.rid ? 0 : -ENOENT;
     if (err)

@@ -136,25 +136,28 @@ static size_t next_shown(struct pm_db *db, pm_node folder, uint64_t after, struc
     return n;
 }
 
-static bool has_drafts(struct pm_cache *c, pm_node folder)
+static int has_drafts(struct pm_cache *c, pm_node folder, bool *out)
 {
     int64_t account;
+    int     err;
 
+    *out = false;
     if (!pm_draft_any(c))
-        return false;
+        return 0;
     pm_db_begin(c->db);
     account = pm_db_int(c->db, 0, "SELECT account FROM node WHERE id=?1", "i", (int64_t)folder);
-    pm_db_end(c->db, 0);
-    return pm_draft_account(c, (uint32_t)account);
+    err = pm_db_end(c->db, 0);
+    *out = !err && pm_draft_account(c, (uint32_t)account);
+    return err;
 }
 
 int pm_tree_read(struct pm_cache *c, pm_node folder, uint64_t after, pm_tree_fn *each, void *arg)
 {
     struct shown *batch = calloc(BATCH, sizeof(*batch));
-    bool          drafts = has_drafts(c, folder);
     bool          more = true;
     size_t        n = BATCH;
-    int           err = 0;
+    bool          drafts;
+    int           err = has_drafts(c, folder, &drafts);
 
     if (!batch)
         return -ENOMEM;

@@ -1069,6 +1069,19 @@ static void an_idle_draft_where_something_was_refused_waits_for_the_user(void **
     projects_are("d  : a=1\n");
 }
 
+/* The journal may be what has no room, just when something is refused. */
+static void what_was_refused_is_not_forgotten_when_it_cannot_be_written_down(void **state)
+{
+    pm_node d = env_mkdir(&e, e.root, "d");
+
+    (void)state;
+    write_sent(d, "a", "1");
+    env_sql(&e, "ALTER TABLE j.draft RENAME COLUMN refused TO unwritable");
+    assert_int_equal(create(d, "x.exe"), -EPERM);
+    env_sql(&e, "ALTER TABLE j.draft RENAME COLUMN unwritable TO refused");
+    until_state(d, "waiting: x.exe was refused");
+}
+
 static void an_idle_draft_waits_for_a_failed_file(void **state)
 {
     pm_node  d, a;
@@ -1538,6 +1551,7 @@ int main(void)
         T(an_idle_draft_waits_while_there_is_a_hold),
         T(an_idle_draft_waits_for_a_temporary_name),
         T(an_idle_draft_where_something_was_refused_waits_for_the_user),
+        T(what_was_refused_is_not_forgotten_when_it_cannot_be_written_down),
         T(an_idle_draft_waits_for_a_failed_file),
         T(every_change_starts_the_time_again),
         T(a_remount_starts_the_time_again),
