@@ -197,22 +197,41 @@ static int ask_file(struct pm_three_sixty *ts, struct pm_ctx *ctx, struct pm_upl
     return err == -ENOENT ? save_state(up, false) : err;
 }
 
+/* Asks for the whole session's files once, whoever of them comes first. */
+static int know_session(struct pm_three_sixty *ts, struct pm_ctx *ctx, const struct pm_upload *up,
+                        const char *id)
+{
+    bool listed, busy;
+    int  err = 0;
+
+    do {
+        pthread_mutex_lock(&ts->lock);
+        listed = find_held_locked(ts, id, "") != NULL;
+        busy = ts->listing;
+        ts->listing = busy || !listed;
+        pthread_mutex_unlock(&ts->lock);
+        if (!listed && busy)
+            err = pm_http_wait(ts->base.net, ctx, 10);
+    } while (!err && !listed && busy);
+    if (err || listed)
+        return err;
+    err = pm_ts_held(&ts->base, ctx, up->session, NULL, NULL);
+    PM_GUARD(&ts->lock);
+    ts->listing = false;
+    return err;
+}
+
 int pm_ts_resume(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, uint64_t *off)
 {
     struct pm_three_sixty *ts = pm_ts(b);
     struct ts_held         file = {0};
     const struct ts_held  *h;
     char                   id[PM_TS_ID_MAX];
-    bool                   listed;
-    int                    err = 0;
+    int                    err;
 
     if (!pm_ts_session_id(up->session, id))
         return -ESTALE;
-    pthread_mutex_lock(&ts->lock);
-    listed = find_held_locked(ts, id, "") != NULL;
-    pthread_mutex_unlock(&ts->lock);
-    if (!listed)
-        err = pm_ts_held(b, ctx, up->session, NULL, NULL);
+    err = know_session(ts, ctx, up, id);
     if (err)
         return err;
     pthread_mutex_lock(&ts->lock);

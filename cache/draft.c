@@ -189,6 +189,13 @@ static int64_t quiet_ms(const struct pm_cache *c)
     return 100 + 10 * c->conf->delay_ms;
 }
 
+bool pm_draft_is_quiet(const struct pm_cache *c, const struct pm_draft_row *row)
+{
+    int64_t left = row->quiet - pm_wall_ms();
+
+    return left > 0 && left <= quiet_ms(c); /* more: the clock was set back */
+}
+
 int pm_draft_touch(struct pm_cache *c, pm_node folder)
 {
     pm_db_run(c->db,

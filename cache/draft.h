@@ -58,6 +58,8 @@ struct pm_draft_row {
     char    *refused; /* owned; an operation in it that was refused; NULL: none */
 };
 
+/* Is it too early for the successor of a session that was replaced? */
+bool pm_draft_is_quiet(const struct pm_cache *c, const struct pm_draft_row *row);
 /* 0 or -ENOENT; to be freed by pm_draft_row_free. */
 int  pm_draft_get(struct pm_db *db, pm_node folder, struct pm_draft_row *out);
 void pm_draft_row_free(struct pm_draft_row *row);

@@ -111,7 +111,7 @@ static int look(struct pm_send *s)
         e.state != PM_J_ACTIVE || pm_draft_get(c->db, s->e->parent, &row))
         return pm_db_end(c->db, -ECANCELED);
     s->serial = row.serial;
-    if (!row.session && row.quiet > pm_wall_ms()) {
+    if (!row.session && pm_draft_is_quiet(c, &row)) {
         pm_db_run(c->db, "UPDATE j.entry SET state=2, sending=0, not_before=?2 WHERE id=?1", "ii",
                   s->e->id, row.quiet);
         pm_db_run(c->db,

@@ -344,7 +344,9 @@ static int commit(struct publish *p)
         return replace_and_put_off(p, PM_SESSION_GONE);
     if (err == -ENOENT)
         return -EPROTO;
-    return err == -ENODATA ? put_off(p) : err; /* the next comparison finds what it lacks */
+    if (err == -ENODATA) /* though it has all that we know of: once more, then the user is asked */
+        return p->s->e->tries ? -EBADMSG : -EIO;
+    return err;
 }
 
 static int carry_out(struct publish *p)

@@ -763,6 +763,25 @@ static bool commit_called(void *arg)
     return pm_memory_calls(e.b, PM_MEM_COMMIT) > 0;
 }
 
+static void a_project_that_the_service_cannot_make_is_tried_once_more(void **state)
+{
+    PM_AUTO(pm_buf) struct pm_buf why = {0};
+    pm_node                       d = env_mkdir(&e, e.root, "d");
+
+    (void)state;
+    write_sent(d, "a", "1");
+    pm_memory_fault(e.b, PM_MEM_COMMIT, 1, -ENODATA, false);
+    publish(d);
+    d = env_mkdir(&e, e.root, "again");
+    write_sent(d, "a", "1");
+    pm_memory_fault(e.b, PM_MEM_COMMIT, 1, -ENODATA, false);
+    assert_int_equal(pm_publish(e.c, d, &why), 0);
+    until_state(d, "waiting: ");
+    pm_memory_fault(e.b, PM_MEM_COMMIT, 1, -ENODATA, false);
+    until_state(d, "failed: ");
+    projects_are("d  : a=1\n");
+}
+
 static void nothing_changes_while_it_is_being_published(void **state)
 {
     PM_AUTO(pm_buf) struct pm_buf why = {0};
@@ -1534,6 +1553,7 @@ int main(void)
         T(a_draft_larger_than_the_service_takes_is_refused_at_once),
         T(a_link_that_is_alone_again_is_a_link),
         T(litter_made_while_it_is_being_published_delays_nothing),
+        T(a_project_that_the_service_cannot_make_is_tried_once_more),
         T(nothing_changes_while_it_is_being_published),
         T(options_that_the_service_refuses_are_told_and_can_be_mended),
         T(what_a_session_has_is_not_sent_again_after_a_restart),

@@ -256,6 +256,47 @@ static void after_a_break_it_goes_on_where_the_service_is(void **state)
     end(&w);
 }
 
+struct resumer {
+    struct world *w;
+    pthread_t     thread;
+    uint64_t      off;
+    int           err;
+};
+
+static void *resume(void *arg)
+{
+    struct resumer  *r = arg;
+    struct pm_ctx    ctx = {.prio = PM_BACKGROUND};
+    struct pm_upload up = {.parent = &folder, .name = "b.e57", .size = 9, .session = SESSION, .fd = 0,
+                           .state = strdup("{\"whole\":false}")};
+
+    r->err = pm_backend_resume(r->w->b, &ctx, &up, &r->off);
+    free(up.state);
+    return NULL;
+}
+
+static void files_that_go_on_side_by_side_ask_once_for_all(void **state)
+{
+    static const struct answer script[] = {
+        {200, "{\"files\":[{\"name\":\"b.e57\",\"received\":5,\"total\":9,\"complete\":false}]}",
+         "GET /uploads/Bx0xyTjt HTTP"}};
+    struct world   w = {0};
+    struct resumer r[8];
+
+    (void)state;
+    begin(&w, script, PM_COUNT(script));
+    for (size_t i = 0; i < PM_COUNT(r); i++) {
+        r[i] = (struct resumer){.w = &w};
+        assert_int_equal(pthread_create(&r[i].thread, NULL, resume, &r[i]), 0);
+    }
+    for (size_t i = 0; i < PM_COUNT(r); i++) {
+        pthread_join(r[i].thread, NULL);
+        assert_int_equal(r[i].err, 0);
+        assert_int_equal(r[i].off, 5);
+    }
+    end(&w);
+}
+
 static void a_gap_is_told_and_adopted(void **state)
 {
     static const struct answer script[] = {
@@ -669,6 +710,7 @@ int main(void)
         cmocka_unit_test(the_service_s_words_become_errnos),
         cmocka_unit_test(a_small_file_goes_whole_and_a_big_one_in_pieces),
         cmocka_unit_test(after_a_break_it_goes_on_where_the_service_is),
+        cmocka_unit_test(files_that_go_on_side_by_side_ask_once_for_all),
         cmocka_unit_test(a_gap_is_told_and_adopted),
         cmocka_unit_test(no_round_trip_is_spent_but_before_the_first_chunk_of_a_large_file),
         cmocka_unit_test(another_file_of_the_name_is_not_taken_for_ours),
