@@ -25,12 +25,6 @@ void pm_file_tick(struct pm_cache *c);
 
 /* When a closed content of this name may be sent (wall clock, ms). */
 int64_t pm_file_due(const struct pm_cache *c, const char *name);
-/* change.c: a RENAME over another's object, made while its file was being sent, becomes an update of
- * that object and a removal of the file's own. 0; -ECANCELED: it is a plain rename now. */
-int pm_change_replace(struct pm_cache *c, struct pm_jentry *e);
-/* In a transaction: what was to be renamed over `replaces` is not to be there any more; that goes, and
- * its removal takes the entry's place in the order. */
-int pm_change_remove_instead(struct pm_db *db, const struct pm_jentry *old);
 /* Before anything is written since the last flush: the journal knows first. From then on it is no
  * untouched copy. Called with the content's lock. */
 int pm_file_mark_locked(struct pm_cache *c, struct pm_content *k);
@@ -41,9 +35,5 @@ int pm_file_mark_locked(struct pm_cache *c, struct pm_content *k);
 int pm_file_mark_base(struct pm_db *db, int64_t content, uint64_t base_end);
 /* `len` bytes were written. Called with the content's lock. */
 void pm_file_wrote_locked(struct pm_content *k, uint64_t len);
-/* change.c: a RENAME to a backup name, made while the file was being sent, for whose old name a new
- * file waits: that is the object's next content, and the backup a file of its own. -ENOENT: it is a
- * plain rename. */
-int pm_change_leave(struct pm_cache *c, const struct pm_jentry *rename);
 
 #endif

@@ -1,7 +1,7 @@
 /* A rename where the service has none: copy there, wait until the copy is whole, then remove the
  * source. Nothing is removed before its copy is confirmed; each step is found done after a crash. */
+#include "cache/change.h"
 #include "cache/copy.h"
-#include "cache/file.h"
 #include "cache/label.h"
 #include "cache/list.h"
 #include "cache/merge.h"
