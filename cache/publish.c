@@ -329,7 +329,7 @@ static int forget_wish(struct pm_db *db, pm_node folder)
 /* How far it is: 0 published; -EINPROGRESS; or why it will not be, in words, too. */
 static int look_how_far(struct pm_cache *c, pm_node folder, char *why, size_t size)
 {
-    struct pm_jentry  e;
+    struct pm_jentry  e = {.id = 0};
     struct pm_row     row = {.id = 0};
     struct pm_draft_files   x = {0};
     struct pm_account *a;

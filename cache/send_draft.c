@@ -74,7 +74,7 @@ static int only_file(struct pm_db *db, pm_node folder, struct pm_jentry *out)
 int pm_draft_link(struct pm_cache *c, pm_node folder, char **out)
 {
     struct pm_content *k;
-    struct pm_jentry   e;
+    struct pm_jentry   e = {.node = 0};
     int                err;
 
     *out = NULL;
