@@ -19,6 +19,7 @@ struct active {
     int64_t               entry; /* 0: free */
     uint32_t              account;
     bool                  upload;
+    bool                  frees; /* an upload after which its content may be dropped here */
     int64_t               started_ms;
     atomic_uint_least64_t sent;
     uint64_t              seen; /* of sent, when it was looked whether it advances */
@@ -43,6 +44,7 @@ struct pm_queue {
     bool            unsure; /* lock; the journal may take for chosen what nobody has (db.h) */
     struct active   active[ACTIVE_MAX]; /* lock; `sent` atomic */
     unsigned        uploads; /* lock */
+    unsigned        freeing; /* lock; of these, those that make room */
     int64_t         advanced_ms; /* lock; when uploads were last known to advance */
     int64_t         failed_ms; /* lock; when one failed last */
     struct waiting *waiting; /* lock; closes that wait for their upload */
@@ -381,9 +383,11 @@ static struct active *choose_locked(struct pm_cache *c, struct pm_jentry *e, int
     a->upload = e->op == PM_OP_PUT;
     a->started_ms = pm_now_ms();
     a->sent = a->seen = 0;
-    if (a->upload && !q->uploads && pm_now_ms() - q->failed_ms >= c->conf->op_timeout_ms)
+    a->frees = a->upload && !pm_draft_account(c, a->account); /* a draft's stay here */
+    if (a->frees && !q->freeing && pm_now_ms() - q->failed_ms >= c->conf->op_timeout_ms)
         q->advanced_ms = a->started_ms; /* after a rest: it has its time to begin */
     q->uploads += a->upload;
+    q->freeing += a->frees;
     return a;
 }
 
@@ -395,9 +399,9 @@ static void note_end(struct pm_cache *c, const struct active *a, int err)
     if (!err)
         pm_store_trim(c->store);
     pthread_mutex_lock(&q->lock);
-    if (a->upload && !err)
+    if (a->frees && !err)
         q->advanced_ms = pm_now_ms();
-    else if (a->upload && err != -ECANCELED && err != -EAGAIN)
+    else if (a->frees && err != -ECANCELED && err != -EAGAIN)
         q->failed_ms = pm_now_ms();
     pthread_mutex_unlock(&q->lock);
     pm_store_try_again(c->store);
@@ -465,6 +469,7 @@ static void *worker(void *arg)
         send_one(c, &e, a);
         pthread_mutex_lock(&q->lock);
         q->uploads -= a->upload;
+        q->freeing -= a->frees;
         a->entry = 0;
         pthread_cond_broadcast(&q->work);
     }
@@ -493,7 +498,7 @@ static void look_locked(struct pm_queue *q)
         struct active *a = &q->active[i];
         uint64_t       sent = a->sent;
 
-        if (!a->entry || !a->upload || sent == a->seen)
+        if (!a->entry || !a->frees || sent == a->seen)
             continue;
         a->seen = sent;
         q->advanced_ms = pm_now_ms();
@@ -519,6 +524,17 @@ static bool about_to_send(struct pm_cache *c, uint64_t paused, bool again)
     return is;
 }
 
+/* The accounts of which nothing that is sent makes room: a bit each. */
+static uint64_t keeping_accounts(struct pm_cache *c)
+{
+    uint64_t keeping = 0;
+
+    for (size_t i = 0; i < c->naccounts; i++)
+        if (pm_draft_has(c->accounts[i].backend))
+            keeping |= (uint64_t)1 << c->accounts[i].id;
+    return keeping;
+}
+
 bool pm_queue_advances(struct pm_cache *c)
 {
     struct pm_queue *q = c->queue;
@@ -529,7 +545,7 @@ bool pm_queue_advances(struct pm_cache *c)
     recent = pm_now_ms() - q->advanced_ms < c->conf->op_timeout_ms;
     if (q->paused || c->stopping)
         return false;
-    return q->uploads ? recent : about_to_send(c, paused_accounts(c), recent);
+    return q->freeing ? recent : about_to_send(c, paused_accounts(c) | keeping_accounts(c), recent);
 }
 
 /* --- pausing */

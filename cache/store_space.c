@@ -119,12 +119,27 @@ void pm_store_release(struct pm_store *s, uint64_t bytes)
     s->held -= bytes;
 }
 
+/* What is in drafts: sent or not, it stays. */
+static uint64_t in_drafts(struct pm_store *s)
+{
+    int64_t bytes;
+
+    pm_db_begin(s->db);
+    bytes = pm_db_int(s->db, 0,
+                      "SELECT sum(k.bytes) FROM j.draft d JOIN j.entry e ON e.parent=d.node AND e.op=1"
+                      " JOIN content k ON k.id=e.content",
+                      "");
+    pm_db_end(s->db, 0);
+    return bytes > 0 ? (uint64_t)bytes : 0;
+}
+
 bool pm_store_could(struct pm_store *s, uint64_t bytes)
 {
     struct pm_store_usage usage;
 
     pm_store_usage(s, &usage);
-    return disk_free(s) + usage.used >= s->conf->min_free + usage.last_copy + bytes;
+    return disk_free(s) + usage.used >=
+           s->conf->min_free + usage.last_copy + in_drafts(s) + bytes;
 }
 
 int pm_store_room(struct pm_store *s, uint64_t bytes)

@@ -235,6 +235,47 @@ static void without_anything_being_sent_a_write_is_refused_and_what_was_written_
     check_file("only", 800 * K);
 }
 
+/* The same with an account of drafts. */
+static int setup_drafts(void **state)
+{
+    int err = setup(state);
+
+    if (err)
+        return err;
+    env_close(&e);
+    env_init(&e);
+    e.accounts[0].type = (char *)"memory-draft";
+    e.conf.op_timeout_ms = 10000;
+    env_open(&e);
+    return pm_queue_pause(e.c, true);
+}
+
+static void what_goes_into_a_draft_makes_no_room_and_nobody_waits_for_it(void **state)
+{
+    pm_node         d = env_mkdir(&e, e.root, "d");
+    struct pm_attr  attr;
+    struct pm_info  info;
+    struct pm_file *f;
+
+    (void)state;
+    disk = 1024 * K;
+    pm_memory_block(e.b, PM_MEM_PUT, true);
+    assert_int_equal(pm_change_create(e.c, d, "first", NULL, &attr), 0);
+    assert_int_equal(pm_file_open(e.c, attr.node, O_RDWR, &f), 0);
+    assert_int_equal(pm_file_write(f, bytes, 700 * K, 0), 700 * K);
+    pm_file_release(f);
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_PUT, 1);
+    assert_int_equal(pm_change_create(e.c, d, "second", NULL, &attr), 0);
+    assert_int_equal(pm_file_open(e.c, attr.node, O_RDWR, &f), 0);
+    assert_int_equal(pm_file_write(f, bytes, 200 * K, 0), 200 * K);
+    assert_int_equal(pm_file_write(f, bytes + 200 * K, 600 * K, 200 * K), -ENOSPC);
+    assert_false(pm_store_could(e.c->store, 600 * K));
+    assert_int_equal(pm_info_node(e.c, d, &info), 0);
+    assert_string_equal(info.error, "second was refused: No space left on device");
+    pm_file_release(f);
+}
+
 static void while_transfers_are_paused_nobody_waits(void **state)
 {
     struct pm_file *f;
@@ -726,6 +767,8 @@ int main(int argc, char **argv)
         TEST(what_is_there_is_overwritten_on_a_full_disk),
         TEST(a_full_disk_lets_clean_contents_go_first),
         TEST(what_could_never_fit_makes_nothing_go),
+        cmocka_unit_test_setup_teardown(what_goes_into_a_draft_makes_no_room_and_nobody_waits_for_it,
+                                        setup_drafts, teardown),
         TEST(a_partial_write_whose_rest_has_no_room_is_refused_before_anything_is_fetched),
         TEST(what_passed_the_limit_unsent_goes_as_soon_as_it_is_sent),
         TEST(what_an_open_file_would_push_past_the_limit_is_read_and_not_kept),
