@@ -84,6 +84,8 @@ int pm_tree_lookup(struct pm_cache *c, pm_node parent, const char *name, struct 
                    struct pm_attr *out);
 /* Never waits. -ESTALE: no such node. */
 int pm_tree_getattr(struct pm_cache *c, pm_node node, struct pm_attr *out);
+/* Where a link leads, from the folder that it is in. -EINVAL: it is none; -ESTALE. */
+int pm_tree_readlink(struct pm_cache *c, pm_node node, char out[256]);
 /* As pm_tree_lookup's waiting, for a whole folder: 0 when its list may be read. */
 int pm_tree_ready(struct pm_cache *c, pm_node folder, struct pm_waiter *w);
 /* Hands on the shown entries with a cookie above `after` (0: from the start), in the order of
@@ -227,10 +229,19 @@ struct pm_info {
     char     state[300]; /* "remote", "cached", "local", "queued", "uploading 40%", "synced", … */
     char     id[128]; /* the service's; "" if none */
     char     version[256];
+    char     url[300]; /* for people; "" if none */
     char     error[300]; /* the service's own word; "" */
     uint64_t cached; /* bytes of the content held here */
 };
 int pm_info_node(struct pm_cache *c, pm_node node, struct pm_info *out);
+
+/* A service's own field of a node, `name` being "TYPE.FIELD" of the attribute user.TYPE.FIELD, in words.
+ * -EOPNOTSUPP: an attribute of this name is a program's; -ENODATA; -EINPROGRESS: `w`, which may be NULL,
+ * is woken. */
+int  pm_info_field(struct pm_cache *c, pm_node node, const char *name, char *out, size_t size,
+                   struct pm_waiter *w);
+/* Is an attribute of this name the service's? */
+bool pm_info_is_field(struct pm_cache *c, pm_node node, const char *name);
 
 struct pm_space {
     uint64_t total, free; /* bytes a program may count on; free: disk free less min_free, plus
@@ -239,7 +250,7 @@ struct pm_space {
 int pm_info_space(struct pm_cache *c, struct pm_space *out);
 
 /* Adds the members of status.json that the cache knows: "pending", "pending_bytes", "failed",
- * "uploads", "cache", "accounts" with a trailing comma, without the outer braces. */
+ * "uploads", "projects", "cache", "accounts" with a trailing comma, without the outer braces. */
 int pm_info_json(struct pm_cache *c, struct pm_buf *out);
 /* The same for a person to read; `node` 0: all, else only what is at or below it. */
 int pm_info_text(struct pm_cache *c, pm_node node, struct pm_buf *out);

@@ -3,6 +3,7 @@
 #include "cache/change.h"
 
 #include "cache/draft_files.h"
+#include "cache/link.h"
 #include "cache/list.h"
 
 #include <errno.h>
@@ -92,6 +93,8 @@ int pm_change_attr(struct pm_cache *c, pm_node node, unsigned set, const struct 
 {
     int err;
 
+    if (pm_link_is(node))
+        return -EPERM;
     if (set & PM_SET_MTIME)
         set_open_mtime(c, node, to->mtime_ns);
     pm_db_begin(c->db);

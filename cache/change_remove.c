@@ -1,6 +1,7 @@
 /* Removing files and folders. */
 #include "cache/change.h"
 
+#include "cache/link.h"
 #include "cache/list.h"
 #include "cache/queue.h"
 #include "cache/record.h"
@@ -166,7 +167,7 @@ int pm_change_unlink(struct pm_cache *c, pm_node parent, const char *name)
         pm_change_look(c, node, &r);
         err = r.row.kind == PM_FOLDER ? -EISDIR : pm_change_remove_shown(c, parent, name, &r);
     }
-    err = pm_db_end(c->db, err);
+    err = pm_link_refuse(c, parent, name, pm_db_end(c->db, err));
     if (!err)
         after_removal(c, &r);
     return err;

@@ -3,6 +3,7 @@
 
 #include "cache/file.h"
 #include "cache/label.h"
+#include "cache/link.h"
 #include "cache/list.h"
 #include "cache/queue.h"
 
@@ -380,7 +381,7 @@ int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_no
     if (err == -EPERM)
         note_shared(c, parent, name);
     if (err)
-        return err;
+        return pm_link_refuse(c, parent, name, err);
     if (r.to.row.id && r.to.row.id != r.from.row.id && r.to.row.kind != PM_FOLDER) {
         pm_change_cut_off(c, r.to.row.id, true);
         if (r.to.local)

@@ -1,6 +1,7 @@
 /* The shown tree: finding and reading it. */
 #include "cache/find.h"
 #include "cache/journal.h"
+#include "cache/link.h"
 #include "cache/list.h"
 #include "cache/record.h"
 #include "cache/state.h"
@@ -61,6 +62,8 @@ int pm_tree_getattr(struct pm_cache *c, pm_node node, struct pm_attr *out)
 {
     int err;
 
+    if (pm_link_is(node))
+        return pm_link_attr(c, node, out);
     *out = (struct pm_attr){0};
     pm_db_begin(c->db);
     err = pm_db_end(c->db, pm_tree_describe(c, node, out));
@@ -98,6 +101,8 @@ int pm_tree_lookup(struct pm_cache *c, pm_node parent, const char *name, struct 
         return err;
     pm_db_begin(c->db);
     err = pm_db_end(c->db, pm_shown_find(c->db, parent, name, &node));
+    if (err == -ENOENT && !(err = pm_link_find(c, parent, name, &node)))
+        return pm_link_attr(c, node, out);
     if (err == -ENOENT)
         err = pm_find_want(c, parent, name, w);
     return err ? err : pm_tree_getattr(c, node, out);
@@ -193,10 +198,14 @@ int pm_tree_resolve(struct pm_cache *c, const char *path, pm_node *out)
 
     if (!copy)
         return err;
-    pm_db_begin(c->db);
-    for (char *part = strtok_r(copy, "/", &save); part && !err; part = strtok_r(NULL, "/", &save))
-        err = pm_shown_find(c->db, node, part, &node);
-    err = pm_db_end(c->db, err);
+    for (char *part = strtok_r(copy, "/", &save); part && !err; part = strtok_r(NULL, "/", &save)) {
+        pm_node folder = node;
+
+        pm_db_begin(c->db);
+        err = pm_db_end(c->db, pm_shown_find(c->db, folder, part, &node));
+        if (err == -ENOENT)
+            err = pm_link_find(c, folder, part, &node);
+    }
     if (!err)
         *out = node;
     return err;
@@ -230,6 +239,8 @@ void pm_tree_forget(struct pm_cache *c, pm_node node)
 {
     bool gone;
 
+    if (pm_link_is(node))
+        return;
     pm_db_begin(c->db);
     pm_node_drop_if_orphan(c->db, node);
     gone = pm_db_int(c->db, 0, "SELECT 1 FROM node WHERE id=?1", "i", (int64_t)node) == 0;

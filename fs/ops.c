@@ -154,10 +154,15 @@ static void link_refused(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent,
     pm_ops_reply(req, -EPERM);
 }
 
-static void readlink_refused(fuse_req_t req, fuse_ino_t ino)
+static void read_link(fuse_req_t req, fuse_ino_t ino)
 {
-    (void)ino;
-    pm_ops_reply(req, -EINVAL);
+    char target[256];
+    int  err = pm_special_is(ino) ? -EINVAL : pm_tree_readlink(pm_ops_mount(req)->cache, ino, target);
+
+    if (err)
+        pm_ops_reply(req, err);
+    else
+        fuse_reply_readlink(req, target);
 }
 
 static void ioctl_refused(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
@@ -190,7 +195,7 @@ const struct fuse_lowlevel_ops pm_ops = {
     .forget_multi = forget_multi,
     .getattr = pm_ops_getattr,
     .setattr = pm_ops_setattr,
-    .readlink = readlink_refused,
+    .readlink = read_link,
     .mknod = pm_ops_mknod,
     .mkdir = pm_ops_mkdir,
     .unlink = pm_ops_unlink,
