@@ -410,6 +410,18 @@ int pm_draft_record(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_en
                          : -EOPNOTSUPP;
 }
 
+int pm_draft_field(struct pm_backend *b, const struct pm_entry *e, const char *record,
+                   const char *name, char *out, size_t size)
+{
+    return b->ops->draft ? b->ops->draft->field(b, e, record, name, out, size) : -ENODATA;
+}
+
+void pm_backend_limits(struct pm_backend *b, pm_limit_fn *each, void *arg)
+{
+    if (b->ops->limits)
+        b->ops->limits(b, each, arg);
+}
+
 int64_t pm_draft_expires_ms(const struct pm_backend *b, const char *session)
 {
     return b->ops->draft ? b->ops->draft->expires_ms(session) : 0;

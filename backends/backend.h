@@ -128,6 +128,7 @@ struct pm_draft_item {
 struct pm_progress {
     int  percent; /* 100: ready */
     bool ready;
+    char errors[200]; /* what the service says went wrong with it; "": nothing */
 };
 
 /* --- the operations ------------------------------------------------------------------------ */
@@ -147,7 +148,7 @@ struct pm_location;
 
 /* Of a service where a folder made in the root is a draft: its files go into one session, and it becomes
  * one thing there when it is committed. All are required. Any thread; they block but for the last
- * three, which make no request. -ESTALE means the whole session, never one file of it. */
+ * four, which make no request. -ESTALE means the whole session, never one file of it. */
 struct pm_draft_ops {
     /* Sets d->session. A lost answer leaves an unused session behind there, no harm. */
     int (*open)(struct pm_backend *b, struct pm_ctx *ctx, struct pm_draft *d);
@@ -173,6 +174,10 @@ struct pm_draft_ops {
      * it is. Safe to repeat. */
     int (*record)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
                   struct pm_progress *progress, char **json);
+    /* A field of what `record` told of such a thing ("": nothing yet), in words; "url" is its address for
+     * people. -ENODATA: it has none, or none to be shown; -ERANGE. Makes no request. */
+    int (*field)(struct pm_backend *b, const struct pm_entry *e, const char *record,
+                 const char *name, char *out, size_t size);
     /* When the service drops the session by itself (pm_wall_ms()); 0: not known. */
     int64_t (*expires_ms)(const char *session);
     /* May this file be in a draft, as far as is known of the server? -EPERM with why: its kind is
@@ -183,6 +188,10 @@ struct pm_draft_ops {
      * and is one more where the last was taken. -EINVAL: nothing is left of it. */
     int (*send_name)(struct pm_backend *b, const char *name, unsigned choice, char *out, size_t size);
 };
+
+/* A limit of the service that is used up: what it is of, in words, and when the next call may be made
+ * (pm_wall_ms()). */
+typedef void pm_limit_fn(void *arg, const char *what, int64_t until_ms);
 
 /* One const table per service. A non-NULL operation is the capability. */
 struct pm_backend_ops {
@@ -257,6 +266,8 @@ struct pm_backend_ops {
     /* Hands on the ids of the objects for which check_move is known to refuse, until `each` returns
      * a negative errno, which is returned. Makes no request. NULL: none is. */
     int (*shared)(struct pm_backend *b, int (*each)(void *arg, const char *id), void *arg);
+    /* Hands on the service's published limits that are used up. Makes no request. NULL: it has none. */
+    void (*limits)(struct pm_backend *b, pm_limit_fn *each, void *arg);
 };
 
 /* A small persistent store for what a backend learns (forms that worked, rate buckets). */
@@ -386,6 +397,8 @@ int     pm_draft_find(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_
                       const char *before, struct pm_entry **out);
 int     pm_draft_record(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
                         struct pm_progress *progress, char **json);
+int     pm_draft_field(struct pm_backend *b, const struct pm_entry *e, const char *record,
+                       const char *name, char *out, size_t size);
 int64_t pm_draft_expires_ms(const struct pm_backend *b, const char *session);
 int     pm_draft_check(struct pm_backend *b, const struct pm_draft_item *item, char *why,
                        size_t why_len);
@@ -395,6 +408,7 @@ int     pm_draft_send_name(struct pm_backend *b, const char *name, unsigned choi
 int  pm_backend_check_move(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
                            int64_t since_ms);
 int  pm_backend_shared(struct pm_backend *b, int (*each)(void *arg, const char *id), void *arg);
+void pm_backend_limits(struct pm_backend *b, pm_limit_fn *each, void *arg);
 
 /* For fetch.c only: above it, pm_fetch. */
 int pm_backend_locate(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,

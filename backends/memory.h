@@ -121,6 +121,8 @@ void pm_memory_session_lasts(struct pm_backend *b, int64_t ms);
 void pm_memory_draft_lists(struct pm_backend *b);
 /* A committed project is so far (percent); 100 is what they are at first. */
 void pm_memory_progress(struct pm_backend *b, int percent);
+/* It says that this went wrong with every project; "": nothing. */
+void pm_memory_errors(struct pm_backend *b, const char *errors);
 
 /* For memory_draft.c: begins a call; where its own things hang, freed by pm_memory_draft_free. */
 int    pm_memory_enter(struct pm_backend *b, struct pm_ctx *ctx, enum pm_memory_op op, int *after);

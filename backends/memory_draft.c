@@ -39,6 +39,7 @@ struct drafts {
     unsigned        breaches;
     bool            lists;
     int             percent;
+    char            errors[64];
     int64_t         lasts_ms; /* 0: for ever */
     struct session *sessions;
     struct project *projects; /* as they were made */
@@ -213,6 +214,12 @@ void pm_memory_progress(struct pm_backend *b, int percent)
 {
     PM_GUARD(&of(b)->lock);
     of(b)->percent = percent;
+}
+
+void pm_memory_errors(struct pm_backend *b, const char *errors)
+{
+    PM_GUARD(&of(b)->lock);
+    snprintf(of(b)->errors, sizeof(of(b)->errors), "%s", errors);
 }
 
 int pm_memory_project(struct pm_backend *b, const char *slug)
@@ -599,9 +606,24 @@ static int draft_record(struct pm_backend *b, struct pm_ctx *ctx, const struct p
     if (err || after)
         return err ? err : after;
     PM_GUARD(&of(b)->lock);
-    *progress = (struct pm_progress){of(b)->percent, of(b)->percent == 100};
+    *progress = (struct pm_progress){of(b)->percent, of(b)->percent == 100, ""};
+    snprintf(progress->errors, sizeof(progress->errors), "%s", of(b)->errors);
     *json = pm_asprintf("{\"id\": \"%s\", \"percent\": %d}\n", e->id, of(b)->percent);
     return *json ? 0 : -ENOMEM;
+}
+
+static int draft_field(struct pm_backend *b, const struct pm_entry *e, const char *record,
+                       const char *name, char *out, size_t size)
+{
+    const char *percent = strstr(record, "\"percent\": ");
+    int         n = 0;
+
+    (void)b;
+    if (!strcmp(name, "url"))
+        n = snprintf(out, size, "memory://%s", e->id);
+    else if (!strcmp(name, "percent") && percent)
+        n = snprintf(out, size, "%d", atoi(percent + strlen("\"percent\": ")));
+    return !n ? -ENODATA : (size_t)n < size ? 0 : -ERANGE;
 }
 
 static int64_t draft_expires_ms(const char *session)
@@ -656,6 +678,7 @@ static const struct pm_draft_ops draft_ops = {
     .commit = draft_commit,
     .find = draft_find,
     .record = draft_record,
+    .field = draft_field,
     .expires_ms = draft_expires_ms,
     .check = draft_check,
     .send_name = draft_send_name,

@@ -257,6 +257,20 @@ unsigned pm_rate_left(struct pm_rate *r, struct pm_backend *b, size_t which, int
     return left_locked(r, b, which, wait_ms ? wait_ms : &ignored);
 }
 
+void pm_rate_each(struct pm_rate *r, struct pm_backend *b, pm_limit_fn *each, void *arg)
+{
+    char what[64];
+
+    for (size_t i = 0; i < r->count; i++) {
+        int64_t wait_ms;
+
+        if (pm_rate_left(r, b, i, &wait_ms))
+            continue;
+        snprintf(what, sizeof(what), "%u %s", r->rules[i].calls, r->rules[i].name);
+        each(arg, what, pm_wall_ms() + wait_ms);
+    }
+}
+
 /* 0: counted. -EBUSY: not before *wait_ms. */
 static int try_begin(struct pm_rate *r, struct pm_backend *b, unsigned keep, struct pm_rate_call *call,
                      int64_t *wait_ms)
@@ -286,6 +300,14 @@ static bool may_wait(const struct pm_ctx *ctx, int64_t ms)
     return ctx->deadline_ms && pm_now_ms() + ms < ctx->deadline_ms;
 }
 
+static void tell_limit(const struct pm_rate_rule *rule, int64_t wait_ms, char *out, size_t size)
+{
+    char when[PM_CLOCK_MAX];
+
+    pm_clock_text(pm_wall_ms() + wait_ms, when);
+    snprintf(out, size, "the service's limit of %u %s is used up until %s", rule->calls, rule->name, when);
+}
+
 int pm_rate_begin(struct pm_rate *r, struct pm_backend *b, struct pm_ctx *ctx, size_t which,
                   unsigned keep, struct pm_rate_call *call)
 {
@@ -296,8 +318,7 @@ int pm_rate_begin(struct pm_rate *r, struct pm_backend *b, struct pm_ctx *ctx, s
     while ((err = try_begin(r, b, ctx->prio == PM_INTERACTIVE ? 0 : keep, call, &wait_ms)) == -EBUSY) {
         if (!may_wait(ctx, wait_ms)) {
             ctx->retry_ms = wait_ms;
-            snprintf(ctx->why, sizeof(ctx->why), "the service's limit of %s: again in %lld s",
-                     r->rules[which].name, (long long)(wait_ms + 999) / 1000);
+            tell_limit(&r->rules[which], wait_ms, ctx->why, sizeof(ctx->why));
             return -EBUSY;
         }
         if (pm_http_wait(b->net, ctx, wait_ms < POLL_MS ? wait_ms : POLL_MS))

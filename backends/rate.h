@@ -46,6 +46,8 @@ void pm_rate_end(struct pm_rate *r, const struct pm_rate_call *call, bool sent);
  * may count those that it refuses. Remembered. Gives how long that is from now. */
 int64_t pm_rate_hold(struct pm_rate *r, struct pm_backend *b, size_t which, int64_t ms);
 
+/* Hands on the limits that are used up. */
+void pm_rate_each(struct pm_rate *r, struct pm_backend *b, pm_limit_fn *each, void *arg);
 /* How many calls are left of a rule now, and (may be NULL) after how long there is one more. */
 unsigned pm_rate_left(struct pm_rate *r, struct pm_backend *b, size_t which, int64_t *wait_ms);
 

@@ -114,6 +114,11 @@ static int ts_stat(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_ent
     return err;
 }
 
+static void ts_limits(struct pm_backend *b, pm_limit_fn *each, void *arg)
+{
+    pm_rate_each(pm_ts(b)->rate, b, each, arg);
+}
+
 const struct pm_backend_ops pm_three_sixty_ops = {
     .type = "360",
     .secret = "token",
@@ -129,4 +134,5 @@ const struct pm_backend_ops pm_three_sixty_ops = {
     .finish = pm_ts_finish,
     .abort = pm_ts_abort,
     .draft = &pm_ts_draft_ops,
+    .limits = ts_limits,
 };

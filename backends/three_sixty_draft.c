@@ -134,6 +134,8 @@ static int ts_record(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_e
         progress->ready = status >= 100;
         *json = pm_json_print(body, true);
         err = *json ? 0 : -ENOMEM;
+        if (!err)
+            pm_ts_field(b, e, *json, "errors", progress->errors, sizeof(progress->errors));
     }
     pm_json_free(body);
     return err;
@@ -252,6 +254,7 @@ const struct pm_draft_ops pm_ts_draft_ops = {
     .commit = ts_commit,
     .find = pm_ts_find,
     .record = ts_record,
+    .field = pm_ts_field,
     .expires_ms = ts_expires_ms,
     .check = ts_check,
     .send_name = ts_send_name,

@@ -89,6 +89,10 @@ void pm_ts_learn_slug(struct pm_three_sixty *ts, bool same);
 /* What the project is to be called: the user's word for it, or the folder's name. Owned. */
 char *pm_ts_title(const struct pm_draft *d);
 
+/* three_sixty_field.c: struct pm_draft_ops */
+int pm_ts_field(struct pm_backend *b, const struct pm_entry *e, const char *record, const char *name,
+                char *out, size_t size);
+
 /* three_sixty_draft.c */
 extern const struct pm_draft_ops pm_ts_draft_ops;
 

@@ -83,7 +83,10 @@ static const char *const index_schema[] = {
     /* 4: what the services say of what was published (record.h) */
     "CREATE TABLE record(folder INTEGER PRIMARY KEY, node INTEGER NOT NULL, asked INTEGER NOT NULL,"
     " fetched INTEGER NOT NULL, ready INTEGER NOT NULL, late TEXT);"
-    "CREATE INDEX record_node ON record(node);"};
+    "CREATE INDEX record_node ON record(node);",
+    /* 5: how far that is, and what went wrong with it */
+    "ALTER TABLE record ADD COLUMN percent INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE record ADD COLUMN errors TEXT NOT NULL DEFAULT '';"};
 
 /* journal.c says what these mean. */
 static const char *const journal_schema[] = {

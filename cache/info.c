@@ -1,4 +1,5 @@
 /* What is known, for attributes, status and people. */
+#include "cache/about.h"
 #include "cache/draft.h"
 #include "cache/identity.h"
 #include "cache/journal.h"
@@ -22,13 +23,21 @@ struct shown_entry {
     bool             active;
     uint64_t         sent;
     int64_t          started_ms;
+    int64_t          ends; /* PUBLISH: when the service drops what was sent; 0: not known */
 };
 
-/* A draft says what it waits for. */
+/* A draft says what it waits for, and how much of it is sent. */
 static void explain_draft(struct pm_cache *c, struct shown_entry *x)
 {
-    if (x->e.op == PM_OP_PUBLISH && c->store)
-        pm_publish_state(c, x->e.node, x->draft, sizeof(x->draft));
+    struct pm_about_draft about;
+
+    if (x->e.op != PM_OP_PUBLISH || !c->store)
+        return;
+    pm_publish_state(c, x->e.node, x->draft, sizeof(x->draft));
+    pm_about_draft(c, x->e.node, &about);
+    x->e.size = about.size;
+    x->sent = about.sent;
+    x->ends = about.ends;
 }
 
 /* Until when a service asked not to be called, by the wall clock; 0: it did not. */
@@ -218,6 +227,7 @@ int pm_info_node(struct pm_cache *c, pm_node node, struct pm_info *out)
         out->cached = row.size; /* the disk counts blocks */
     snprintf(out->id, sizeof(out->id), "%.127s", row.rid);
     snprintf(out->version, sizeof(out->version), "%s", row.version);
+    pm_about_url(c, &row, out->url, sizeof(out->url));
     return node_state(c, &row, whole, out);
 }
 
@@ -289,6 +299,8 @@ static void json_entry(struct pm_buf *b, const struct shown_entry *x, const char
     pm_buf_json(b, state);
     pm_buf_str(b, ",\"error\":");
     pm_buf_json(b, x->error);
+    if (x->ends)
+        pm_buf_printf(b, ",\"session_ends\":%lld", (long long)(x->ends / 1000));
     pm_buf_str(b, "}");
 }
 
@@ -319,8 +331,10 @@ static void json_accounts(struct pm_cache *c, struct pm_buf *b)
         struct pm_account *a = &c->accounts[i];
         char               advice[900];
         int64_t            until = held_until(a);
+        PM_AUTO(pm_buf) struct pm_buf limits = {0};
 
         pm_identity_advice(c, a, advice, sizeof(advice));
+        pm_about_limits_json(a, &limits);
         PM_GUARD(&a->lock);
         pm_buf_str(b, i ? ",{\"name\":" : "{\"name\":");
         pm_buf_json(b, a->conf->name);
@@ -331,9 +345,10 @@ static void json_accounts(struct pm_cache *c, struct pm_buf *b)
         pm_buf_printf(b, ",\"paused\":%s,\"error\":", *advice ? "true" : "false");
         pm_buf_json(b, *advice ? advice : a->error);
         if (until)
-            pm_buf_printf(b, ",\"waits_until\":%lld}", (long long)((until + 999) / 1000));
+            pm_buf_printf(b, ",\"waits_until\":%lld,", (long long)((until + 999) / 1000));
         else
-            pm_buf_str(b, ",\"waits_until\":null}");
+            pm_buf_str(b, ",\"waits_until\":null,");
+        pm_buf_printf(b, "%s}", limits.ptr ? limits.ptr : "\"limits\":[]");
     }
 }
 
@@ -351,8 +366,10 @@ int pm_info_json(struct pm_cache *c, struct pm_buf *b)
     err = err ? err : json_entries(c, b, true);
     pm_buf_str(b, "],\"uploads\":[");
     err = err ? err : json_entries(c, b, false);
+    pm_buf_str(b, "],");
+    err = err ? err : pm_about_projects_json(c, b);
     pm_buf_printf(b,
-                  "],\"cache\":{\"used\":%llu,\"evictable\":%llu,\"last_copy\":%llu,"
+                  "\"cache\":{\"used\":%llu,\"evictable\":%llu,\"last_copy\":%llu,"
                   "\"max_size\":%llu,\"min_free\":%llu},\"accounts\":[",
                   (unsigned long long)usage.used, (unsigned long long)usage.evictable,
                   (unsigned long long)usage.last_copy,
@@ -392,6 +409,12 @@ static void text_entry(struct pm_buf *b, const struct shown_entry *x)
                                              : "",
                   x->e.op == PM_OP_PUT ? size : "", x->e.op == PM_OP_PUT ? ", " : "");
     pm_buf_str(b, state);
+    if (x->ends) {
+        char when[PM_CLOCK_MAX];
+
+        pm_clock_text(x->ends, when);
+        pm_buf_printf(b, " (%s; what was sent is kept there until %s)", size, when);
+    }
     if (x->active && x->sent && ms > 0 && x->sent < x->e.size)
         pm_buf_printf(b, ", %.1f MB/s, %lld s left", (double)x->sent / (double)ms / 1000,
                       (long long)((x->e.size - x->sent) * (uint64_t)ms / x->sent / 1000));
@@ -404,13 +427,16 @@ static void text_accounts(struct pm_cache *c, struct pm_buf *b)
         struct pm_account *a = &c->accounts[i];
         char               advice[900];
         int64_t            until = held_until(a);
+        PM_AUTO(pm_buf) struct pm_buf limits = {0};
 
         pm_identity_advice(c, a, advice, sizeof(advice));
+        pm_about_limits_text(a, &limits);
         if (!*advice && until)
             describe_hold(until, advice, sizeof(advice));
         PM_GUARD(&a->lock);
         pm_buf_printf(b, "account %s (%s, %s): %s\n", a->conf->name, a->conf->type,
                       a->conf->endpoint, *advice ? advice : *a->error ? a->error : "no trouble");
+        pm_buf_str(b, limits.ptr ? limits.ptr : "");
     }
 }
 
@@ -453,11 +479,13 @@ int pm_info_text(struct pm_cache *c, pm_node node, struct pm_buf *b)
         text_entry(b, &x);
         free(x.path);
     }
+    if (more >= 0)
+        err = pm_about_projects_text(c, node, b);
     if (stuck)
         pm_buf_str(b, "what failed or was interrupted stays here: polymount retry PATH tries it"
                       " again,\npolymount discard PATH gives it up (its content is kept for 7"
                       " days)\n");
-    return b->failed ? -ENOMEM : more < 0 ? more : 0;
+    return b->failed ? -ENOMEM : more < 0 ? more : err;
 }
 
 int pm_info_offline(const struct pm_conf *conf, bool json, struct pm_buf *out)

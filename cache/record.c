@@ -263,9 +263,12 @@ static int get(struct pm_cache *c, pm_node folder)
     pm_db_begin(c->db);
     pm_db_run(c->db, "UPDATE record SET late=?2 WHERE folder=?1", "is", (int64_t)folder,
               err ? json : NULL);
-    return pm_db_end(c->db, pm_db_run(c->db,
-                                      "UPDATE record SET fetched=?2, ready=?3 WHERE folder=?1", "iii",
-                                      (int64_t)folder, pm_wall_ms(), (int64_t)progress.ready));
+    return pm_db_end(c->db,
+                     pm_db_run(c->db,
+                               "UPDATE record SET fetched=?2, ready=?3, percent=?4, errors=?5 WHERE"
+                               " folder=?1",
+                               "iiiis", (int64_t)folder, pm_wall_ms(), (int64_t)progress.ready,
+                               (int64_t)progress.percent, progress.errors));
 }
 
 static void run_refresh(struct pm_job *job)
@@ -343,6 +346,54 @@ int pm_record_want(struct pm_cache *c, pm_node folder, struct pm_waiter *w)
         return -EAGAIN;
     err = start(c, folder, w);
     return err ? err : -EINPROGRESS;
+}
+
+int pm_record_text(struct pm_cache *c, pm_node folder, bool refresh, char **out)
+{
+    char               why[150];
+    struct pm_content *k;
+    struct row         row = {.node = 0};
+    int                err;
+
+    pm_db_begin(c->db);
+    if (pm_draft_spot(c, folder) == PM_SPOT_PUBLISHED)
+        get_row(c->db, folder, &row);
+    pm_db_end(c->db, 0);
+    if (!row.node || !row.fetched)
+        return -ENODATA;
+    if (refresh && pm_wall_ms() - row.asked >= c->conf->attr_timeout_ms)
+        start(c, folder, NULL);
+    err = pm_content_get(c->store, row.node, &k);
+    if (err)
+        return err;
+    err = read_text(k, out, why, sizeof(why));
+    pm_content_put(k);
+    return err == -EINVAL ? -ENODATA : err;
+}
+
+int pm_record_next(struct pm_cache *c, pm_node after, struct pm_record_news *out)
+{
+    struct sqlite3_stmt *st;
+    bool                 more;
+    int                  err;
+
+    *out = (struct pm_record_news){.folder = 0};
+    pm_db_begin(c->db);
+    st = pm_db_query(c->db,
+                     "SELECT folder, percent, ready, errors FROM record r WHERE folder>?1 AND (NOT ready"
+                     " OR errors<>'') AND EXISTS (SELECT 1 FROM node n WHERE n.id=r.folder AND n.own)"
+                     " ORDER BY folder LIMIT 1",
+                     "i", (int64_t)after);
+    more = pm_db_row(c->db, st);
+    if (more) {
+        out->folder = (pm_node)pm_col_int(st, 0);
+        out->percent = (int)pm_col_int(st, 1);
+        out->ready = pm_col_int(st, 2) != 0;
+        pm_col_copy(st, 3, out->errors, sizeof(out->errors));
+        pm_db_reset(st);
+    }
+    err = pm_db_end(c->db, 0);
+    return err ? err : more;
 }
 
 /* It cannot be fetched like other contents. */

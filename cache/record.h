@@ -32,6 +32,18 @@ int pm_record_make(struct pm_db *db, uint32_t account, pm_node folder, pm_node n
 void pm_record_refresh(struct pm_cache *c, pm_node folder);
 /* Somebody looks for the document of a folder: 0: look; -EINPROGRESS: it is being got. */
 int pm_record_want(struct pm_cache *c, pm_node folder, struct pm_waiter *w);
+/* What the service said of a published folder, owned; with `refresh`, if that is old it is got anew, for
+ * the next time. -ENODATA: nothing yet, or the folder is none. */
+int pm_record_text(struct pm_cache *c, pm_node folder, bool refresh, char **out);
+/* One that was published here, and is not ready or has errors. */
+struct pm_record_news {
+    pm_node folder;
+    int     percent;
+    bool    ready;
+    char    errors[200];
+};
+/* The next of them by node: 1; 0: no more; or -errno. */
+int pm_record_next(struct pm_cache *c, pm_node after, struct pm_record_news *out);
 /* Somebody opened this file: if it is an old document, it is got anew; what of one is not here any more
  * reads as nothing until then. */
 void pm_record_opened(struct pm_cache *c, struct pm_content *k);

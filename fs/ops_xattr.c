@@ -1,5 +1,5 @@
-/* Extended attributes: what a program sets as user.*, kept by the cache, and user.polymount.*,
- * computed: found by name, never listed, so that no copy carries them along. */
+/* Extended attributes: what a program sets as user.*, kept by the cache, and user.polymount.*
+ * and user.TYPE.*, computed: found by name, never listed, so that no copy carries them along. */
 #include "fs/ops.h"
 
 #include "fs/special.h"
@@ -51,6 +51,8 @@ void pm_ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const cha
         pm_ops_reply(req, command(pm_ops_mount(req)->cache, ino, name + strlen(own)));
         return;
     }
+    if (!err && pm_info_is_field(pm_ops_mount(req)->cache, ino, name + strlen(user)))
+        err = -EPERM;
     if (!err)
         err = pm_xattr_set(pm_ops_mount(req)->cache, ino, name, value, size, flags);
     pm_ops_reply(req, err);
@@ -60,7 +62,8 @@ void pm_ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
     int err = check(ino, name);
 
-    if (!err && has_prefix(name, own))
+    if (!err && (has_prefix(name, own) ||
+                 pm_info_is_field(pm_ops_mount(req)->cache, ino, name + strlen(user))))
         err = -EPERM;
     if (!err)
         err = pm_xattr_remove(pm_ops_mount(req)->cache, ino, name);
@@ -90,6 +93,8 @@ static const char *computed(const struct pm_info *info, const char *name, char *
         return info->id;
     if (strcmp(name, "version") == 0 && *info->version)
         return info->version;
+    if (strcmp(name, "url") == 0 && *info->url)
+        return info->url;
     if (strcmp(name, "error") == 0 && *info->error)
         return info->error;
     if (strcmp(name, "cached") != 0)
@@ -108,6 +113,48 @@ static void get_computed(fuse_req_t req, pm_node node, const char *name, size_t 
     if (!err)
         value = computed(&info, name, digits, sizeof(digits));
     reply_value(req, value, err ? err : value ? (ssize_t)strlen(value) : -ENODATA, size);
+}
+
+/* --- what a service tells: it may have to be asked ------------------------------------------- */
+
+struct field {
+    struct pm_pending p;
+    struct pm_cache  *cache;
+    pm_node           node;
+    size_t            size;
+    char              value[1024];
+    char              name[];
+};
+
+static ssize_t attempt_field(struct pm_pending *p)
+{
+    struct field *f = container_of(p, struct field, p);
+
+    return pm_info_field(f->cache, f->node, f->name, f->value, sizeof(f->value), &p->waiter);
+}
+
+static void answer_field(struct pm_pending *p, ssize_t res)
+{
+    struct field *f = container_of(p, struct field, p);
+
+    reply_value(p->req, f->value, res ? res : (ssize_t)strlen(f->value), f->size);
+}
+
+static const struct pm_pending_op field_op = { PM_WAIT_LOOKUP, attempt_field, answer_field };
+
+static void get_field(fuse_req_t req, pm_node node, const char *name, size_t size)
+{
+    struct pm_mount *m = pm_ops_mount(req);
+    size_t           len = strlen(name) + 1;
+    struct field    *f = pm_pending_new(m->pendings, req, &field_op, sizeof(*f) + len);
+
+    if (f) {
+        f->cache = m->cache;
+        f->node = node;
+        f->size = size;
+        memcpy(f->name, name, len);
+    }
+    pm_ops_start(req, f ? &f->p : NULL);
 }
 
 /* The kernel's limit, as for the size of the list. */
@@ -129,6 +176,10 @@ void pm_ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t si
     }
     if (has_prefix(name, own)) {
         get_computed(req, ino, name + strlen(own), size);
+        return;
+    }
+    if (pm_info_is_field(pm_ops_mount(req)->cache, ino, name + strlen(user))) {
+        get_field(req, ino, name + strlen(user), size);
         return;
     }
     size = size < VALUE_MAX ? size : VALUE_MAX;

@@ -126,7 +126,41 @@ static void a_long_wait_is_told_and_not_made(void **state)
         assert_int_equal(call(&w, 1), 0);
     assert_int_equal(call(&w, 1), -EBUSY);
     assert_true(w.ctx.retry_ms > 3599 * 1000 && w.ctx.retry_ms <= 3600 * 1000 + 1);
-    assert_non_null(strstr(w.ctx.why, "calls in an hour"));
+    assert_non_null(strstr(w.ctx.why, "3 calls in an hour is used up until "));
+    end(&w);
+}
+
+struct told {
+    char    what[64];
+    int64_t until_ms;
+    int     n;
+};
+
+static void take(void *arg, const char *what, int64_t until_ms)
+{
+    struct told *t = arg;
+
+    snprintf(t->what, sizeof(t->what), "%s", what);
+    t->until_ms = until_ms;
+    t->n++;
+}
+
+static void what_is_used_up_is_told_with_its_end(void **state)
+{
+    struct world w = {.ctx.prio = PM_BACKGROUND};
+    struct told  t = {.n = 0};
+
+    (void)state;
+    start(&w);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(call(&w, 1), 0);
+    pm_rate_each(w.rate, &w.b, take, &t);
+    assert_int_equal(t.n, 0);
+    assert_int_equal(call(&w, 1), 0);
+    pm_rate_each(w.rate, &w.b, take, &t);
+    assert_int_equal(t.n, 1);
+    assert_string_equal(t.what, "3 calls in an hour");
+    assert_true(t.until_ms > pm_wall_ms() + 3590 * 1000 && t.until_ms < pm_wall_ms() + 3610 * 1000);
     end(&w);
 }
 
@@ -315,6 +349,7 @@ int main(void)
         cmocka_unit_test(no_window_sees_more_than_it_allows),
         cmocka_unit_test(one_under_way_counts_until_it_has_ended_for_a_window),
         cmocka_unit_test(a_long_wait_is_told_and_not_made),
+        cmocka_unit_test(what_is_used_up_is_told_with_its_end),
         cmocka_unit_test(what_was_used_before_a_restart_is_used),
         cmocka_unit_test(what_was_used_long_before_a_restart_is_forgotten),
         cmocka_unit_test(nonsense_in_the_store_is_no_harm),
