@@ -1,4 +1,5 @@
 /* Dropping what is cached because the user says so. */
+#include "cache/journal.h"
 #include "cache/state.h"
 
 #include <errno.h>
@@ -17,12 +18,25 @@ static int64_t next_below(struct pm_db *db, int64_t after, pm_node top, pm_node 
     }
 }
 
+/* Has a draft's session it? */
+static bool is_in_session(struct pm_cache *c, pm_node node)
+{
+    struct pm_jentry e;
+    bool             is;
+
+    pm_db_begin(c->db);
+    is = !pm_journal_of(c->db, node, PM_OP_PUT, &e) && e.state == PM_J_SENT;
+    pm_db_end(c->db, 0);
+    return is;
+}
+
 static void tell_why(struct pm_cache *c, pm_node node, int err, pm_tell_fn *tell, void *arg)
 {
     PM_AUTO(free) char *path = pm_tree_path(c, node);
     PM_AUTO(free) char *line = pm_asprintf(
         "%s: %s", path ? path : "?",
         err == -EPERM ? "the service cannot give it back; --last-copy drops it all the same"
+        : err == -EAGAIN && is_in_session(c, node) ? "part of a draft, and kept until that is published"
         : err == -EAGAIN ? "not sent yet"
         : err == -EBUSY  ? "in use"
                          : strerror(-err));

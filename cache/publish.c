@@ -284,10 +284,12 @@ static int check_wish(struct pm_cache *c, pm_node folder, struct pm_buf *why)
     char             obstacle[256];
     int              err = pm_node_get(c->db, folder, &row);
 
-    if (err)
+    if (err == -ENOENT)
+        row = (struct pm_row){.id = 0};
+    else if (err)
         return err;
-    if (pm_journal_of(c->db, folder, PM_OP_PUBLISH, &e)) {
-        bool was = row.kind == PM_FOLDER && pm_draft_account(c, row.account) && *row.rid;
+    if (err || pm_journal_of(c->db, folder, PM_OP_PUBLISH, &e)) {
+        bool was = !err && row.kind == PM_FOLDER && pm_draft_account(c, row.account) && *row.rid;
 
         pm_buf_str(why, was ? "it is published already" : "it is no draft of a project");
         return was ? -EEXIST : -EINVAL;
@@ -432,8 +434,10 @@ int pm_publish_forget(struct pm_cache *c, pm_node folder, struct pm_buf *why)
 
     pm_db_begin(c->db);
     err = pm_node_get(c->db, folder, &row);
+    if (err == -ENOENT)
+        row = (struct pm_row){.id = 0}; /* the mount point */
     pm_shown_place(c->db, folder, &root, name);
-    err = pm_db_end(c->db, err ? err : forget(c, &row, why));
+    err = pm_db_end(c->db, err && err != -ENOENT ? err : forget(c, &row, why));
     if (!err) {
         pm_tell_entry(c, root, name);
         pm_tell_node(c, root, true);

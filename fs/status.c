@@ -368,8 +368,10 @@ static int publish_one(struct pm_mount *m, const char *path, struct pm_reply *re
                      why.len ? why.ptr : strerror(-err));
         return 1;
     }
-    if (!pm_info_node(m->cache, node, &info))
-        pm_reply_out(reply, "%s: published as %s", path, info.id);
+    if (!pm_info_node(m->cache, node, &info) && *info.url)
+        pm_reply_out(reply, "%s: published as %s (%s)", path, info.id, info.url);
+    else
+        pm_reply_out(reply, "%s: published", path);
     return 0;
 }
 
