@@ -154,7 +154,7 @@ int pm_change_unlink(struct pm_cache *c, pm_node parent, const char *name)
 {
     struct pm_account *account;
     struct pm_row      folder;
-    struct pm_removal     r = {.local = false};
+    struct pm_removal  r = {.local = false};
     enum pm_spot       spot;
     pm_node            node;
     int                err = pm_change_check_folder(c, parent, &folder, &account, &spot);
@@ -183,7 +183,7 @@ int pm_change_rmdir(struct pm_cache *c, pm_node parent, const char *name, struct
 {
     struct pm_account *account;
     struct pm_row      folder;
-    struct pm_removal     r = {.local = false};
+    struct pm_removal  r = {.local = false};
     enum pm_spot       spot;
     pm_node            node;
     int                err;

@@ -34,10 +34,10 @@ static int check_kinds(const struct rename *r, unsigned flags)
 /* The local file takes the place of what is there: of its object, if it has one. */
 static int replace_target(struct pm_cache *c, struct rename *r, struct pm_jentry *put)
 {
-    struct pm_db    *db = c->db;
-    struct pm_removal  *to = &r->to;
-    struct pm_jentry rename;
-    int              err;
+    struct pm_db      *db = c->db;
+    struct pm_removal *to = &r->to;
+    struct pm_jentry   rename;
+    int                err;
 
     if (to->draft)
         return pm_change_remove_draft(c, &to->put);

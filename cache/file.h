@@ -1,4 +1,4 @@
-/* file.h: what file.c shares with the rest of the cache. */
+/* file.h: what the file*.c files share with the rest of the cache. */
 #ifndef PM_CACHE_FILE_H
 #define PM_CACHE_FILE_H
 
