@@ -363,29 +363,34 @@ static int discard_put(struct pm_cache *c, const struct pm_jentry *e, struct pm_
     return err;
 }
 
-/* Whether it was published is not known, and will not be found out: it is a draft again. */
-static int forget_commit(struct pm_db *db, struct pm_jentry *e)
+/* Whether it was published is not known, and will not be found out: it is a draft again. Its session is
+ * neither used again nor dropped: what that would do to a project made of it is said nowhere. */
+static int forget_commit(struct pm_cache *c, struct pm_jentry *e)
 {
+    struct pm_db *db = c->db;
+
     e->state = PM_J_READY;
     e->not_before = PM_J_HELD;
     e->tries = 0;
-    pm_db_run(db, "UPDATE j.draft SET wish=0, changed=?2 WHERE node=?1", "ii", (int64_t)e->node,
-              pm_now_ms());
+    pm_draft_replace(c, e->node, PM_SESSION_GONE);
+    pm_db_run(db, "UPDATE j.draft SET wish=0, deaths=0, changed=?2 WHERE node=?1", "ii",
+              (int64_t)e->node, pm_now_ms());
     pm_journal_error(db, e->id, NULL);
     pm_journal_set_step(db, e->id, NULL);
     return pm_journal_update(db, e);
 }
 
 /* In a transaction. */
-static int drop_change(struct pm_db *db, const struct pm_jentry *e)
+static int drop_change(struct pm_cache *c, const struct pm_jentry *e)
 {
+    struct pm_db    *db = c->db;
     struct pm_jentry now;
     int              err = pm_journal_get(db, e->id, &now);
 
     if (err || !is_stuck(&now))
         return -EAGAIN;
     if (e->op == PM_OP_PUBLISH && pm_journal_begun(db, e->id))
-        return forget_commit(db, &now);
+        return forget_commit(c, &now);
     if ((e->op == PM_OP_MKDIR || e->op == PM_OP_PUBLISH) && (!pm_shown_empty(db, e->node) || pm_journal_below(db, e->node)))
         return -ENOTEMPTY;
     err = pm_journal_drop(db, e->id);
@@ -399,7 +404,7 @@ static int discard_change(struct pm_cache *c, const struct pm_jentry *e, struct 
     int err;
 
     pm_db_begin(c->db);
-    err = pm_db_end(c->db, drop_change(c->db, e));
+    err = pm_db_end(c->db, drop_change(c, e));
     if (err)
         return err;
     pm_buf_str(line, e->op == PM_OP_PUBLISH ? "given up; if it is still there it is a draft again"

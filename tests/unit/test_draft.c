@@ -1495,6 +1495,27 @@ static void what_may_have_become_a_project_can_be_given_up_as_that(void **state)
     projects_are("d  : a=1 b=\n");
 }
 
+/* What becomes of a project when the session is dropped that it was made of is said nowhere. */
+static void a_session_that_may_be_a_project_is_neither_dropped_nor_used_again(void **state)
+{
+    pm_node d = env_mkdir(&e, e.root, "d");
+
+    (void)state;
+    write_sent(d, "a", "1");
+    pm_memory_fault(e.b, PM_MEM_COMMIT, 1, -EAGAIN, false);
+    pm_memory_fault(e.b, PM_MEM_FIND, 1, -EBADMSG, false);
+    assert_int_equal(publish_fails(d, "failed"), -EIO);
+    discard(d);
+    publish(d);
+    projects_are("d  : a=1\n");
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_SESSION), 2);
+    d = env_mkdir(&e, e.root, "other");
+    write_sent(d, "a", "1");
+    assert_int_equal(pm_change_unlink(e.c, d, "a"), 0);
+    until_sessions(1); /* that of the other draft went, not the one that nobody knows of */
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_DROP), 1);
+}
+
 static void a_slow_upload_is_told_before_the_session_ends(void **state)
 {
     pm_node d = env_mkdir(&e, e.root, "d");
@@ -1595,6 +1616,7 @@ int main(void)
         T(no_name_is_asked_for_where_projects_are_listed),
         T(a_project_is_forgotten_when_nothing_of_it_is_kept_here),
         T(what_may_have_become_a_project_can_be_given_up_as_that),
+        T(a_session_that_may_be_a_project_is_neither_dropped_nor_used_again),
         T(a_slow_upload_is_told_before_the_session_ends),
     };
 
