@@ -276,6 +276,8 @@ static int enter(struct memory *m, struct pm_ctx *ctx, enum pm_memory_op op, int
     }
     if (f->n == 0 || --f->n > 0)
         return 0;
+    if (f->err == -EBUSY)
+        ctx->retry_ms = PM_MEMORY_WAIT_MS;
     if (f->after)
         *after = f->err;
     return f->after ? 0 : f->err;

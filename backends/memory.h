@@ -48,7 +48,9 @@ void pm_memory_set_options(struct pm_backend *b, const struct pm_memory_options 
 
 /* The nth call of `op` from now on (1: the next) fails with `err` (negative), before it does
  * anything or after it did all: a lost answer. One fault for each op; n = 0 takes it back. FETCH
- * fails in the middle of the bytes. */
+ * fails in the middle of the bytes. With -EBUSY the service says to come again after
+ * PM_MEMORY_WAIT_MS. */
+#define PM_MEMORY_WAIT_MS 60000
 void pm_memory_fault(struct pm_backend *b, enum pm_memory_op op, unsigned n, int err,
                      bool after_effect);
 /* Every call of `op` takes so long. */

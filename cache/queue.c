@@ -625,20 +625,21 @@ void pm_queue_close(struct pm_cache *c)
 
 /* --- sync */
 
-/* Makes what is at or below `node` due now. What failed once keeps its pauses but the first time. */
+/* Makes what is at or below `node` due now. What failed once, or was told to wait, keeps its pauses but
+ * the first time. */
 static void make_due(struct pm_cache *c, pm_node node, bool first)
 {
     pm_db_begin(c->db);
     if (node <= PM_NODE_ROOT) {
         pm_db_run(c->db,
                   "UPDATE j.entry SET not_before=0 WHERE state=2 AND not_before<>?1 AND"
-                  " not_before<>0 AND (?2 OR tries=0)",
+                  " not_before<>0 AND (?2 OR (tries=0 AND error IS NULL))",
                   "ii", PM_J_HELD, (int64_t)first);
     } else {
         struct sqlite3_stmt *st = pm_db_query(
             c->db,
             "SELECT id, node, parent FROM j.entry WHERE state=2 AND not_before<>?1 AND"
-            " not_before<>0 AND (?2 OR tries=0)",
+            " not_before<>0 AND (?2 OR (tries=0 AND error IS NULL))",
             "ii", PM_J_HELD, (int64_t)first);
 
         while (pm_db_row(c->db, st)) {

@@ -271,7 +271,7 @@ static void what_another_puts_into_the_new_folder_is_no_copy_of_ours(void **stat
     (void)state;
     serve_folder();
     rename_to("d", "d2");
-    pm_memory_fault(e.b, PM_MEM_COPY, 1, -EBUSY, false);
+    pm_memory_fault(e.b, PM_MEM_COPY, 1, -EDQUOT, false);
     try_once();
     env_serve(&e, "d2/in", "INSIDE");
     pm_queue_pause(e.c, false);

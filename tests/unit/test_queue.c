@@ -480,6 +480,22 @@ static bool stop_now(void *arg, const char *line)
     return false;
 }
 
+/* A service that told when to come again is not asked before, and that is no failed try. */
+static void a_sync_does_not_hurry_a_service_that_told_when(void **state)
+{
+    PM_AUTO(pm_buf) struct pm_buf left = {0};
+
+    (void)state;
+    pm_queue_pause(e.c, true);
+    pm_memory_fault(e.b, PM_MEM_BEGIN, 1, -EBUSY, false);
+    env_write(&e, e.root, "f", "x");
+    pm_queue_pause(e.c, false);
+    assert_int_equal(pm_queue_sync(e.c, 0, 1000, NULL, NULL, &left), -ETIMEDOUT);
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_BEGIN), 1);
+    assert_int_equal(env_sql(&e, "SELECT tries FROM j.entry"), 0);
+    assert_true(env_sql(&e, "SELECT not_before FROM j.entry") > pm_wall_ms() + PM_MEMORY_WAIT_MS / 2);
+}
+
 static void a_sync_can_be_given_up(void **state)
 {
     int called = 0;
@@ -858,6 +874,7 @@ int main(int argc, char **argv)
         TEST(what_cannot_heal_becomes_failed_and_the_next_close_tries_again),
         TEST(a_sync_ends_when_the_rest_waits_for_what_failed),
         TEST(a_sync_gives_up_in_time_and_says_what_is_left),
+        TEST(a_sync_does_not_hurry_a_service_that_told_when),
         TEST(a_sync_can_be_given_up),
         TEST(a_sync_that_the_end_of_the_cache_overtakes_ends),
         TEST(a_sync_of_a_folder_leaves_others_delayed),
