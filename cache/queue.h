@@ -32,5 +32,7 @@ bool pm_queue_advances(struct pm_cache *c);
  * or the drive stops. Other errno: as is. `sent` counts bytes for display. */
 int pm_send(struct pm_cache *c, struct pm_jentry *e, struct pm_ctx *ctx,
             atomic_uint_least64_t *sent);
+/* For queue_sync.c: the accounts that nothing is sent of: a bit each. */
+uint64_t pm_queue_paused_accounts(struct pm_cache *c);
 
 #endif
