@@ -147,6 +147,8 @@ static void take_batch_locked(struct pm_rate *r, struct window *w, const struct 
             w->batches[w->nbatches++] = *batch;
         return;
     }
+    if (hold_ms <= 0)
+        return;
     left = (hold_ms < most_ms ? hold_ms : most_ms) - ms_since(&batch->at, &now);
     if (left > 0)
         w->hold_until_ms = pm_now_ms() + left;
