@@ -48,8 +48,8 @@ static const char *const index_schema[] = {
     " fetched INTEGER NOT NULL, ready INTEGER NOT NULL, late TEXT);"
     "CREATE INDEX record_node ON record(node);",
     /* 5: how far that is, and what went wrong with it */
-    "ALTER TABLE record ADD COLUMN percent INTEGER NOT NULL DEFAULT 0;"
-    "ALTER TABLE record ADD COLUMN errors TEXT NOT NULL DEFAULT '';"};
+    ("ALTER TABLE record ADD COLUMN percent INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE record ADD COLUMN errors TEXT NOT NULL DEFAULT '';")};
 
 /* journal.c says what these mean. */
 static const char *const journal_schema[] = {
