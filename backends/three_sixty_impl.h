@@ -35,6 +35,7 @@ struct pm_three_sixty {
     uint64_t          session_max; /* lock; bytes of all files of a project; 0: not known */
     bool              learnt; /* lock; these were read from the account's store */
     void             *held; /* lock; a tsearch tree of struct ts_held (three_sixty_upload.c) */
+    uint64_t          moves; /* lock; sendings until now */
     bool              listing; /* lock; a thread asks for a session's files */
     atomic_uint       chunk_kib; /* of the next chunk */
     atomic_bool       unlisted; /* GET /projects is not served here */

@@ -23,7 +23,7 @@ struct ts_held {
     char    *key; /* owned: session id, '\n', name in lower case ("" for the session itself) */
     uint64_t received;
     bool     complete;
-    bool     moved; /* sent to since: ask again */
+    uint64_t moved; /* sent to since: ask again; the number of that sending, 0: no */
 };
 
 static int compare_held(const void *a, const void *b)
@@ -73,15 +73,27 @@ static struct ts_held *make_held_locked(struct pm_three_sixty *ts, const char *i
     return NULL;
 }
 
+/* What a list says that was asked for after the sending `moves`: of what was sent to since it is silent. */
 static void note_held(struct pm_three_sixty *ts, const char *id, const char *name, uint64_t received,
-                      bool complete, bool moved)
+                      bool complete, uint64_t moves)
+{
+    struct ts_held *h;
+
+    PM_GUARD(&ts->lock);
+    h = make_held_locked(ts, id, name);
+    if (h && h->moved <= moves)
+        *h = (struct ts_held){h->key, received, complete, 0};
+}
+
+/* What the session has of the file is moving. */
+static void note_moved(struct pm_three_sixty *ts, const char *id, const char *name)
 {
     struct ts_held *h;
 
     PM_GUARD(&ts->lock);
     h = make_held_locked(ts, id, name);
     if (h)
-        *h = (struct ts_held){h->key, received, complete, moved};
+        h->moved = ++ts->moves;
 }
 
 void pm_ts_forget_held(struct pm_three_sixty *ts)
@@ -97,11 +109,15 @@ int pm_ts_held(struct pm_backend *b, struct pm_ctx *ctx, const char *session, pm
     struct pm_three_sixty *ts = pm_ts(b);
     struct cJSON          *body = NULL;
     char                   id[PM_TS_ID_MAX];
+    uint64_t               moves;
     int                    err;
 
     if (!pm_ts_session_id(session, id))
         return -ESTALE;
     PM_AUTO(free) char *url = pm_ts_url("uploads", id, NULL);
+    pthread_mutex_lock(&ts->lock);
+    moves = ts->moves;
+    pthread_mutex_unlock(&ts->lock);
     err = pm_ts_get(ts, ctx, PM_TS_HELD, url, &body);
     if (!err && !pm_json_is_array(pm_json_get(body, "files"))) {
         snprintf(ctx->why, sizeof(ctx->why), "the answer does not list the session's files");
@@ -118,11 +134,11 @@ int pm_ts_held(struct pm_backend *b, struct pm_ctx *ctx, const char *session, pm
         pm_json_u64(f, "total", &total);
         if (!name)
             continue;
-        note_held(ts, id, name, received, complete, false);
+        note_held(ts, id, name, received, complete, moves);
         err = each ? each(arg, name, received, total, complete) : 0;
     }
     if (!err)
-        note_held(ts, id, "", 0, true, false);
+        note_held(ts, id, "", 0, true, moves);
     pm_json_free(body);
     return err;
 }
@@ -306,7 +322,7 @@ static int put_chunk(struct pm_three_sixty *ts, struct pm_ctx *ctx, const char *
     int64_t                began = pm_now_ms();
     int                    err = url ? 0 : -ENOMEM;
 
-    note_held(ts, id, c->up->name, 0, false, true);
+    note_moved(ts, id, c->up->name);
     if (!err)
         err = pm_ts_call(ts, ctx, PM_TS_PUT, &req, answer);
     if (err == -EFBIG && !pm_json_text(*answer, "error") && ts->chunk_kib > CHUNK_MIN)

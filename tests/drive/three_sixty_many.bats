@@ -1,0 +1,91 @@
+# 500 photographs and one large scan on their way to 360-for-you, over crashes of both ends. In the
+# checks there are fewer: PM_FULL=1 has the whole size.
+
+load lib_drafts
+
+# many: $T/src has them; their number and sizes are in N and BIG
+many() {
+    N=60 BIG=$((96 << 20))
+    if [ -n "${PM_FULL:-}" ]; then N=500 BIG=$((3 << 30)); fi
+    photos "$N" 102400
+    truncate -s "$BIG" "$T/src/floor.e57"
+    for at in 0 $((BIG / 3)) $((BIG - 5)); do
+        printf 'scan' | dd of="$T/src/floor.e57" bs=1 seek="$at" conv=notrunc status=none
+    done
+}
+
+# A line that is slow enough for a crash to find the scan under way, always.
+slow_line() {
+    fault '{"endpoint":"put","match":"floor","delay_ms":500}'
+    fault '{"endpoint":"put","delay_ms":40}'
+}
+
+# The drive dies in the middle of a piece of the scan.
+crash_amid() {
+    clear_faults
+    fault '{"endpoint":"put","match":"floor","stall_in":400000}'
+    wait_until 20 was_hit
+    crash_drive
+    clear_faults
+    slow_line
+}
+
+was_hit() {
+    [ "$(emu_get faults | jq '.[0].hits')" -gt 0 ]
+}
+
+# Adds what the service saw until now to $T/log: of what is under way there only what it answered.
+keep_log() {
+    emu_get log | jq -c '.[] | select(.endpoint == "put") | select(.status != 0 or .finished)' >>"$T/log.put"
+}
+
+forget_traffic_of_before() {
+    keep_log
+    forget_traffic
+}
+
+count_sent() {
+    emu_get 360/sessions | jq '[.[].files[] | select(.complete)] | length'
+}
+
+sent_at_least() {
+    [ "$(count_sent)" -ge "$1" ]
+}
+
+big_at_least() {
+    [ "$(emu_get 360/sessions | jq '[.[].files[] | select(.name == "floor.e57").received] | add // 0')" -ge "$1" ]
+}
+
+@test "photographs and a large scan become one project over crashes of the drive and the service" {
+    local twice big chunk
+    many
+    option 360.torn '"drop"'
+    slow_line
+    mount_360 upload.parallel=4
+    within 300 cp --sparse=always "$T/src"/* "$D/"
+    wait_until 60 sent_at_least $((N / 5))
+    crash_amid
+    remount
+    wait_until 60 sent_at_least $((N / 2))
+    keep_log
+    restart_emulator
+    slow_line
+    wait_until 120 big_at_least $((BIG / 4))
+    crash_amid
+    forget_traffic_of_before
+    remount
+    complete 240
+    equal "lists of the session at the remount" "$(requests session)" 1
+    publish "$D" 120
+    keep_log
+    equal "sessions" "$(emu_get 360/sessions | jq length)" 1
+    one_project
+    twice=$(jq -s '[.[] | select(.path | test("floor") | not)] | group_by(.path)
+        | map(select(([.[] | select(.status == 200)] | length) > 1)) | length' "$T/log.put")
+    equal "finished files that were sent again" "$twice" 0
+    big=$(jq -s '[.[] | select(.path | test("floor")).in] | add' "$T/log.put")
+    chunk=$(jq -s '[.[] | select(.path | test("floor")).in] | max' "$T/log.put")
+    echo "# big: $big of $BIG, chunk $chunk; lists of the session: $(requests session)" >&3
+    [ -z "${PM_VERBOSE:-}" ] || jq -c 'select(.path | test("floor"))|[.t_ms,.ms,.range,.status,.in,.finished]' "$T/log.put" >&3
+    at_most "bytes of the scan" "$big" $((BIG + 2 * chunk))
+}
