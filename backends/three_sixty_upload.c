@@ -358,6 +358,15 @@ static void learn(struct pm_three_sixty *ts, int err, const struct cJSON *answer
     pm_ts_recall(ts);
 }
 
+/* Content-Length: 0 is no length to some (api/notes.md 5 has it that it is one). */
+static int judge_empty(struct pm_ctx *ctx, const struct pm_upload *up, int err)
+{
+    if (up->size || strcmp(ctx->why, "length_required") != 0)
+        return err;
+    snprintf(ctx->why, sizeof(ctx->why), "the service takes no empty files (length_required)");
+    return -EINVAL;
+}
+
 int pm_ts_put(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, uint64_t *off)
 {
     struct pm_three_sixty *ts = pm_ts(b);
@@ -387,6 +396,7 @@ int pm_ts_put(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, ui
         err = 0;
     } else {
         learn(ts, err, answer);
+        err = judge_empty(ctx, up, err);
     }
     pm_json_free(answer);
     if (!err && received <= *off && !is_whole(up)) {

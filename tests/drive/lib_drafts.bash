@@ -54,8 +54,9 @@ sessions() {
     emu_get 360/sessions | jq "[.[] | select(.state == \"$1\")] | length"
 }
 
+# The session that has the draft's files.
 session_id() {
-    emu_get 360/sessions | jq -r '[.[] | select(.state == "open")][0].id'
+    emu_get 360/sessions | jq -r '[.[] | select(.state == "open" and (.files | length > 0))][-1].id'
 }
 
 # one_project [DIR]: the service has one project, and in it the files of the folder; names may differ

@@ -27,6 +27,7 @@ crash_amid() {
     wait_until 20 was_hit
     crash_drive
     clear_faults
+    wait_until 10 nothing_under_way
     slow_line
 }
 
@@ -34,9 +35,14 @@ was_hit() {
     [ "$(emu_get faults | jq '.[0].hits')" -gt 0 ]
 }
 
-# Adds what the service saw until now to $T/log: of what is under way there only what it answered.
+# The service has noticed that the drive is gone.
+nothing_under_way() {
+    [ "$(emu_get log | jq '[.[] | select(.endpoint == "put" and .status == 0 and .ms == 0)] | length')" = 0 ]
+}
+
+# Keeps what the service saw until now; what is under way there it has not counted yet.
 keep_log() {
-    emu_get log | jq -c '.[] | select(.endpoint == "put") | select(.status != 0 or .finished)' >>"$T/log.put"
+    emu_get log | jq -c '.[] | select(.endpoint == "put")' >>"$T/log.put"
 }
 
 forget_traffic_of_before() {
@@ -85,7 +91,6 @@ big_at_least() {
     equal "finished files that were sent again" "$twice" 0
     big=$(jq -s '[.[] | select(.path | test("floor")).in] | add' "$T/log.put")
     chunk=$(jq -s '[.[] | select(.path | test("floor")).in] | max' "$T/log.put")
-    echo "# big: $big of $BIG, chunk $chunk; lists of the session: $(requests session)" >&3
-    [ -z "${PM_VERBOSE:-}" ] || jq -c 'select(.path | test("floor"))|[.t_ms,.ms,.range,.status,.in,.finished]' "$T/log.put" >&3
+    [ -z "${PM_FULL:-}" ] || echo "# $N photographs, $((big - BIG)) bytes of the scan twice, in $SECONDS s" >&3
     at_most "bytes of the scan" "$big" $((BIG + 2 * chunk))
 }

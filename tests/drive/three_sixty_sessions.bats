@@ -1,0 +1,231 @@
+# Sessions of 360-for-you that end, lose something or are limited: what becomes of the draft.
+
+load lib_drafts
+
+# --- the end of a session
+
+@test "a session that ended while it was used is replaced, and all is sent once more" {
+    for status in 404 400; do
+        rm -f "$T/src"/*
+        photos 4 5000
+        option 360.gone_status "$status"
+        [ -n "$DRIVE_PID" ] || mount_360
+        D="$S/ended $status"
+        on mkdir "$D"
+        on cp "$T/src/photo 1.jpg" "$T/src/photo 2.jpg" "$D/"
+        complete
+        emu_post 360/expire '{}'
+        fill # two more, and two anew
+        complete
+        publish
+        project_has "$D"
+    done
+    equal "sessions opened" "$(requests open)" 4
+}
+
+# project_has FOLDER: the project has what is in $T/src
+project_has() {
+    local slug
+    slug=$(on getfattr --absolute-names --only-values -n user.polymount.id "$1")
+    equal "files" "$(emu_get 360/digest "project=$slug" | cut -d' ' -f1 | sort)" \
+        "$(digest_of "$T/src" | cut -d' ' -f1 | sort)"
+}
+
+@test "a session that ended while nothing happened is found out before the project is asked for" {
+    photos 3 5000
+    mount_360
+    fill
+    complete
+    emu_post 360/expire '{}'
+    publish
+    one_project
+    equal "asked for" "$(requests create)" 1
+    equal "sessions opened" "$(requests open)" 2
+}
+
+@test "a session that ended while nobody had the drive mounted is replaced" {
+    photos 3 5000
+    mount_360
+    fill
+    complete
+    umount_drive
+    emu_post 360/expire '{}'
+    remount
+    complete
+    publish
+    one_project
+}
+
+@test "sessions that end before all is sent are not opened for ever: the user is told" {
+    photos 2 1000
+    mount_360
+    fault '{"endpoint":"put","status":404,"body":"{\"error\":\"upload_session_not_found\"}"}'
+    fill
+    wait_until 30 some_failed
+    at_most "sessions opened" "$(requests open)" 4
+    clear_faults
+    on "$PM" retry "$D"
+    complete
+    publish
+    one_project
+}
+
+some_failed() {
+    status_json | jq -e '.failed | length > 0' >/dev/null
+}
+
+# --- what the service lost
+
+@test "what the service lost of a file is sent again before the project is made" {
+    photos 3 50000
+    truncate -s 20M "$T/src/scan.e57"
+    mount_360
+    fill
+    complete
+    emu_post 360/rewind "{\"session\":\"$(session_id)\",\"name\":\"photo_2.jpg\",\"received\":20000}"
+    emu_post 360/rewind "{\"session\":\"$(session_id)\",\"name\":\"scan.e57\",\"received\":3000000}"
+    forget_traffic
+    publish
+    one_project
+    equal "bytes of the photograph" "$(bytes_in photo)" 30000
+    equal "bytes of the scan" "$(bytes_in scan)" $(((20 << 20) - 3000000))
+}
+
+@test "what the service lost of a file on its way is sent again from there" {
+    truncate -s 24M "$T/src/scan.e57"
+    mount_360
+    fault '{"endpoint":"put","match":"scan","skip":1,"count":1,"stall_in":0}'
+    fill
+    wait_until 20 has_received scan.e57 8388608
+    emu_post 360/rewind "{\"session\":\"$(session_id)\",\"name\":\"scan.e57\",\"received\":1000}"
+    emu_delete faults
+    complete
+    publish
+    one_project
+}
+
+has_received() {
+    emu_get 360/sessions | jq -e ".[] | .files[] | select(.name == \"$1\" and .received >= $2)" >/dev/null
+}
+
+@test "after a lost commit answer and a session that lost a file nothing is made of less" {
+    photos 2 5000
+    mount_360
+    fill
+    complete
+    fault '{"endpoint":"create","count":1,"status":400,"body":"{\"error\":\"project_creation_failed\"}"}'
+    publish
+    one_project
+}
+
+# --- rates
+
+@test "a demanded pause is kept, by every call, and told" {
+    photos 3 5000
+    fault '{"endpoint":"put","count":1,"status":429,"retry_after":3}'
+    mount_360
+    fill
+    wait_until 10 says_why rate_limited
+    complete
+    publish
+    one_project
+}
+
+says_why() {
+    on "$PM" status "$MNT" | grep -q "$1"
+}
+
+@test "the limits are kept over crashes and remounts, and status tells what waits for which" {
+    option 360.open_limit 30
+    photos 1 1000
+    mount_360
+    on rmdir "$D"
+    for round in 1 2 3; do
+        for i in 1 2 3 4 5 6 7 8; do
+            on mkdir "$S/$round.$i"
+            on cp "$T/src/photo 1.jpg" "$S/$round.$i/"
+        done
+        wait_until 30 opened $((8 * round))
+        if [ "$round" = 2 ]; then remount; else
+            crash_drive
+            remount
+        fi
+    done
+    for i in 1 2 3 4 5 6 7 8; do
+        on mkdir "$S/last.$i"
+        on cp "$T/src/photo 1.jpg" "$S/last.$i/"
+    done
+    wait_until 30 says_why "limit of sessions opened in an hour"
+    at_most "sessions opened" "$(requests open)" 30
+}
+
+opened() {
+    [ "$(requests open)" -ge "$1" ]
+}
+
+@test "where the service allows less than it says, that costs time only" {
+    emu_post options '{"360.rate_breach":false,"360.rate_percent":1,"360.rate_minute_ms":1500,"360.rate_hour_ms":3000}'
+    photos 30 500
+    mount_360
+    fill
+    complete 60
+    publish "$D" 60
+    one_project
+}
+
+# --- projects that others made
+
+@test "a project of the account is reached by its address, and asked for once" {
+    local slug
+    slug=$(curl -sS -m 30 -X POST -H 'Content-Type: application/json' --data-binary '{"title":"Old","size":5}' \
+        "$CTL/360/seed" | jq -r .name)
+    mount_360
+    forget_traffic
+    [ -d "$S/$slug" ]
+    equal "title" "$(on jq -r .title "$S/$slug/.project.json")" Old
+    fails_with "Read-only file system" touch "$S/$slug/new.jpg"
+    [ ! -e "$S/nothing-like-it" ]
+    [ ! -e "$S/nothing-like-it" ]
+    equal "looks for the missing one" "$(requests project nothing)" 1
+    [ ! -e "$S/not a slug.txt" ]
+    equal "looks for what is no address" "$(requests project slug)" 0
+}
+
+@test "names that are not there are asked for at most ten times a minute" {
+    mount_360
+    forget_traffic
+    for i in {1..40}; do
+        [ ! -e "$S/name$i" ]
+    done
+    at_most "looks" "$(requests project)" 10
+}
+
+@test "where the service lists its projects they are in the folder, and no name is asked for" {
+    option 360.list '"array"'
+    emu_post 360/seed '{"name":"one","title":"First"}'
+    emu_post 360/seed '{"name":"two","title":"Second"}'
+    mount_360
+    equal "names" "$(on ls "$S" | LC_ALL=C sort | tr '\n' ' ')" "Building scan one two "
+    forget_traffic
+    [ ! -e "$S/three" ]
+    equal "looks" "$(requests project)" 0
+}
+
+# --- what was published
+
+@test "a published folder is forgotten after its last copies were dropped, and stays so" {
+    photos 2 1000
+    mount_360
+    fill
+    complete
+    publish
+    fails_with "evict --last-copy" "$PM" forget "$D"
+    on "$PM" evict "$D" || true
+    on diff -r "$T/src" "$D"
+    on "$PM" evict --last-copy "$D"
+    fails_with "" cat "$D/photo 1.jpg"
+    on "$PM" forget "$D"
+    remount
+    equal "names" "$(on ls -A "$S")" ""
+    one_project
+}
