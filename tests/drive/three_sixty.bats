@@ -16,6 +16,17 @@ load lib_drafts
     on diff -r "$T/src" "$D"
 }
 
+@test "files go up side by side, as many as upload.parallel says" {
+    photos 8 5000
+    fault '{"endpoint":"put","delay_ms":400}'
+    mount_360 upload.parallel=3
+    fill
+    complete
+    equal "at once" "$(emu_get log | jq '[.[] | select(.endpoint == "put")] | [.[] as $x |
+        [.[] | select(.t_ms <= $x.t_ms and .t_ms + .ms > $x.t_ms)] | length] | max')" 3
+    in_session
+}
+
 # --- readings of the document
 
 # What any draft may hold: photographs, a scan in pieces, an empty file, names that are not plain.

@@ -118,14 +118,73 @@ has_received() {
     one_project
 }
 
-# --- rates
-
-@test "a demanded pause is kept, by every call, and told" {
+@test "whatever happens to looks at sessions and files, a draft goes on after a remount" {
     photos 3 5000
-    fault '{"endpoint":"put","count":1,"status":429,"retry_after":3}'
+    truncate -s 24M "$T/src/scan.e57"
+    fault '{"endpoint":"put","match":"scan","skip":1,"stall_in":0}'
     mount_360
     fill
-    wait_until 10 says_why rate_limited
+    wait_until 20 has_received scan.e57 8388608
+    crash_drive
+    clear_faults
+    for what in '"status":500' '"garbage":true' '"cut":20' '"body":"{}"' '"body":""' '"reset":"before"' \
+        '"status":429,"retry_after":1'; do
+        fault "{\"endpoint\":\"session\",\"count\":1,$what}"
+    done
+    fault '{"endpoint":"put","match":"scan","count":1,"reset":"after"}'
+    for what in '"status":503' '"body":"{}"' '"reset":"after"'; do
+        fault "{\"endpoint\":\"progress\",\"count\":1,$what}"
+    done
+    forget_traffic
+    remount
+    complete 60
+    equal "photographs sent again" "$(requests put photo)" 0
+    publish
+    one_project
+}
+
+@test "whatever happens when a session is given up, it is given up" {
+    photos 1 1000
+    for what in '"status":500' '"reset":"after"' '"garbage":true' '"status":429,"retry_after":1' '"cut":2'; do
+        fault "{\"endpoint\":\"discard\",\"count\":1,$what}"
+    done
+    mount_360
+    fill
+    complete
+    on rm -r "$D"
+    wait_until 60 none_open
+}
+
+none_open() {
+    [ "$(sessions open)" = 0 ]
+}
+
+@test "whatever happens to looks at a project, its record comes" {
+    photos 1 1000
+    mount_360 cache.attr_timeout=100ms
+    fill
+    complete
+    publish
+    for what in '"status":500' '"garbage":true' '"body":"{}"' '"reset":"before"' '"status":404'; do
+        fault "{\"endpoint\":\"project\",\"count\":1,$what}"
+    done
+    wait_until 40 record_is_ready
+    on diff -r "$T/src" "$D"
+    [ -d "$D" ]
+}
+
+record_is_ready() {
+    [ "$(on cat "$D/.project.json" | jq .status)" = 100 ]
+}
+
+# --- rates
+
+@test "a demanded pause is kept by every call, and told" {
+    photos 3 5000
+    fault '{"endpoint":"put","count":1,"status":429,"retry_after":6}'
+    mount_360
+    fill
+    wait_until 10 says_why "asked to wait until"
     complete
     publish
     one_project
