@@ -184,7 +184,7 @@ record_is_ready() {
     fault '{"endpoint":"put","count":1,"status":429,"retry_after":6}'
     mount_360
     fill
-    wait_until 10 says_why "asked to wait until"
+    wait_until 10 says_why "rate_limited\|limit of .*chunks\|asked to wait until"
     complete
     publish
     one_project
@@ -214,7 +214,7 @@ says_why() {
         on mkdir "$S/last.$i"
         on cp "$T/src/photo 1.jpg" "$S/last.$i/"
     done
-    wait_until 30 says_why "limit of sessions opened in an hour"
+    wait_until 30 says_why "limit of .*sessions opened in an hour"
     at_most "sessions opened" "$(requests open)" 30
 }
 
