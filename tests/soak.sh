@@ -34,6 +34,11 @@ crashes() {
     cat "$PARTS"/crashes.*
 }
 
+# 500 photographs and 3 GiB, and more files than 360-for-you takes in a minute.
+whole_drafts() {
+    part "drafts, whole size" check-drive FILES=tests/drive/three_sixty_many.bats PM_FULL=1
+}
+
 disk_faults() {
     part "disk faults" check-drive FILES=tests/drive/inject.bats "$inject"
 }
@@ -49,7 +54,7 @@ fuzz() {
     part "fuzz" "$jobs" fuzz FUZZ_SECONDS="${FUZZ_SECONDS:-120}"
 }
 
-[ $# -gt 0 ] || set -- units drive crashes disk_faults sanitized fuzz
+[ $# -gt 0 ] || set -- units drive crashes whole_drafts disk_faults sanitized fuzz
 make "$jobs" tests
 for name; do "$name"; done
 totals

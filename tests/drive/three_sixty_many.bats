@@ -1,5 +1,5 @@
 # 500 photographs and one large scan on their way to 360-for-you, over crashes of both ends. In the
-# checks there are fewer: PM_FULL=1 has the whole size.
+# checks there are fewer: PM_FULL=1 (make soak) has the whole size.
 
 load lib_drafts
 
@@ -93,4 +93,15 @@ big_at_least() {
     chunk=$(jq -s '[.[] | select(.path | test("floor")).in] | max' "$T/log.put")
     [ -z "${PM_FULL:-}" ] || echo "# $N photographs, $((big - BIG)) bytes of the scan twice, in $SECONDS s" >&3
     at_most "bytes of the scan" "$big" $((BIG + 2 * chunk))
+}
+
+@test "more files than the service takes in a minute go up within its rate" {
+    [ -n "${PM_FULL:-}" ] || skip "a minute and more: PM_FULL=1"
+    for i in {1..1400}; do printf %s "$i" >"$T/src/photo $i.jpg"; done
+    mount_360 upload.parallel=8
+    within 200 cp "$T/src"/* "$D/"
+    complete 400
+    publish
+    one_project
+    equal "PUTs" "$(requests put)" 1400
 }
