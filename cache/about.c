@@ -213,6 +213,8 @@ int pm_about_projects_text(struct pm_cache *c, pm_node top, struct pm_buf *b)
         pm_buf_printf(b, "  %s  project, ", p.path ? p.path : "?");
         if (p.news.ready)
             pm_buf_str(b, "ready");
+        else if (!p.news.percent)
+            pm_buf_str(b, "the service has not begun with it");
         else
             pm_buf_printf(b, "the service has made %d%% of it", p.news.percent);
         if (*p.news.errors)

@@ -1,5 +1,6 @@
 /* Dropping what is cached because the user says so. */
 #include "cache/journal.h"
+#include "cache/kept.h"
 #include "cache/state.h"
 
 #include <errno.h>
@@ -45,6 +46,25 @@ static void tell_why(struct pm_cache *c, pm_node node, int err, pm_tell_fn *tell
         tell(arg, line);
 }
 
+/* Drops the content; of a last copy it is told who wants to read it. */
+static int evict(struct pm_cache *c, pm_node node, bool last_copy)
+{
+    bool last;
+    int  err;
+
+    pm_db_begin(c->db);
+    last = last_copy && pm_kept_has(c->db, node);
+    err = pm_db_end(c->db, 0);
+    if (!err)
+        err = pm_store_evict(c->store, node, last_copy);
+    if (err || !last)
+        return err;
+    pm_db_begin(c->db);
+    pm_db_run(c->db, "UPDATE node SET error=?2 WHERE id=?1", "is", (int64_t)node,
+              "its last copy was dropped here, and the service does not give it back");
+    return pm_db_end(c->db, 0);
+}
+
 int pm_work_evict(struct pm_cache *c, pm_node top, bool last_copy, pm_tell_fn *tell, void *arg,
                   uint64_t *found)
 {
@@ -62,7 +82,7 @@ int pm_work_evict(struct pm_cache *c, pm_node top, bool last_copy, pm_tell_fn *t
         err = pm_db_end(c->db, 0);
         if (err || !content)
             return first ? first : err;
-        err = pm_store_evict(c->store, node, last_copy);
+        err = evict(c, node, last_copy);
         *found += !err;
         first = first ? first : err;
         if (err)

@@ -427,6 +427,7 @@ static int forget(struct pm_cache *c, const struct pm_row *row, struct pm_buf *w
 
 int pm_publish_forget(struct pm_cache *c, pm_node folder, struct pm_buf *why)
 {
+    PM_AUTO(free) struct pm_entry *e = NULL;
     char          name[PM_NAME_MAX + 1] = "";
     struct pm_row row;
     pm_node       root = 0;
@@ -436,10 +437,14 @@ int pm_publish_forget(struct pm_cache *c, pm_node folder, struct pm_buf *why)
     err = pm_node_get(c->db, folder, &row);
     if (err == -ENOENT)
         row = (struct pm_row){.id = 0}; /* the mount point */
+    else if (!err)
+        err = pm_node_entry(c->db, folder, &e);
     pm_shown_place(c->db, folder, &root, name);
     err = pm_db_end(c->db, err && err != -ENOENT ? err : forget(c, &row, why));
-    if (!err) {
+    if (!err && e) {
         pm_tell_entry(c, root, name);
+        pm_tell_entry(c, root, e->name); /* the links to it (link.h) */
+        pm_tell_entry(c, root, e->id);
         pm_tell_node(c, root, true);
     }
     return err;

@@ -191,6 +191,7 @@ tariff_told() {
     equal "field" "$(field "$S/Zx81" title)" Theirs
     fails_with "Read-only file system" touch "$S/Zx81/new.jpg"
     fails_with "Operation not permitted" rmdir "$S/Zx81"
+    fails_with "Operation not permitted" mv "$S/Zx81" "$S/Mine"
     fails_with "it is published already" "$PM" publish "$S/Zx81"
     fails_with "No such file" ls "$S/Zx82"
     on "$PM" forget "$S/Zx81"
@@ -220,10 +221,17 @@ names_are() {
     on "$PM" evict --last-copy "$D/a.jpg"
     equal "last copies" "$(status_json | jq .cache.last_copy)" 0
     equal "size" "$(on stat -c %s "$D/a.jpg")" 300000
-    fails_with "" cat "$D/a.jpg"
+    fails_with "Operation not supported" cat "$D/a.jpg"
+    equal "why" "$(xattr "$D/a.jpg" error)" "its last copy was dropped here, and the service does not give it back"
     fails_with "nothing of it is kept here" "$PM" evict "$D/a.jpg"
+    equal "link" "$(on readlink "$S/$(slug)")" "Building scan"
     on "$PM" forget "$D"
     equal "names" "$(ls -A "$S")" ""
+    wait_until 5 not_there "$S/$(slug)"
+}
+
+not_there() {
+    ! on test -L "$1"
 }
 
 @test "publish, evict and forget say what is wrong with what they are asked" {
