@@ -8,10 +8,10 @@ setup() {
     start_emulator
 }
 
-# mount_360 [SECTION.KEY=VALUE...]: with a draft, D
+# With a draft, D
 mount_360() {
     mount_drive account.type=360 "account.endpoint=$URL_360" "account.token=$TOKEN_360" \
-        account.publish=manual cache.attr_timeout=200ms "$@"
+        account.publish=manual cache.attr_timeout=200ms
     D="$S/Building scan"
     on mkdir "$D"
 }
