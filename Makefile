@@ -9,7 +9,9 @@ VERSION  := 0.1
 DEPS_BUILD := build-essential pkg-config libfuse3-dev fuse3 libcurl4-openssl-dev libcjson-dev \
               libssl-dev libsqlite3-dev libinih-dev libmicrohttpd-dev
 DEPS_TEST  := libcmocka-dev bats parallel curl jq attr rsync psmisc python3 git sqlite3 vim-tiny nano \
-              libglib2.0-bin fio stress-ng dbench bonnie++
+              libglib2.0-bin fio stress-ng dbench bonnie++ nodejs npm
+# From npm, into build/npm: what the emulator is measured by.
+DEPS_NPM   := @google-cloud/storage@7.22.0
 DEPS_BENCH := build-essential curl jq
 DEPS_LINT  := clang clang-format clang-tidy cppcheck
 
@@ -99,6 +101,7 @@ $(B)/inject.so: tests/drive/inject.c
 # --- what a machine needs, by Debian's names; contrib/deps.sh has those of other systems
 deps:
 	@contrib/deps.sh $(DEPS_BUILD) $(DEPS_TEST)
+	@contrib/npm.sh build/npm $(DEPS_NPM)
 
 deps-lint:
 	@contrib/deps.sh $(DEPS_LINT)

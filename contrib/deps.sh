@@ -6,8 +6,10 @@ set -u
 
 modules="fuse3 libcurl libcjson libcrypto sqlite3 inih libmicrohttpd"
 
+# npm often comes with a nodejs that is not Debian's, which then bars Debian's npm.
 is_installed() {
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+    { [ "$1" = npm ] && command -v npm >/dev/null; } ||
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
 as_root() {
@@ -45,14 +47,15 @@ others() {
 deps: this is no Debian or Ubuntu; please install:
   Fedora:    sudo dnf install gcc make pkgconf fuse3 fuse3-devel libcurl-devel cjson-devel openssl-devel \
              sqlite-devel inih-devel libmicrohttpd-devel libcmocka-devel bats parallel curl jq attr rsync \
-             psmisc python3 git sqlite vim-minimal nano glib2 perl fio stress-ng dbench bonnie++
+             psmisc python3 git sqlite vim-minimal nano glib2 perl fio stress-ng dbench bonnie++ \
+             nodejs nodejs-npm
   Arch:      sudo pacman -S --needed base-devel fuse3 curl cjson openssl sqlite libinih libmicrohttpd \
              cmocka bats parallel jq attr rsync psmisc python git vim nano glib2 perl fio stress-ng dbench \
-             bonnie++
+             bonnie++ nodejs npm
   openSUSE:  sudo zypper install gcc make pkg-config fuse3 fuse3-devel libcurl-devel cJSON-devel \
              libopenssl-devel sqlite3-devel inih-devel libmicrohttpd-devel libcmocka-devel bats gnu_parallel \
              curl jq attr rsync psmisc python3 git sqlite3 vim-small nano glib2-tools perl fio stress-ng \
-             dbench bonnie
+             dbench bonnie nodejs-default npm-default
 LIST
     # shellcheck disable=SC2086 # a list of words
     if pkg-config --exists $modules 2>/dev/null; then
