@@ -39,6 +39,7 @@ struct emulator {
     struct ledger  *stock;              /* ShareMy3D's: see sharemy3d_stock.h */
     char            sharemy3d_token[40];    /* immutable */
     atomic_uint     sharemy3d_puts;     /* to sessions, that brought something new */
+    struct runs    *runs;               /* see sharemy3d_runs.h */
     struct flights *flights;            /* see flight.h */
 };
 

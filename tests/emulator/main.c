@@ -15,6 +15,7 @@
 #include "tests/emulator/seed.h"
 #include "tests/emulator/server.h"
 #include "tests/emulator/sharemy3d.h"
+#include "tests/emulator/sharemy3d_runs.h"
 #include "tests/emulator/sharemy3d_stock.h"
 #include "tests/emulator/three_sixty.h"
 
@@ -99,6 +100,7 @@ static int emulator_open(struct emulator *emu, const struct arguments *a)
     emu->log = log_new();
     emu->faults = faults_new();
     emu->flights = flights_new();
+    emu->runs = runs_new();
     if (mkdir(a->data, 0700) < 0 && errno != EEXIST)
         return -errno;
     int r = tree_open(a->data, &emu->tree);
@@ -125,6 +127,7 @@ static void emulator_close(struct emulator *emu)
     ledger_close(emu->depot);
     store_close(emu->store);
     tree_close(emu->tree);
+    runs_free(emu->runs);
     flights_free(emu->flights);
     faults_free(emu->faults);
     log_free(emu->log);

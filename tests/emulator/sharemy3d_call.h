@@ -27,6 +27,7 @@ struct sm3d_put {
     int                 fd;             /* of the session's bytes; -1: none */
     uint64_t            written;        /* nothing was ever written at and after this */
     uint64_t            saved;          /* the row says so much is kept */
+    struct sums_run    *run;            /* of all bytes before the next one, or NULL; owned */
     struct incoming    *incoming;       /* of a plain PUT; owned */
     struct sm3d_session session;        /* as it was at the beginning */
 };

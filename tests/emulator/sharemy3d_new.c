@@ -173,10 +173,10 @@ static void look_alike(const struct sm3d_item *x, void *arg)
     if (x->seeded || x->object.generation != 0 || x->size != s->wanted->size ||
         strcmp(x->filename, s->wanted->filename) != 0 || strcmp(x->name, s->wanted->name) != 0)
         return;
-    if (x->resumable && stock_session_of(sm3d_stock(s->rq), x->id, &session) &&
-        !sm3d_session_lives(&s->rq->opt, &session, &ignored))
-        return;
-    s->found = *x;
+    bool session_known = x->resumable && stock_session_of(sm3d_stock(s->rq), x->id, &session);
+    if (session_known ? sm3d_session_lives(&s->rq->opt, &session, &ignored)
+                      : now_ms() < x->posted + sm3d_opt(s->rq)->put_ttl_s * 1000LL)
+        s->found = *x;
 }
 
 /* An answer may be lost; but who has used its uploadUrl has it, and who lost it looks first. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/emulator/sharemy3d_call.h"
+#include "tests/emulator/sharemy3d_runs.h"
 #include "tests/emulator/sign.h"
 #include "tests/emulator/signed.h"
 #include "tests/emulator/storage.h"
@@ -283,6 +284,15 @@ static void refuse_gap(struct request *rq, const struct sm3d_put *p)
 
 /* ---- the whole ---- */
 
+static int sum_up(struct sm3d_put *p, uint64_t total, struct sums *sums)
+{
+    if (p->run == NULL || sums_run_size(p->run) != total)
+        return sums_of(p->fd, total, sums);
+    sums_run_end(p->run, sums);
+    p->run = NULL;
+    return 0;
+}
+
 /* The session is complete: its bytes become the item's object. The lock is not held while gigabytes
  * are read. */
 static void finalise(struct request *rq, struct sm3d_put *p, uint64_t total)
@@ -291,7 +301,7 @@ static void finalise(struct request *rq, struct sm3d_put *p, uint64_t total)
     struct sm3d_session s = p->session;
     struct sm3d_item item;
     struct sums sums;
-    if (ftruncate(p->fd, (off_t)total) < 0 || sums_of(p->fd, total, &sums) < 0) {
+    if (ftruncate(p->fd, (off_t)total) < 0 || sum_up(p, total, &sums) < 0) {
         session_error(rq, &s, 500, "InternalError");
         return;
     }
@@ -400,6 +410,8 @@ void sm3d_session_body(struct request *rq, const char *bytes, size_t len)
         len = at < p->end ? (size_t)(p->end - at) : 0;
     if (len == 0)
         return;
+    if (p->run != NULL)
+        sums_run_add(p->run, bytes, len);
     if (sparse_write(p->fd, &p->written, bytes, len, at) < 0) {
         session_error(rq, &p->session, 500, "InternalError");
         return;
@@ -497,6 +509,8 @@ void sm3d_session_end(struct request *rq)
     if (p->taken && p->fd >= 0 && !p->finished && rq->dead &&
         strcmp(sm3d_opt(rq)->torn, "drop") != 0)
         keep_torn(rq, p);
+    runs_give(rq->emu->runs, p->session.id, p->run);
+    p->run = NULL;
 }
 
 /* ---- the beginning ---- */
@@ -518,6 +532,8 @@ static void begin_put(struct request *rq, struct sm3d_put *p)
         refuse_gap(rq, p);
     else
         p->taken = open_bytes(rq, p);
+    if (p->taken)
+        p->run = runs_take(rq->emu->runs, p->session.id, p->session.received);
     p->saved = p->session.received;
 }
 

@@ -154,7 +154,7 @@ static enum MHD_Result add_goog_header(void *cls, enum MHD_ValueKind kind, const
     return MHD_YES;
 }
 
-/* What the signature covers of the headers that came: V2 has these two as well, never signed by us. */
+/* What the signature covers of the headers that came; two more in V2, which we never sign. */
 static void covered_headers(struct request *rq, bool v2, struct buf *out)
 {
     buf_add(out, "", 0);

@@ -15,6 +15,14 @@ struct sums {                           /* as x-goog-hash has them: base64, CRC3
 int sums_of(int fd, uint64_t size, struct sums *out);
 int sums_sha256(int fd, uint64_t size, char hex[65]);
 
+/* The same of bytes that come one after the other, so that nobody has to wait at the end. */
+struct sums_run;
+struct sums_run *sums_run_new(void);
+void sums_run_free(struct sums_run *run);       /* NULL is fine */
+void sums_run_add(struct sums_run *run, const void *bytes, size_t len);
+uint64_t sums_run_size(const struct sums_run *run);     /* so far */
+void sums_run_end(struct sums_run *run, struct sums *out);      /* frees it, too */
+
 /* The reflected CRC with this polynomial, of which `crc` are the bytes before: 0 at first. */
 #define CRC32C 0x82f63b78U
 #define CRC32 0xedb88320U
