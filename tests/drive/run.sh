@@ -57,7 +57,9 @@ if [ $files -eq 0 ]; then
     set -- "$@" $order
 fi
 within=--no-parallelize-within-files
-[ $files -ne 1 ] || within=''
+if [ $files -eq 1 ] || [ "$jobs" -eq 1 ]; then
+    within='' # bats wants two jobs for that
+fi
 
 log=$(mktemp) || exit 1
 trap 'rm -f "$log" "$log.bad"' EXIT
