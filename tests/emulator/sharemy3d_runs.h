@@ -11,7 +11,7 @@ struct runs;                            /* any thread */
 struct runs *runs_new(void);
 void runs_free(struct runs *all);
 
-/* That of a session, if it stands at `size` bytes (a new one at 0), owned by the caller; or NULL. */
+/* A session's if it stands at `size` bytes (a new one at 0), owned by the caller; or NULL. */
 struct sums_run *runs_take(struct runs *all, const char *session, uint64_t size);
 /* Gives it back; NULL is fine. Only the last few are kept. */
 void runs_give(struct runs *all, const char *session, struct sums_run *run);
