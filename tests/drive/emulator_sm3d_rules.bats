@@ -158,15 +158,20 @@ under_way() {
     piece "$T/src/a.ply" 0 262144
     api GET /models
     new_session "$T/src/a.ply"
-    breached "a second POST for one drop: $ID is under way" || breached "is under way"
-    emu_delete breaches
+    breached "is under way"
     at DELETE "$PUT" # given up
     api GET /models
     local id
     for id in $(jq -r '.models[].modelId' <<<"$BODY"); do api DELETE "/models/$id"; done
     new "$T/src/a.ply"
     breached
-    option sm3d.second_post '"fine"'
+    fault '{"endpoint":"object_put","reset":"during","reset_at":1,"count":1}'
+    put "$T/src/a.ply"
+    equal "status" "$CODE" 000
+    option sm3d.put_ttl_s 0 # what was begun cannot be gone on with
+    new "$T/src/a.ply"
+    breached
+    emu_post options '{"sm3d.put_ttl_s":3600,"sm3d.second_post":"fine"}'
     new "$T/src/a.ply"
 }
 

@@ -32,6 +32,10 @@ has() {
         at GET "$GET"
         cmp "$T/body" "$T/src/a.ply"
     done
+    new_session "$T/src/a.ply"
+    query
+    equal "secrets in the log" "$(emu_get log | grep -c -i -E '(signature|upload_id|ticket)=[^.]')" 0
+    equal "queries in the log" "$(emu_get log | grep -c 'upload_id=\.\.\.')" 1
 }
 
 # bats test_tags=quick
