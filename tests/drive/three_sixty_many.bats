@@ -14,21 +14,18 @@ many() {
     done
 }
 
-# A line that is slow enough for a crash to find the scan under way, always.
-slow_line() {
-    fault '{"endpoint":"put","match":"floor","delay_ms":500}'
-    fault '{"endpoint":"put","delay_ms":40}'
+# A piece of the scan gets stuck, after so many others; photographs go up slowly.
+stuck_after() {
+    fault "{\"endpoint\":\"put\",\"match\":\"floor\",\"skip\":$1,\"stall_in\":400000}"
+    fault '{"endpoint":"put","match":"photo","delay_ms":40}'
 }
 
 # The drive dies in the middle of a piece of the scan.
 crash_amid() {
-    clear_faults
-    fault '{"endpoint":"put","match":"floor","stall_in":400000}'
-    wait_until 20 was_hit
+    wait_until 60 was_hit
     crash_drive
     clear_faults
     wait_until 10 nothing_under_way
-    slow_line
 }
 
 was_hit() {
@@ -45,11 +42,6 @@ keep_log() {
     emu_get log | jq -c '.[] | select(.endpoint == "put")' >>"$T/log.put"
 }
 
-forget_traffic_of_before() {
-    keep_log
-    forget_traffic
-}
-
 count_sent() {
     emu_get 360/sessions | jq '[.[].files[] | select(.complete)] | length'
 }
@@ -58,27 +50,25 @@ sent_at_least() {
     [ "$(count_sent)" -ge "$1" ]
 }
 
-big_at_least() {
-    [ "$(emu_get 360/sessions | jq '[.[].files[] | select(.name == "floor.e57").received] | add // 0')" -ge "$1" ]
-}
-
 @test "photographs and a large scan become one project over crashes of the drive and the service" {
     local twice big chunk
     many
     option 360.torn '"drop"'
-    slow_line
+    stuck_after 1
     mount_360 upload.parallel=4
     within 300 cp --sparse=always "$T/src"/* "$D/"
     wait_until 60 sent_at_least $((N / 5))
     crash_amid
+    stuck_after 1
     remount
     wait_until 60 sent_at_least $((N / 2))
+    wait_until 60 was_hit
     keep_log
     restart_emulator
-    slow_line
-    wait_until 120 big_at_least $((BIG / 4))
+    stuck_after 2
     crash_amid
-    forget_traffic_of_before
+    keep_log
+    forget_traffic
     remount
     complete 240
     equal "lists of the session at the remount" "$(requests session)" 1
