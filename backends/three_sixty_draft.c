@@ -36,6 +36,8 @@ static int ts_open_session(struct pm_backend *b, struct pm_ctx *ctx, struct pm_d
         pm_buf_printf(&text, ",\"until\":%" PRId64, pm_wall_ms() + (int64_t)seconds * 1000);
     pm_buf_str(&text, "}");
     d->session = pm_buf_take(&text);
+    if (d->session)
+        pm_ts_new_session(pm_ts(b), id);
     return d->session ? 0 : -ENOMEM;
 }
 
@@ -62,7 +64,7 @@ static int ts_drop(struct pm_backend *b, struct pm_ctx *ctx, const char *session
     if (err == -ESTALE || err == -ENOENT)
         err = 0;
     if (!err)
-        pm_ts_forget_held(pm_ts(b));
+        pm_ts_forget_session(pm_ts(b), id);
     return err;
 }
 
@@ -116,7 +118,7 @@ static int ts_commit(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_d
     if (!err && d->session)
         pm_ts_learn_slug(pm_ts(b), !strcmp((*out)->id, id));
     if (!err)
-        pm_ts_forget_held(pm_ts(b));
+        pm_ts_forget_session(pm_ts(b), id);
     return err;
 }
 

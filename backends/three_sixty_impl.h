@@ -78,8 +78,11 @@ int  pm_ts_finish(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up
 int  pm_ts_abort(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up);
 int  pm_ts_held(struct pm_backend *b, struct pm_ctx *ctx, const char *session, pm_held_fn *each,
                 void *arg);
-/* A session ended: what is known of all is forgotten, and asked again where it is needed. */
+/* All that is known of sessions, or of one that ended, is forgotten. */
 void pm_ts_forget_held(struct pm_three_sixty *ts);
+void pm_ts_forget_session(struct pm_three_sixty *ts, const char *id);
+/* It was opened just now: nothing is in it. */
+void pm_ts_new_session(struct pm_three_sixty *ts, const char *id);
 
 /* three_sixty_find.c */
 int pm_ts_look(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_draft *d, char **before);

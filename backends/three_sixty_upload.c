@@ -103,6 +103,52 @@ void pm_ts_forget_held(struct pm_three_sixty *ts)
     ts->held = NULL;
 }
 
+/* The files of one session, or its own mark. */
+struct of_session {
+    const char      *key; /* id, '\n' */
+    struct ts_held **found; /* owned */
+    size_t           n, cap;
+};
+
+static void collect(const void *node, VISIT visit, void *arg)
+{
+    struct of_session *x = arg;
+    struct ts_held    *h = *(struct ts_held *const *)node;
+
+    if ((visit != postorder && visit != leaf) || strncmp(h->key, x->key, strlen(x->key)) != 0)
+        return;
+    if (x->n == x->cap) {
+        size_t           cap = x->cap ? 2 * x->cap : 64;
+        struct ts_held **more = reallocarray(x->found, cap, sizeof(*more));
+
+        if (!more)
+            return;
+        x->found = more;
+        x->cap = cap;
+    }
+    x->found[x->n++] = h;
+}
+
+void pm_ts_forget_session(struct pm_three_sixty *ts, const char *id)
+{
+    PM_AUTO(free) char *key = held_key(id, "");
+    struct of_session   x = {.key = key};
+
+    PM_GUARD(&ts->lock);
+    if (key)
+        twalk_r(ts->held, collect, &x);
+    for (size_t i = 0; i < x.n; i++) {
+        tdelete(x.found[i], &ts->held, compare_held);
+        free_held(x.found[i]);
+    }
+    free(x.found);
+}
+
+void pm_ts_new_session(struct pm_three_sixty *ts, const char *id)
+{
+    note_held(ts, id, "", 0, true, 0);
+}
+
 int pm_ts_held(struct pm_backend *b, struct pm_ctx *ctx, const char *session, pm_held_fn *each,
                void *arg)
 {
@@ -139,6 +185,8 @@ int pm_ts_held(struct pm_backend *b, struct pm_ctx *ctx, const char *session, pm
     }
     if (!err)
         note_held(ts, id, "", 0, true, moves);
+    else if (err == -ESTALE)
+        pm_ts_forget_session(ts, id);
     pm_json_free(body);
     return err;
 }
@@ -163,16 +211,6 @@ static bool is_whole(const struct pm_upload *up)
 
     pm_json_free(obj);
     return whole;
-}
-
-int pm_ts_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
-{
-    (void)b;
-    if (!up->session || up->target) {
-        snprintf(ctx->why, sizeof(ctx->why), "only the files of a draft can be sent");
-        return -EPERM;
-    }
-    return save_state(up, false);
 }
 
 /* Somebody else's content has the name in this session: "the second is ignored". */
@@ -235,6 +273,20 @@ static int know_session(struct pm_three_sixty *ts, struct pm_ctx *ctx, const str
     PM_GUARD(&ts->lock);
     ts->listing = false;
     return err;
+}
+
+/* A session that another process opened is looked at first: it may be over, and that may have been said. */
+int pm_ts_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
+{
+    char id[PM_TS_ID_MAX];
+    int  err;
+
+    if (!up->session || up->target) {
+        snprintf(ctx->why, sizeof(ctx->why), "only the files of a draft can be sent");
+        return -EPERM;
+    }
+    err = pm_ts_session_id(up->session, id) ? know_session(pm_ts(b), ctx, up, id) : -ESTALE;
+    return err ? err : save_state(up, false);
 }
 
 int pm_ts_resume(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, uint64_t *off)

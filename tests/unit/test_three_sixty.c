@@ -113,13 +113,13 @@ static void end(struct world *w)
     free(w->up.state);
 }
 
-/* A file of so many zeros, about to be sent. */
+/* A file of so many zeros, about to be sent: begun, and what its session has is not known. */
 static void make_file(struct world *w, const char *name, uint64_t size)
 {
     w->up = (struct pm_upload){.parent = &folder, .name = name, .size = size, .session = SESSION};
     w->up.fd = memfd_create("pm", MFD_CLOEXEC);
     assert_int_equal(ftruncate(w->up.fd, (off_t)size), 0);
-    assert_int_equal(pm_backend_begin(w->b, &w->ctx, &w->up), 0);
+    w->up.state = strdup("{\"whole\":false}");
 }
 
 static void a_session_is_opened_and_expires(void **state)
@@ -179,6 +179,43 @@ static void the_service_s_words_become_errnos(void **state)
         assert_true(*w.ctx.why);
         end(&w);
     }
+}
+
+static void a_session_of_an_earlier_process_is_looked_at_before_the_first_file(void **state)
+{
+    static const struct answer script[] = {
+        {404, "{\"error\":\"upload_session_not_found\"}", "GET /uploads/Bx0xyTjt "},
+        {200, "{\"upload_id\":\"Bx0xyTjt\",\"files\":[]}", "GET /uploads/Bx0xyTjt "},
+        {201, "{\"upload_id\": \"New\", \"expires_in_seconds\": 9}", "POST /uploads HTTP"}};
+    struct world     w = {0};
+    struct pm_draft  d = {.name = "scan", .options = ""};
+    struct pm_upload up = {.parent = &folder, .name = "a.jpg", .session = SESSION};
+
+    (void)state;
+    begin(&w, script, PM_COUNT(script));
+    assert_int_equal(pm_backend_begin(w.b, &w.ctx, &up), -ESTALE);
+    assert_int_equal(pm_backend_begin(w.b, &w.ctx, &up), 0);
+    assert_int_equal(pm_backend_begin(w.b, &w.ctx, &up), 0); /* once */
+    assert_int_equal(pm_draft_open(w.b, &w.ctx, &d), 0);
+    up.session = d.session;
+    assert_int_equal(pm_backend_begin(w.b, &w.ctx, &up), 0); /* what was opened here is known */
+    free(up.state);
+    free(d.session);
+    end(&w);
+}
+
+static void an_empty_file_that_is_not_taken_is_no_fault_of_the_line(void **state)
+{
+    static const struct answer script[] = {{411, "{\"error\":\"length_required\"}", "PUT"}};
+    struct world w = {0};
+    uint64_t     off = 0;
+
+    (void)state;
+    begin(&w, script, PM_COUNT(script));
+    make_file(&w, "empty.txt", 0);
+    assert_int_equal(pm_backend_put(w.b, &w.ctx, &w.up, &off), -EINVAL);
+    assert_non_null(strstr(w.ctx.why, "no empty files"));
+    end(&w);
 }
 
 static void a_small_file_goes_whole_and_a_big_one_in_pieces(void **state)
@@ -708,6 +745,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_is_opened_and_expires),
         cmocka_unit_test(the_service_s_words_become_errnos),
+        cmocka_unit_test(a_session_of_an_earlier_process_is_looked_at_before_the_first_file),
+        cmocka_unit_test(an_empty_file_that_is_not_taken_is_no_fault_of_the_line),
         cmocka_unit_test(a_small_file_goes_whole_and_a_big_one_in_pieces),
         cmocka_unit_test(after_a_break_it_goes_on_where_the_service_is),
         cmocka_unit_test(files_that_go_on_side_by_side_ask_once_for_all),
