@@ -13,7 +13,7 @@ crash_loop() {
     option copy_ms 50
     write_conf upload.delay=50ms upload.delete_delay=100ms upload.delete_guard=0
     echo "# seed $SEED, $ROUNDS rounds" >&3
-    within $((120 + ROUNDS * 30)) python3 "$BATS_TEST_DIRNAME/crash.py" "$PM" "$MNT" s "$CONF" "$CTL" "$LOG" \
+    within $((120 + ROUNDS * 30)) python3 -B "$BATS_TEST_DIRNAME/crash.py" "$PM" "$MNT" s "$CONF" "$CTL" "$LOG" \
         "$SEED" "$ROUNDS" "$@" >"$T/crash.out" 2>&1 3>&- || status=$?
     if [ "$status" -ne 0 ]; then
         tail -n 150 "$T/crash.out" >&2
