@@ -137,6 +137,7 @@ class Drive:
 
 class Model:
     CHECKS = 0.35  # of the rounds end so
+    TEMPORARY = ['.{}.Xy12aZ', '{}.new', '{}.tmp']
 
     def __init__(self, drive, service, rng, faults):
         self.drive, self.service, self.rng, self.faults = drive, service, rng, faults
@@ -306,7 +307,7 @@ class Model:
     def do_replace(self):
         path = self.rng.choice(self.files())
         folder, name = os.path.split(path)
-        temporary = os.path.join(folder, self.rng.choice([f'.{name}.Xy12aZ', f'{name}.new', f'{name}.tmp']))
+        temporary = os.path.join(folder, self.rng.choice(self.TEMPORARY).format(name))
         if temporary in self.tree:
             return
         handle = self.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
