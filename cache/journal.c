@@ -320,6 +320,14 @@ int pm_journal_set_source(struct pm_db *db, int64_t id, pm_node source)
                      "i", id);
 }
 
+bool pm_journal_copies(struct pm_db *db, int64_t id)
+{
+    return pm_db_int(db, 0,
+                     "SELECT 1 FROM j.entry WHERE id=?1 AND ifnull(source, copying) IS NOT NULL AND step"
+                     " LIKE 'copy %' AND step NOT LIKE '% '", /* else nothing is there (copy.c) */
+                     "i", id) != 0;
+}
+
 int pm_journal_forget_source(struct pm_db *db, int64_t id)
 {
     pm_db_run(db, "DELETE FROM j.dep WHERE needs=?1 AND source", "i", id);

@@ -69,6 +69,8 @@ bool pm_journal_needed(struct pm_db *db, int64_t id);
 /* The PUT is a copy of what `source` has, or with 0 no more: what waited for that goes on, unless its
  * step says that the service makes that copy: then when this is called again after that. */
 int pm_journal_set_source(struct pm_db *db, int64_t id, pm_node source);
+/* May the service be making a copy for the PUT, of what other changes wait with? */
+bool pm_journal_copies(struct pm_db *db, int64_t id);
 /* Nobody may ever come for it: what waited for it as for a copy goes on in any case. */
 int pm_journal_forget_source(struct pm_db *db, int64_t id);
 /* Must this entry wait for another? */

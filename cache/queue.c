@@ -78,6 +78,13 @@ static bool is_final(int err)
     }
 }
 
+/* Nothing is final while a copy may be under way there: the next try finds out what became of that. (What
+ * is not whole here could not be told of it.) */
+static bool ends_entry(struct pm_cache *c, int64_t id, int err)
+{
+    return is_final(err) && (err == -EBADMSG || !pm_journal_copies(c->db, id));
+}
+
 /* The service said when: no try failed. */
 static bool is_told_when(int err, const struct pm_ctx *ctx)
 {
@@ -126,7 +133,7 @@ static int put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
             if (e.state == PM_J_ACTIVE)
                 e.state = PM_J_READY;
         } else if (e.state == PM_J_ACTIVE) {
-            e.state = is_final(err) ? PM_J_FAILED : PM_J_READY;
+            e.state = ends_entry(c, e.id, err) ? PM_J_FAILED : PM_J_READY;
             e.not_before = pm_wall_ms() + (err == -ECANCELED ? PAUSE_MIN_MS : pause_ms(err, e.tries, ctx));
         } else if (e.state == PM_J_INTERRUPTED) {
             e.not_before = pm_wall_ms() + pause_ms(err, e.tries, ctx);

@@ -45,6 +45,14 @@ static int take_begun(struct pm_send *s, uint64_t size, struct pm_entry **copy)
     return err ? err : -EOPNOTSUPP;
 }
 
+/* Nothing of it is under way there: it is sent as a content. */
+static int no_copy(struct pm_send *s)
+{
+    int err = pm_send_store_step(s, NULL);
+
+    return err ? err : -EOPNOTSUPP;
+}
+
 /* The source may have been changed just before it was copied: then the copy is not what it is to be. */
 static int check_again(struct pm_send *s, const struct pm_entry *src, const char *version,
                        const struct pm_entry *copy)
@@ -52,12 +60,14 @@ static int check_again(struct pm_send *s, const struct pm_entry *src, const char
     PM_AUTO(free) struct pm_entry *now = NULL;
     int                            err = pm_send_check_version(s, src, version, &now);
 
+    if (pm_send_refused(err))
+        return -EAGAIN; /* not known now */
     if (err != -ESTALE)
         return err == -ENOENT ? 0 : err;
     if (!pm_copy_is_sure(s, copy))
         return -EEXIST;
     err = pm_copy_drop(s, copy);
-    return err ? (err == -ESTALE ? -EEXIST : err) : -EOPNOTSUPP;
+    return err ? (err == -ESTALE ? -EEXIST : err) : no_copy(s);
 }
 
 /* As pm_copy_make, with the step stored. What changes the source waits for this entry only while that
@@ -77,6 +87,7 @@ static int make_if_wanted(struct pm_send *s, const struct pm_entry *src, const s
     return wanted ? pm_copy_make(s, src, parent, out) : -ESTALE;
 }
 
+/* -EOPNOTSUPP: the service refused it, or refused to tell of it. */
 static int make(struct pm_send *s, const struct pm_entry *src, const char *version,
                 struct pm_entry **copy)
 {
@@ -88,10 +99,24 @@ static int make(struct pm_send *s, const struct pm_entry *src, const char *versi
         err = pm_copy_settle(s, src, copy, pm_copy_is_sure(s, *copy));
     if (!err)
         err = check_again(s, src, version, *copy);
-    if (!pm_send_refused(err) && err != -EBADMSG) /* it is never whole: no copy will be */
-        return err;
-    err = pm_send_store_step(s, NULL);
-    return err ? err : -EOPNOTSUPP;
+    if (err == -EBADMSG) /* it is never whole: no copy will be */
+        return no_copy(s);
+    return pm_send_refused(err) ? -EOPNOTSUPP : err;
+}
+
+/* What an earlier try may have made is waited for, and is the file's object then. -EOPNOTSUPP: it made
+ * nothing. */
+static int end_copy(struct pm_send *s)
+{
+    PM_AUTO(free) struct pm_entry *copy = NULL;
+    uint64_t                       size = 0;
+    int                            err = pm_copy_begun(s, &size);
+
+    if (!err)
+        err = take_begun(s, size, &copy);
+    if (err)
+        return err == -ENOENT ? -EOPNOTSUPP : err;
+    return pm_send_confirm(s, PM_OTHER_GENERATION, copy);
 }
 
 int pm_send_clone(struct pm_send *s)
@@ -100,16 +125,11 @@ int pm_send_clone(struct pm_send *s)
     PM_AUTO(free) struct pm_entry *copy = NULL;
     struct pm_content             *k = s->content;
     char                           version[PM_NAME_MAX + 1];
-    uint64_t                       size;
     int64_t                        gen;
-    int                            err = pm_copy_begun(s, &size);
-    bool                           begun = !err;
+    int                            err = -EOPNOTSUPP;
     bool                           clone;
 
-    if (err && err != -ENOENT)
-        return err;
-    err = -EOPNOTSUPP;
-    if ((!s->e->source && !begun) || *s->e->rid || s->e->replaces)
+    if (*s->e->rid || s->e->replaces)
         return -EOPNOTSUPP;
     pthread_mutex_lock(&k->lock);
     clone = s->e->source && k->clone && k->size == k->base_end && !k->marked;
@@ -120,20 +140,14 @@ int pm_send_clone(struct pm_send *s)
         err = find_source(s, version, &src);
     if (!err)
         err = make(s, src, version, &copy);
-    else if (err == -EOPNOTSUPP && begun)
-        err = take_begun(s, size, &copy);
-    return err ? err : pm_send_confirm(s, src ? gen : PM_OTHER_GENERATION, copy);
+    if (!err)
+        return pm_send_confirm(s, gen, copy);
+    return err == -EOPNOTSUPP ? end_copy(s) : err;
 }
 
 int pm_send_end_copy(struct pm_send *s)
 {
-    PM_AUTO(free) struct pm_entry *copy = NULL;
-    uint64_t                       size = 0;
-    int                            err = pm_copy_begun(s, &size);
+    int err = end_copy(s);
 
-    if (!err)
-        err = take_begun(s, size, &copy);
-    if (!err)
-        return pm_send_confirm(s, PM_OTHER_GENERATION, copy);
-    return err == -EOPNOTSUPP || err == -ENOENT ? -ECANCELED : err;
+    return err == -EOPNOTSUPP ? -ECANCELED : err;
 }

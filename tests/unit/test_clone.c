@@ -461,6 +461,49 @@ static void a_copy_that_failed_holds_nothing_up(void **state)
     assert_string_equal(env_text(&e, env_find(&e, "g")), TEXT);
 }
 
+/* What became of the copy could not be asked: until it is known the service may still be reading the
+ * source. */
+static void a_source_waits_for_a_copy_that_may_be_under_way(void **state)
+{
+    (void)state;
+    pm_memory_copies(e.b, true, 0);
+    pm_memory_fault(e.b, PM_MEM_STAT, 2, -ENAMETOOLONG, false); /* of the copy */
+    env_copy(&e, f, e.root, "g");
+    env_write(&e, e.root, "f", "new");
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_STAT, 4); /* and it was looked at again */
+    assert_string_equal(env_served(&e, "f"), TEXT);
+    assert_int_equal(pm_memory_settling(e.b, "g", false), 0);
+    env_sync(&e);
+    assert_string_equal(env_served(&e, "f"), "new");
+    assert_string_equal(env_served_names(&e, ""), "f g");
+    assert_string_equal(env_served(&e, "g"), TEXT);
+    assert_int_equal(calls(PM_MEM_COPY), 1);
+}
+
+static void a_copy_whose_look_is_refused_is_ours_all_the_same(void **state)
+{
+    (void)state;
+    pm_memory_fault(e.b, PM_MEM_STAT, 2, -EINVAL, false);
+    env_copy(&e, f, e.root, "g");
+    env_sync(&e);
+    assert_string_equal(env_served_names(&e, ""), "f g");
+    assert_string_equal(env_served(&e, "g"), TEXT);
+    assert_int_equal(calls(PM_MEM_COPY), 1);
+}
+
+static void a_copy_whose_folder_s_list_is_refused_is_ours_all_the_same(void **state)
+{
+    (void)state;
+    pm_memory_fault(e.b, PM_MEM_COPY, 1, -EIO, true);
+    pm_memory_fault(e.b, PM_MEM_LIST, 2, -EINVAL, false);
+    env_copy(&e, f, e.root, "g");
+    env_sync(&e);
+    assert_string_equal(env_served_names(&e, ""), "f g");
+    assert_string_equal(env_served(&e, "g"), TEXT);
+    assert_int_equal(calls(PM_MEM_COPY), 1);
+}
+
 static void a_copy_that_a_crash_broke_off_holds_nothing_up(void **state)
 {
     struct pm_file *in = open_file(f, O_RDONLY);
@@ -601,6 +644,9 @@ int main(int argc, char **argv)
         TEST(a_copy_in_the_place_of_its_removed_source_is_an_update),
         TEST(a_copy_over_what_is_being_sent_is_sent_whole),
         TEST(a_copy_that_failed_holds_nothing_up),
+        TEST(a_source_waits_for_a_copy_that_may_be_under_way),
+        TEST(a_copy_whose_look_is_refused_is_ours_all_the_same),
+        TEST(a_copy_whose_folder_s_list_is_refused_is_ours_all_the_same),
         TEST(a_copy_that_a_crash_broke_off_holds_nothing_up),
         TEST(a_copy_never_has_what_its_source_became),
         TEST(a_copy_of_what_both_changed_never_has_the_others),
