@@ -120,6 +120,8 @@ struct pm_http_answer {
     char         *etag; /* owned, NULL: none */
     char         *type; /* Content-Type; owned, NULL: none */
     char         *location; /* absolute; owned, NULL: none */
+    int64_t       date_ms; /* Date, the wall clock there, in whole seconds; 0: none */
+    int64_t       came_ms; /* the wall clock here then */
 };
 
 void pm_http_answer_free(struct pm_http_answer *a);
@@ -152,6 +154,8 @@ struct pm_http_verdict {
 struct pm_http_verdict pm_http_judge_status(long status);
 /* `code` is a CURLcode, `os_errno` what the system said, 0: nothing. */
 struct pm_http_verdict pm_http_judge_curl(int code, long os_errno);
+/* A date of a header as ms of the wall clock; 0: it is none. */
+int64_t pm_http_date_ms(const char *date);
 /* Retry-After: seconds or an HTTP date, as milliseconds from now, 0 to a day. 0: none. `date` is the
  * answer's Date, since a date is one of the server's clock; "": ours must do. */
 int64_t pm_http_retry_after_ms(const char *value, const char *date);

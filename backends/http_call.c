@@ -49,6 +49,8 @@ static int on_head(void *arg, const struct pm_http_head *head)
     a->etag = dup_or_null(pm_http_header(head, "ETag"));
     a->type = dup_or_null(pm_http_header(head, "Content-Type"));
     a->location = dup_or_null(head->redirect);
+    a->date_ms = pm_http_date_ms(pm_http_header(head, "Date"));
+    a->came_ms = pm_wall_ms();
     return 0;
 }
 

@@ -87,6 +87,13 @@ struct pm_http_verdict pm_http_judge_curl(int code, long os_errno)
     return (struct pm_http_verdict){-EIO, false};
 }
 
+int64_t pm_http_date_ms(const char *date)
+{
+    time_t when = *date ? curl_getdate(date, NULL) : -1;
+
+    return when < 0 ? 0 : (int64_t)when * 1000;
+}
+
 int64_t pm_http_retry_after_ms(const char *value, const char *date)
 {
     const int64_t most = 24 * 3600 * 1000;

@@ -92,7 +92,13 @@ static int of_method(const struct pm_http_request *req, int err)
 int pm_ss_call(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_request *req,
                struct pm_http_answer *answer)
 {
-    return of_method(req, pm_bearer_call(&ss->base, ctx, req, answer, judge_answer));
+    int err = pm_bearer_call(&ss->base, ctx, req, answer, judge_answer);
+
+    if (answer->date_ms) {
+        ss->ahead_ms = answer->date_ms - answer->came_ms;
+        ss->told_time = true;
+    }
+    return of_method(req, err);
 }
 
 int pm_ss_json(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_http_request *req,

@@ -18,6 +18,8 @@ struct pm_smartshape {
     struct pm_ss_id              *shared; /* lock; objects that are shared, as last told */
     size_t                        nshared; /* lock */
     int64_t                       shared_ms; /* lock; when that was asked; 0: never */
+    atomic_int_least64_t          ahead_ms; /* the service's clock is ahead of ours by so much */
+    atomic_bool                   told_time; /* and that is known */
 };
 
 static inline struct pm_smartshape *pm_ss(struct pm_backend *b)

@@ -6,9 +6,15 @@
  *   id        the object that holds our content, once known
  *   quote     how its name was written in that POST, as in smartshape.quote below
  *   redo      the object `id` is ours but broken: the next put updates it
+ *   found     the object `id` was found under its name, and may be somebody else's as well
  *
  * begin -> {started}; put -> +sent, then +id with the answer; a lost answer leaves {started, sent}
  * and -EAGAIN: resume looks in the folder (new) or at the target's version (replacement).
+ *
+ * A new object of our name and size that was found so is as good as ours, unless the service says that it
+ * was made before we began. It is never removed or updated, but for an empty one that was made in the very
+ * moment that ours was: else nothing would tell the empty file that a program makes first from
+ * somebody's.
  *
  * What the documents leave open is tried, and remembered in the account's store:
  *   smartshape.param   "path" or "p", the name of the folder's parameter (they say both); never sent
@@ -23,6 +29,7 @@
 #include <string.h>
 
 #define MAY_ARRIVE_MS 120000 /* after a lost answer, a part of it may still be on its way */
+#define SLACK_MS      5000 /* between the clock that dates answers and the one that dates objects */
 
 struct state {
     int64_t started;
@@ -30,6 +37,7 @@ struct state {
     char    id[PM_SS_ID_MAX];
     char    quote[16]; /* "": not known */
     bool    redo;
+    bool    found;
 };
 
 static void load_state(const struct pm_upload *up, struct state *st)
@@ -42,6 +50,7 @@ static void load_state(const struct pm_upload *up, struct state *st)
     if (!pm_json_scalar(obj, "quote", st->quote, sizeof(st->quote)))
         st->quote[0] = '\0';
     st->redo = pm_json_bool(obj, "redo", false);
+    st->found = pm_json_bool(obj, "found", false);
     pm_json_free(obj);
 }
 
@@ -61,7 +70,9 @@ static int save_state(struct pm_upload *up, const struct state *st)
         pm_buf_str(&text, ",\"quote\":");
         pm_buf_json(&text, st->quote);
     }
-    pm_buf_str(&text, st->redo ? ",\"redo\":true}" : "}");
+    if (st->redo)
+        pm_buf_str(&text, ",\"redo\":true");
+    pm_buf_str(&text, st->found ? ",\"found\":true}" : "}");
     state = pm_buf_take(&text);
     if (!state)
         return -ENOMEM;
@@ -104,6 +115,28 @@ static bool is_copying(const struct cJSON *obj)
     return state && !strcmp(state, "copying");
 }
 
+static int is_another(struct pm_ctx *ctx)
+{
+    snprintf(ctx->why, sizeof(ctx->why), "something else has this name there");
+    return -EEXIST;
+}
+
+/* Says the service that it was made before the moment, which is one of our clock? */
+static bool made_before(const struct pm_smartshape *ss, const struct pm_entry *e, int64_t ms)
+{
+    return e->btime_ms && ss->told_time && e->btime_ms < ms + ss->ahead_ms;
+}
+
+/* An empty object: was it made when ours must have been? */
+static bool made_with_ours(const struct pm_smartshape *ss, const struct pm_entry *e,
+                           const struct state *st)
+{
+    int64_t sent = st->sent ? st->sent : st->started; /* the daemon ended before it was kept */
+
+    return !e->size && !made_before(ss, e, st->started - SLACK_MS) &&
+           made_before(ss, e, sent + MAY_ARRIVE_MS + SLACK_MS);
+}
+
 static int may_still_arrive(struct pm_ctx *ctx)
 {
     snprintf(ctx->why, sizeof(ctx->why), "an earlier try may still be arriving");
@@ -125,7 +158,7 @@ static int resume_unknown(struct pm_smartshape *ss, struct pm_ctx *ctx, struct p
     bool target_gone = up->target && !strcmp(st->id, up->target->id);
 
     st->id[0] = '\0';
-    st->redo = false;
+    st->redo = st->found = false;
     if (target_gone)
         return save_state(up, st);
     return up->target ? resume_target(ss, ctx, up, st, off) : resume_new(ss, ctx, up, st, off);
@@ -143,13 +176,14 @@ static int resume_known(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_
         return resume_unknown(ss, ctx, up, st, off);
     if (err)
         return err;
-    if (has_size(pm_ss_object(body), up->size) && !st->redo) {
+    if (has_size(pm_ss_object(body), up->size) && !st->redo)
         *off = up->size;
-    } else {
+    else if (!st->found)
         st->redo = true;
-    }
+    else
+        err = is_another(ctx);
     pm_json_free(body);
-    return save_state(up, st);
+    return err ? err : save_state(up, st);
 }
 
 /* A replacement whose answer was lost: did the target change to our size? */
@@ -183,16 +217,18 @@ static int resume_new(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_up
     err = pm_ss_find(ss, ctx, up->parent, up->name, &e);
     if (err || !e)
         return err;
+    if (made_before(ss, e, st->started - SLACK_MS))
+        return is_another(ctx);
     if (e->kind == PM_FILE && e->size == up->size && strcmp(e->state, "copying") != 0 && *e->id) {
         snprintf(st->id, sizeof(st->id), "%s", e->id);
+        st->found = !made_with_ours(ss, e, st);
         *off = up->size;
         return save_state(up, st);
     }
     if (e->kind == PM_FILE && (e->size <= up->size || e->size == PM_SIZE_UNKNOWN) &&
         pm_wall_ms() - st->sent < MAY_ARRIVE_MS)
         return may_still_arrive(ctx);
-    snprintf(ctx->why, sizeof(ctx->why), "something else has this name there");
-    return -EEXIST;
+    return is_another(ctx);
 }
 
 int pm_ss_resume(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, uint64_t *off)
@@ -284,7 +320,7 @@ static int send_content(struct pm_smartshape *ss, struct pm_ctx *ctx, struct pm_
     if (up->target && strcmp(id, up->target->id) != 0)
         pm_log(PM_WARN, "update of %s: the id changed", up->parent->path);
     snprintf(st->id, sizeof(st->id), "%s", id);
-    st->redo = false;
+    st->redo = st->found = false;
     return save_state(up, st);
 }
 
@@ -419,7 +455,7 @@ int pm_ss_abort(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
     struct state st;
 
     load_state(up, &st);
-    if (!st.id[0] || (up->target && !strcmp(st.id, up->target->id)))
+    if (!st.id[0] || st.found || (up->target && !strcmp(st.id, up->target->id)))
         return 0;
     return remove_ours(pm_ss(b), ctx, st.id, up->parent);
 }

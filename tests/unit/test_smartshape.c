@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -349,6 +350,87 @@ static void resume_does_not_take_what_is_not_ours(void **state)
     }
 }
 
+/* The service's clock is an hour ahead; "n" was made `ms` after this moment. */
+struct dated {
+    int64_t ms;
+    bool    told; /* when it was made */
+};
+
+static bool with_a_date(void *arg, const struct server_request *req, int fd)
+{
+    const struct dated *d = arg;
+    int64_t             now_ms = pm_wall_ms() + 3600000;
+    time_t              now = (time_t)(now_ms / 1000);
+    char                date[80], created[40] = "", body[300];
+    struct tm           tm;
+
+    strftime(date, sizeof(date), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", gmtime_r(&now, &tm));
+    if (d->told)
+        snprintf(created, sizeof(created), ",\"created\":%lld", (long long)(now_ms + d->ms));
+    snprintf(body, sizeof(body), "%s{\"id\":\"9\",\"type\":\"file\",\"path\":\"/n\",\"name\":\"n\",\"size\":0%s}%s",
+             strstr(req->head, "/dir/") ? "[" : "", created, strstr(req->head, "/dir/") ? "]" : "");
+    return server_reply(fd, 200, date, body);
+}
+
+/* An upload of an empty file whose answer was lost; then it is not wanted any more. */
+static void only_what_is_certainly_ours_is_removed(void **state)
+{
+    static const struct {
+        struct dated d;
+        int          err; /* of resume */
+        bool         removed;
+    } rows[] = {
+        {{0, true}, 0, true},
+        {{0, false}, 0, false}, /* who knows when */
+        {{-60000, true}, -EEXIST, false}, /* before we began */
+        {{600000, true}, 0, false}, /* long after */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PM_COUNT(rows); i++) {
+        struct dated     d = rows[i].d;
+        struct world     w = {0};
+        struct pm_upload u = {.parent = &root, .name = "n", .fd = 0, .size = 0};
+        uint64_t         off = 0;
+        bool             removed = false;
+
+        up(&w, with_a_date, &d, "", "t");
+        u.state = pm_asprintf("{\"started\":%lld,\"sent\":%lld}", (long long)pm_wall_ms(),
+                              (long long)pm_wall_ms());
+        assert_int_equal(pm_backend_resume(w.b, &w.ctx, &u, &off), rows[i].err);
+        assert_int_equal(pm_backend_abort(w.b, &w.ctx, &u), 0);
+        for (unsigned n = 1; n <= server_requests(w.server); n++) {
+            char *head = server_head(w.server, n);
+
+            removed = removed || !strncmp(head, "DELETE ", 7);
+            free(head);
+        }
+        assert_int_equal(removed, rows[i].removed);
+        free(u.state);
+        down(&w);
+    }
+}
+
+/* What was found by name alone is not updated when it becomes something else. */
+static void what_may_be_anothers_is_not_updated(void **state)
+{
+    struct answer    a = {200, "{\"id\":\"9\",\"type\":\"file\",\"name\":\"n\",\"size\":6}"};
+    struct world     w = {0};
+    struct pm_upload u = {.parent = &root, .name = "n", .fd = 0, .size = 5};
+    uint64_t         off = 0;
+
+    (void)state;
+    up(&w, literally, &a, "", "t");
+    u.state = strdup("{\"started\":1,\"sent\":1,\"id\":\"9\",\"found\":true}");
+    assert_int_equal(pm_backend_resume(w.b, &w.ctx, &u, &off), -EEXIST);
+    free(u.state);
+    u.state = strdup("{\"started\":1,\"sent\":1,\"id\":\"9\"}");
+    assert_int_equal(pm_backend_resume(w.b, &w.ctx, &u, &off), 0);
+    assert_int_equal(off, 0);
+    free(u.state);
+    down(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,6 +442,8 @@ int main(void)
         cmocka_unit_test(lists_keep_strange_names_apart),
         cmocka_unit_test(paths_that_mislead_are_not_sent),
         cmocka_unit_test(resume_does_not_take_what_is_not_ours),
+        cmocka_unit_test(only_what_is_certainly_ours_is_removed),
+        cmocka_unit_test(what_may_be_anothers_is_not_updated),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
