@@ -444,7 +444,8 @@ void pm_memory_move(struct pm_backend *from, struct pm_backend *to)
     struct session *s;
     void           *drafts;
 
-    PM_GUARD(&other->lock);
+    PM_GUARD(&m->lock);
+    PM_GUARD(&other->lock); /* no thread holds two but here, and one of them is nobody's yet or any more */
     empty_locked(other);
     while ((n = LIST_FIRST(&m->nodes))) {
         LIST_REMOVE(n, link);

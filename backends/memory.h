@@ -86,7 +86,7 @@ enum pm_memory_share {
 /* Says whether it is shared. 0 or -ENOENT. */
 int pm_memory_share(struct pm_backend *b, const char *path, enum pm_memory_share shared);
 /* All that `from` has, with its sessions, is what `to` has now: a service outlives who uses it.
- * Nothing may be under way in `from`. */
+ * What is under way in `from` finds nothing any more. */
 void pm_memory_move(struct pm_backend *from, struct pm_backend *to);
 /* How many entries the tree has, without the root. */
 size_t pm_memory_count(struct pm_backend *b);
