@@ -300,13 +300,20 @@ struct cJSON *pm_json_object(void)
     return cJSON_CreateObject();
 }
 
+/* People may write a member twice, and each would be sent. */
+void pm_json_remove(struct cJSON *obj, const char *key)
+{
+    while (cJSON_GetObjectItemCaseSensitive(obj, key))
+        cJSON_DeleteItemFromObjectCaseSensitive(obj, key);
+}
+
 static bool set(struct cJSON *obj, const char *key, struct cJSON *value)
 {
     if (!obj || !value) {
         cJSON_Delete(value);
         return false;
     }
-    cJSON_DeleteItemFromObjectCaseSensitive(obj, key);
+    pm_json_remove(obj, key);
     if (cJSON_AddItemToObject(obj, key, value))
         return true;
     cJSON_Delete(value);
@@ -321,11 +328,6 @@ bool pm_json_set_text(struct cJSON *obj, const char *key, const char *value)
 bool pm_json_set_number(struct cJSON *obj, const char *key, int64_t value)
 {
     return set(obj, key, cJSON_CreateNumber((double)value));
-}
-
-void pm_json_remove(struct cJSON *obj, const char *key)
-{
-    cJSON_DeleteItemFromObjectCaseSensitive(obj, key);
 }
 
 char *pm_json_print(const struct cJSON *obj, bool pretty)

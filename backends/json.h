@@ -50,7 +50,7 @@ bool pm_json_id(const struct cJSON *obj, char *out, size_t size);
 /* --- making an object. All return false without memory; `obj` may be NULL (false). */
 
 struct cJSON *pm_json_object(void); /* owned; NULL: no memory */
-/* Sets a member, over one that is there. */
+/* Sets a member, over all of that name that are there. */
 bool pm_json_set_text(struct cJSON *obj, const char *key, const char *value);
 bool pm_json_set_number(struct cJSON *obj, const char *key, int64_t value);
 void pm_json_remove(struct cJSON *obj, const char *key);

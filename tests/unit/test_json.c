@@ -293,6 +293,20 @@ static void random_text_does_no_harm(void **state)
     }
 }
 
+static void a_member_that_is_there_twice_is_set_and_removed_as_one(void **state)
+{
+    static const char   text[] = "{\"a\":1,\"b\":2,\"a\":3,\"b\":4,\"a\":5}";
+    struct cJSON       *v = pm_json_parse(text, strlen(text));
+    PM_AUTO(free) char *printed = NULL;
+
+    (void)state;
+    pm_json_remove(v, "a");
+    assert_true(pm_json_set_text(v, "b", "x"));
+    printed = pm_json_print(v, false);
+    assert_string_equal(printed, "{\"b\":\"x\"}");
+    pm_json_free(v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +321,7 @@ int main(void)
         cmocka_unit_test(an_element_is_bounded),
         cmocka_unit_test(the_taker_can_end_it),
         cmocka_unit_test(random_text_does_no_harm),
+        cmocka_unit_test(a_member_that_is_there_twice_is_set_and_removed_as_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
