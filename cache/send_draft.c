@@ -24,6 +24,17 @@ static bool is_link_name(const char *name)
     return len > 4 && !strcasecmp(name + len - 4, ".url");
 }
 
+/* It can be sent as JSON, and shown. */
+static bool is_address(const char *s)
+{
+    if (strncasecmp(s, "https://", 8) != 0 && strncasecmp(s, "http://", 7) != 0)
+        return false;
+    for (const char *p = s; *p; p++)
+        if ((unsigned char)*p <= ' ' || *p == 0x7f)
+            return false;
+    return pm_utf8_valid(s);
+}
+
 /* The address in "[InternetShortcut] … URL=address", or that the text is; owned. NULL: none. */
 static char *address_in(char *text)
 {
@@ -37,7 +48,7 @@ static char *address_in(char *text)
         else if (bare || *line == '[' || strchr(line, ' '))
             continue;
         line[strcspn(line, " \t")] = '\0';
-        if (!strncasecmp(line, "https://", 8) || !strncasecmp(line, "http://", 7))
+        if (is_address(line))
             bare = bare ? bare : line;
     }
     return bare ? strdup(bare) : NULL;

@@ -1174,6 +1174,16 @@ static void a_lone_link_file_is_a_download_link(void **state)
     projects_are("d  https://example.org/scan.e57:\n");
 }
 
+static void a_link_file_whose_address_is_no_text_is_a_file(void **state)
+{
+    pm_node d = env_mkdir(&e, e.root, "d");
+
+    (void)state;
+    write_sent(d, "scan.url", "URL=https://example.org/\xe4.e57");
+    publish(d);
+    projects_are("d  : scan.url=URL=https://example.org/\xe4.e57\n");
+}
+
 static void a_link_file_with_others_is_a_file(void **state)
 {
     pm_node d = env_mkdir(&e, e.root, "d");
@@ -1598,6 +1608,7 @@ int main(void)
         T(a_remount_starts_the_time_again),
         T(an_empty_draft_is_not_published),
         T(a_lone_link_file_is_a_download_link),
+        T(a_link_file_whose_address_is_no_text_is_a_file),
         T(a_link_file_with_others_is_a_file),
         T(a_root_that_is_not_listed_keeps_what_is_known),
         T(a_published_folder_keeps_its_name_where_the_root_is_listed),
