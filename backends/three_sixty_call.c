@@ -121,10 +121,16 @@ int pm_ts_get(struct pm_three_sixty *ts, struct pm_ctx *ctx, enum pm_ts_limit li
 
 /* --- names and shapes */
 
+bool pm_ts_id(const struct cJSON *obj, const char *key, char id[PM_TS_ID_MAX])
+{
+    return pm_json_scalar(obj, key, id, PM_TS_ID_MAX) && *id && pm_utf8_valid(id) &&
+           !strchr(id, '/') && strcmp(id, ".") != 0 && strcmp(id, "..") != 0;
+}
+
 bool pm_ts_session_id(const char *session, char id[PM_TS_ID_MAX])
 {
     struct cJSON *obj = session ? pm_json_parse(session, strlen(session)) : NULL;
-    bool          good = pm_json_scalar(obj, "id", id, PM_TS_ID_MAX) && *id;
+    bool          good = pm_ts_id(obj, "id", id);
 
     pm_json_free(obj);
     return good;
@@ -161,7 +167,7 @@ int pm_ts_project(const struct cJSON *obj, struct pm_entry **out)
     struct pm_entry       e = {.kind = PM_FOLDER, .root = "", .target = "", .version = "",
                                .size = PM_SIZE_UNKNOWN};
 
-    if (!pm_json_scalar(obj, "name", slug, sizeof(slug)) || !*slug)
+    if (!pm_ts_id(obj, "name", slug))
         return -EIO;
     if (pm_json_u64(obj, "status", &status))
         snprintf(state, sizeof(state), status >= 100 ? "ready" : status ? "processing %u%%" : "queued",

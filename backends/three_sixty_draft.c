@@ -22,7 +22,7 @@ static int ts_open_session(struct pm_backend *b, struct pm_ctx *ctx, struct pm_d
     uint64_t               seconds = 0;
     int                    err = pm_ts_call(pm_ts(b), ctx, PM_TS_OPEN, &req, &answer);
 
-    if (!err && (!pm_json_scalar(answer, "upload_id", id, sizeof(id)) || !*id)) {
+    if (!err && !pm_ts_id(answer, "upload_id", id)) {
         snprintf(ctx->why, sizeof(ctx->why), "the answer lacks the upload_id");
         err = -EIO;
     }

@@ -173,7 +173,7 @@ static void count_news(const struct before *was, const struct cJSON *list, const
     for (const struct cJSON *v = pm_json_first(list); v; v = pm_json_next(v)) {
         const char *called = pm_json_text(v, "title");
 
-        if (!pm_json_scalar(v, "name", slug, sizeof(slug)) || was_there(was, slug))
+        if (!pm_ts_id(v, "name", slug) || was_there(was, slug))
             continue;
         if (!called || strcmp(called, title) != 0) {
             out->strange++;

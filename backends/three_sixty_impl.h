@@ -58,6 +58,8 @@ int pm_ts_call(struct pm_three_sixty *ts, struct pm_ctx *ctx, enum pm_ts_limit l
 int pm_ts_get(struct pm_three_sixty *ts, struct pm_ctx *ctx, enum pm_ts_limit limit,
               const char *url, struct cJSON **json);
 
+/* An id that the service gave: text that can stand in a URL's path, and names no other place in it. */
+bool pm_ts_id(const struct cJSON *obj, const char *key, char id[PM_TS_ID_MAX]);
 /* The id in a session's text. False: it is none. */
 bool pm_ts_session_id(const char *session, char id[PM_TS_ID_MAX]);
 /* "/uploads/ID", "/uploads/ID/NAME", "/projects/SLUG": owned, NULL without memory. */

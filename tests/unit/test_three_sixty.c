@@ -143,6 +143,27 @@ static void a_session_is_opened_and_expires(void **state)
     end(&w);
 }
 
+static void an_id_that_would_lead_elsewhere_is_none(void **state)
+{
+    static const struct answer rows[] = {
+        {201, "{\"upload_id\": \"..\"}", "POST"},
+        {201, "{\"upload_id\": \"a/../b\"}", "POST"},
+        {201, "{\"upload_id\": \"\"}", "POST"},
+        {201, "{\"upload_id\": \"\xff\"}", "POST"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PM_COUNT(rows); i++) {
+        struct world    w = {0};
+        struct pm_draft d = {.name = "scan", .options = ""};
+
+        begin(&w, &rows[i], 1);
+        assert_int_equal(pm_draft_open(w.b, &w.ctx, &d), -EIO);
+        assert_null(d.session);
+        end(&w);
+    }
+}
+
 static void the_service_s_words_become_errnos(void **state)
 {
     static const struct {
@@ -744,6 +765,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_is_opened_and_expires),
+        cmocka_unit_test(an_id_that_would_lead_elsewhere_is_none),
         cmocka_unit_test(the_service_s_words_become_errnos),
         cmocka_unit_test(a_session_of_an_earlier_process_is_looked_at_before_the_first_file),
         cmocka_unit_test(an_empty_file_that_is_not_taken_is_no_fault_of_the_line),
