@@ -442,10 +442,10 @@ static int send_over(struct pm_send *s, struct pm_upload *up, struct pm_send_ste
 
     if (old->text && (removed || old->gen != s->e->gen || old->size != up->size))
         err = end_old_try(s, up, old);
+    if (removed && (!err || err == -EEXIST)) /* somebody else's is there: nothing of ours is */
+        return drop_removed(s);
     if (err)
         return err;
-    if (removed)
-        return drop_removed(s);
     up->state = up->state ? up->state : old->text;
     old->text = NULL;
     s->ctx->cancel = &s->content->cancel_upload;

@@ -125,6 +125,44 @@ static void what_arrived_unheard_of_goes_however_often_its_removal_fails(void **
     assert_int_equal(pm_memory_count(e.b), 0);
 }
 
+static void assert_removed_and_theirs_stays(void)
+{
+    static const char *const theirs = "somebody's";
+
+    pm_queue_pause(e.c, true);
+    assert_true(env_until(nothing_is_sent, NULL));
+    env_serve(&e, "f", theirs);
+    assert_int_equal(pm_change_unlink(e.c, e.root, "f"), 0);
+    assert_all_sent();
+    assert_string_equal(env_served_names(&e, ""), "f");
+    assert_string_equal(env_served(&e, "f"), theirs);
+    assert_int_equal(pm_memory_calls(e.b, PM_MEM_FINISH), 0);
+}
+
+/* Nobody wants what was not sent: it does not go beside what another made meanwhile. */
+static void what_is_removed_is_not_sent_beside_anothers_change(void **state)
+{
+    (void)state;
+    env_serve(&e, "f", "old");
+    assert_int_equal(env_list(&e, e.root), 0);
+    env_write(&e, e.root, "f", "ours");
+    pm_memory_fault(e.b, PM_MEM_PUT, 1, -EIO, false);
+    pm_queue_pause(e.c, false);
+    assert_true(env_until(a_try_ended, NULL));
+    assert_removed_and_theirs_stays();
+}
+
+static void what_is_removed_is_not_sent_beside_anothers_file(void **state)
+{
+    (void)state;
+    env_write(&e, e.root, "f", "ours");
+    pm_memory_fault(e.b, PM_MEM_PUT, 1, -EIO, false);
+    pm_queue_pause(e.c, false);
+    assert_true(env_until(a_try_ended, NULL));
+    pm_memory_fault(e.b, PM_MEM_RESUME, 1, -EEXIST, false);
+    assert_removed_and_theirs_stays();
+}
+
 static void what_was_refused_can_be_removed(void **state)
 {
     (void)state;
@@ -319,6 +357,8 @@ int main(int argc, char **argv)
         TEST(what_is_written_to_when_it_is_removed_goes),
         TEST(what_is_written_to_when_it_is_replaced_goes),
         TEST(what_arrived_unheard_of_goes_however_often_its_removal_fails),
+        TEST(what_is_removed_is_not_sent_beside_anothers_change),
+        TEST(what_is_removed_is_not_sent_beside_anothers_file),
         TEST(what_was_refused_can_be_removed),
         TEST(what_was_refused_can_be_made_anew),
         TEST(what_was_refused_can_be_replaced),
