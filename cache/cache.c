@@ -207,7 +207,7 @@ static int open_state(struct pm_cache *c, char *why, size_t why_len)
         err = pm_store_open(c->conf, c->db, &c->store);
     if (!err) {
         pm_store_drop_orphans(c->store);
-        pm_store_recover_sizes(c->store);
+        err = pm_store_recover_sizes(c->store);
     }
     return err ? err : pm_bounce_open(&c->bounce);
 }

@@ -185,9 +185,14 @@ static int room(struct pm_file *f, uint64_t off, size_t len, uint64_t *more)
 
 int pm_file_wait_for_room(struct pm_cache *c, uint64_t more, uint64_t tidings, struct pm_waiter *w)
 {
+    int advances;
+
     if (!pm_store_could(c->store, more))
         return -ENOSPC;
-    if (!pm_queue_advances(c) && !pm_store_passing(c->store)) /* what ended meanwhile made room */
+    advances = pm_queue_advances(c);
+    if (advances < 0)
+        return advances;
+    if (!advances && !pm_store_passing(c->store)) /* what ended meanwhile made room */
         return pm_store_tidings(c->store) == tidings ? -ENOSPC : -EALREADY;
     return w ? pm_store_wait(c->store, tidings, w) : -EAGAIN;
 }

@@ -512,10 +512,10 @@ static void look_locked(struct pm_queue *q)
 }
 
 /* Closed and due about now, nor is what it needs any further off; `again`: though it failed before. */
-static bool about_to_send(struct pm_cache *c, uint64_t paused, bool again)
+static int about_to_send(struct pm_cache *c, uint64_t paused, bool again)
 {
     int64_t now = pm_wall_ms();
-    bool    is;
+    int     is;
 
     pm_db_begin(c->db);
     is = pm_db_int(c->db, 0,
@@ -526,8 +526,7 @@ static bool about_to_send(struct pm_cache *c, uint64_t paused, bool again)
                    " LIMIT 1",
                    "iiii", (int64_t)paused, now - c->conf->op_timeout_ms,
                    now + c->conf->op_timeout_ms, (int64_t)again) != 0;
-    pm_db_end(c->db, 0);
-    return is;
+    return pm_db_end(c->db, is);
 }
 
 /* The accounts of which nothing that is sent makes room: a bit each. */
@@ -541,7 +540,7 @@ static uint64_t keeping_accounts(struct pm_cache *c)
     return keeping;
 }
 
-bool pm_queue_advances(struct pm_cache *c)
+int pm_queue_advances(struct pm_cache *c)
 {
     struct pm_queue *q = c->queue;
     bool             recent;
@@ -550,7 +549,7 @@ bool pm_queue_advances(struct pm_cache *c)
     look_locked(q);
     recent = pm_now_ms() - q->advanced_ms < c->conf->op_timeout_ms;
     if (q->paused || c->stopping)
-        return false;
+        return 0;
     return q->freeing ? recent : about_to_send(c, pm_queue_paused_accounts(c) | keeping_accounts(c), recent);
 }
 

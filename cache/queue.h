@@ -25,8 +25,8 @@ int  pm_queue_wait(struct pm_cache *c, pm_node node, struct pm_waiter *w);
 bool pm_queue_sent(struct pm_cache *c, int64_t entry, uint64_t *sent, int64_t *started_ms);
 
 /* Is something that was closed being uploaded, or about to be, and does it advance? Then there may be
- * room for more soon. */
-bool pm_queue_advances(struct pm_cache *c);
+ * room for more soon. 1, 0 or -errno. */
+int pm_queue_advances(struct pm_cache *c);
 
 /* send.c: carries one entry out. 0: finished and folded into the index. -ECANCELED: a write came,
  * or the drive stops. Other errno: as is. `sent` counts bytes for display. */

@@ -456,15 +456,17 @@ void pm_content_unlink(struct pm_store *s, int64_t id)
 }
 
 /* What was written before a crash and never flushed is in the file; the index does not know yet. */
-void pm_store_recover_sizes(struct pm_store *s)
+int pm_store_recover_sizes(struct pm_store *s)
 {
-    int64_t after = 0;
+    int64_t content = 0;
+    int64_t after;
+    int     err;
 
-    for (;;) {
+    do {
         struct stat st;
         char        name[32];
-        int64_t     content;
 
+        after = content;
         pm_db_begin(s->db);
         content = pm_db_int(s->db, 0,
                             "SELECT min(content) FROM j.entry WHERE op=1 AND state IN (1, 6) AND"
@@ -477,10 +479,9 @@ void pm_store_recover_sizes(struct pm_store *s)
                       "(SELECT node FROM j.entry WHERE content=?1 AND op=1)",
                       "iii", content, (int64_t)st.st_size,
                       (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec);
-        if (pm_db_end(s->db, 0) || !content)
-            return;
-        after = content;
-    }
+        err = pm_db_end(s->db, 0);
+    } while (!err && content);
+    return err;
 }
 
 /* Contents that no node has: what a crash left between two steps. */

@@ -109,8 +109,8 @@ void pm_store_closed(struct pm_content *c);
 /* Drops the content of a node that is gone, unless it is unsent; the file goes when closed. */
 void pm_store_drop(struct pm_store *s, pm_node node);
 
-/* Sizes and times of what was open at a crash, from the files; at a start. */
-void pm_store_recover_sizes(struct pm_store *s);
+/* Sizes and times of what was open at a crash, from the files; at a start. 0 or -errno. */
+int pm_store_recover_sizes(struct pm_store *s);
 /* The node has its name again: what is written to it is journalled. */
 void pm_store_revive(struct pm_store *s, pm_node node);
 /* Drops contents whose node is gone; at a start. */

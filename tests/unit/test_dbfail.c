@@ -188,6 +188,25 @@ static int evict(void)
     return err;
 }
 
+static int is_about_to_send(void)
+{
+    int err = pm_queue_advances(e.c);
+
+    return err < 0 ? err : err ? 0 : -ENOMSG;
+}
+
+static int recover_sizes(void)
+{
+    int err;
+
+    pm_db_begin(e.c->db);
+    pm_db_run(e.c->db, "UPDATE node SET size=3 WHERE id=?1", "i", (int64_t)queued);
+    err = pm_db_end(e.c->db, 0);
+    if (!err)
+        err = pm_store_recover_sizes(e.c->store);
+    return err ? err : env_sql(&e, "SELECT size FROM node WHERE id=(SELECT node FROM j.entry WHERE state=6)") == 5 ? 0 : -ENOMSG;
+}
+
 /* --- tests */
 
 static void what_is_queued_is_never_told_as_sent(void **state)
@@ -208,6 +227,28 @@ static void what_is_there_is_never_told_as_absent(void **state)
     ask_every_nth(look_up_what_is_listed, false);
     ask_every_nth(path_of_queued, true);
     ask_every_nth(path_of_queued, false);
+}
+
+/* Who waits for room is not told that none will come. */
+static void what_will_be_sent_is_never_told_as_stuck(void **state)
+{
+    (void)state;
+    pm_db_begin(e.c->db);
+    pm_db_run(e.c->db, "UPDATE j.entry SET not_before=?1 WHERE state=2", "i",
+              pm_wall_ms() + e.conf.op_timeout_ms);
+    assert_int_equal(pm_db_end(e.c->db, 0), 0);
+    e.conf.op_timeout_ms *= 2;
+    assert_int_equal(pm_queue_pause(e.c, false), 0);
+    ask_every_nth(is_about_to_send, true);
+}
+
+static void what_was_written_before_a_crash_is_as_long_as_it_is(void **state)
+{
+    (void)state;
+    pm_db_begin(e.c->db);
+    pm_db_run(e.c->db, "UPDATE j.entry SET state=6 WHERE state=2", "");
+    assert_int_equal(pm_db_end(e.c->db, 0), 0);
+    ask_every_nth(recover_sizes, false);
 }
 
 static void what_failed_is_tried_again_or_the_reason_is_told(void **state)
@@ -369,6 +410,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(what_is_queued_is_never_told_as_sent),
         TEST(what_is_there_is_never_told_as_absent),
+        TEST(what_will_be_sent_is_never_told_as_stuck),
+        TEST(what_was_written_before_a_crash_is_as_long_as_it_is),
         TEST(what_failed_is_tried_again_or_the_reason_is_told),
         TEST(what_failed_is_given_up_or_the_reason_is_told),
         TEST(what_is_cached_is_dropped_or_the_reason_is_told),
