@@ -127,6 +127,48 @@ static void name_machine(int dirfd, char *out, size_t size)
              (unsigned long long)st.stx_mnt_id);
 }
 
+static int make_longer(struct pm_store *s, int64_t id, uint64_t size)
+{
+    char               name[32];
+    PM_AUTO(close) int fd = -1;
+    struct stat        st;
+
+    pm_store_file_name(id, name);
+    fd = openat(s->dirfd, name, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    return fstat(fd, &st) || ((uint64_t)st.st_size < size && ftruncate(fd, (off_t)size)) ? -errno : 0;
+}
+
+/* A power cut may take a file's length: what nobody is known to have cut off is the base's still, and is
+ * fetched, though the file ends before it. */
+static int mend_lengths(struct pm_store *s)
+{
+    int64_t after = 0;
+    int64_t id;
+    int     err;
+
+    do {
+        int64_t size;
+
+        pm_db_begin(s->db);
+        id = pm_db_int(s->db, 0,
+                       "SELECT min(content) FROM j.entry e WHERE op=1 AND content>?1 AND (state=1 OR"
+                       " (era>?2 AND state IN (2, 3, 4, 8))) AND source IS NULL AND NOT EXISTS (SELECT 1"
+                       " FROM j.dirty d WHERE d.content=e.content AND d.end=?3)",
+                       "iii", after, s->durable, PM_RANGE_MAX);
+        size = pm_db_int(s->db, 0,
+                         "SELECT CASE WHEN e.state=1 THEN c.size ELSE min(e.size, c.size) END FROM content"
+                         " c JOIN j.entry e ON e.content=c.id WHERE c.id=?1",
+                         "i", id);
+        err = pm_db_end(s->db, 0);
+        if (!err && id)
+            err = make_longer(s, id, (uint64_t)size);
+        after = id;
+    } while (id && !err);
+    return err;
+}
+
 /* Last copies were on the disk before they were called so. Of unsent contents only what was written here stays; it is known by its own rows. */
 static int doubt(struct pm_store *s)
 {
@@ -148,6 +190,9 @@ static int doubt(struct pm_store *s)
         if (id)
             pm_content_unlink(s, id);
     } while (id);
+    err = mend_lengths(s);
+    if (err)
+        return err;
     pm_db_begin(s->db);
     pm_db_run(s->db, "UPDATE content SET present=NULL, era=0 WHERE era>?1", "i", s->durable);
     /* What was removed since, or replaced, is only ended, as after a try that failed. */

@@ -55,8 +55,9 @@ int fdatasync(int fd)
 }
 
 /* As much of the state folder as a power cut leaves at worst: the databases as they are now, and of
- * the contents only the `durable` bytes of each file, zeros in the rest, at its full length. */
-static void cut_power(off_t durable)
+ * the contents only the `durable` bytes of each file, zeros in the rest at its full length if that is
+ * durable, too. */
+static void cut_power_at(off_t durable, bool length)
 {
     struct env after;
     char       path[128];
@@ -79,7 +80,7 @@ static void cut_power(off_t durable)
         size = lseek(fd, 0, SEEK_END);
         if (size > durable) {
             assert_int_equal(ftruncate(fd, durable), 0);
-            assert_int_equal(ftruncate(fd, size), 0);
+            assert_int_equal(length ? ftruncate(fd, size) : 0, 0);
         }
         close(fd);
     }
@@ -87,6 +88,11 @@ static void cut_power(off_t durable)
     snprintf(path, sizeof(path), "rm -rf '%s'", e.dir);
     assert_int_equal(system(path), 0);
     e = after;
+}
+
+static void cut_power(off_t durable)
+{
+    cut_power_at(durable, true);
 }
 
 /* The service is as it was: `text` at "f". */
@@ -273,6 +279,55 @@ static void of_what_was_written_to_in_part_only_that_part_is_believed(void **sta
     power_up("0123456789");
     assert_int_equal(env_sql(&e, "SELECT count(*) FROM content WHERE present IS NULL"), 1);
     assert_int_equal(env_sql(&e, "SELECT off*100+end FROM j.dirty"), 2);
+}
+
+/* Nobody cut it off: it ends where the service's does. */
+static void what_was_written_to_in_part_keeps_its_rest_though_its_length_is_lost(void **state)
+{
+    pm_node f = serve("0123456789");
+
+    (void)state;
+    overwrite(f, "ab", 0);
+    cut_power_at(2, false);
+    power_up("0123456789");
+    assert_string_equal(state_of("f"), "interrupted");
+    assert_string_equal(env_text(&e, f), "ab23456789");
+}
+
+static void what_was_cut_off_stays_so_after_a_power_cut(void **state)
+{
+    pm_node         f = serve("0123456789");
+    struct pm_file *file;
+
+    for (int whole = 0; whole < 2; whole++) {
+        if (whole) { /* here: of that no dirty ranges are kept */
+            teardown(state);
+            setup(state);
+            f = serve("0123456789");
+            assert_string_equal(env_text(&e, f), "0123456789");
+        }
+        assert_int_equal(pm_file_open(e.c, f, O_RDWR, &file), 0);
+        assert_int_equal(pm_file_resize(file, 4, NULL), 0);
+        pm_file_release(file);
+        cut_power_at(4, false);
+        power_up("0123456789");
+        assert_int_equal(strlen(env_text(&e, f)), 4);
+    }
+}
+
+static void what_was_open_for_writing_keeps_the_rest_of_its_base(void **state)
+{
+    pm_node         f = serve("0123456789");
+    struct pm_file *file;
+
+    (void)state;
+    assert_int_equal(pm_file_open(e.c, f, O_RDWR, &file), 0);
+    assert_int_equal(pm_file_write(file, "ab", 2, 0), 2);
+    pm_file_abandon(file);
+    cut_power_at(2, false);
+    power_up("0123456789");
+    assert_string_equal(state_of("f"), "interrupted");
+    assert_string_equal(env_text(&e, f), "ab23456789");
 }
 
 /* A disk writes in any order what it is given: the power fails when the bytes of a write are on it, but of
@@ -771,6 +826,9 @@ int main(int argc, char **argv)
         TEST(what_is_removed_is_not_held_up_by_being_in_doubt),
         TEST(what_takes_the_place_of_a_file_in_doubt_is_sent),
         TEST(of_what_was_written_to_in_part_only_that_part_is_believed),
+        TEST(what_was_written_to_in_part_keeps_its_rest_though_its_length_is_lost),
+        TEST(what_was_cut_off_stays_so_after_a_power_cut),
+        TEST(what_was_open_for_writing_keeps_the_rest_of_its_base),
         TEST(what_overwrites_a_clean_content_is_never_served_as_the_services),
         TEST(what_overwrites_a_closed_content_that_is_on_the_disk_is_never_sent_torn),
         TEST(a_synced_content_that_is_written_to_needs_its_base_no_more),
