@@ -279,6 +279,7 @@ uint64_t pm_queue_paused_accounts(struct pm_cache *c)
     return paused;
 }
 
+/* When that cannot be found out, it may. */
 static bool has_work(struct pm_cache *c, uint32_t account)
 {
     bool has;
@@ -287,8 +288,7 @@ static bool has_work(struct pm_cache *c, uint32_t account)
     has = pm_db_int(c->db, 0,
                     "SELECT 1 FROM j.entry WHERE state=2 AND account=?1 AND not_before<>?2 LIMIT 1",
                     "ii", (int64_t)account, PM_J_HELD);
-    pm_db_end(c->db, 0);
-    return has;
+    return pm_db_end(c->db, 0) || has;
 }
 
 /* An account whose credential is to be looked at again, since something waits for it; NULL: none now.
