@@ -207,8 +207,8 @@ int pm_draft_touch(struct pm_cache *c, pm_node folder)
               " (state=4 OR (state=2 AND error IS NOT NULL))", "i",
               (int64_t)folder);
     return pm_db_run(c->db,
-                     "UPDATE j.entry SET not_before=?2 WHERE node=?1 AND op=5 AND state=2 AND step IS"
-                     " NULL AND (SELECT wish=0 FROM j.draft WHERE node=?1)",
+                     "UPDATE j.entry SET not_before=CASE (SELECT wish FROM j.draft WHERE node=?1) WHEN 0"
+                     " THEN ?2 ELSE 0 END WHERE node=?1 AND op=5 AND state=2 AND step IS NULL",
                      "ii", (int64_t)folder, PM_J_HELD);
 }
 

@@ -28,7 +28,16 @@ struct publish {
     char               *before; /* owned; what was there before a commit that may have been sent; NULL: none */
 };
 
-/* Not now: again after a moment if it is wished for, else when it was idle. */
+/* In a transaction: is there nothing in it, or ".hold"? A change in it ends that (pm_draft_touch). */
+static bool is_held_up(struct pm_db *db, pm_node folder)
+{
+    return pm_db_int(db, 0,
+                     "SELECT NOT EXISTS (SELECT 1 FROM j.entry WHERE parent=?1 AND op=1 AND state<>5) OR"
+                     " EXISTS (SELECT 1 FROM j.entry WHERE parent=?1 AND op=1 AND name='.hold')",
+                     "i", (int64_t)folder) != 0;
+}
+
+/* Not now: again after a moment if it is wished for and may be, else when it was idle. */
 static int put_off(struct publish *p)
 {
     struct pm_db    *db = p->s->cache->db;
@@ -43,7 +52,7 @@ static int put_off(struct publish *p)
             e.state = PM_J_READY;
         e.sending = false;
         if (!pm_draft_get(db, e.node, &row))
-            e.not_before = row.wish ? 0 : PM_J_HELD;
+            e.not_before = row.wish && !is_held_up(db, e.node) ? 0 : PM_J_HELD;
         pm_draft_row_free(&row);
         err = pm_journal_update(db, &e);
     }
@@ -366,7 +375,7 @@ static int carry_out(struct publish *p)
 }
 
 /* What is known of it here. 0, or -ENOENT: it is no draft any more. */
-static int read_publish(struct publish *p, size_t *files)
+static int read_publish(struct publish *p, size_t *files, bool *held)
 {
     struct pm_send       *s = p->s;
     struct pm_draft_files x = {0};
@@ -378,6 +387,7 @@ static int read_publish(struct publish *p, size_t *files)
     if (!err)
         err = pm_draft_files_get(s->cache->db, s->e->node, &x);
     step = pm_journal_step(s->cache->db, s->e->id);
+    *held = is_held_up(s->cache->db, s->e->node);
     err = pm_db_end(s->cache->db, err);
     *files = pm_draft_files_count(&x);
     pm_draft_files_free(&x);
@@ -395,12 +405,13 @@ int pm_send_publish(struct pm_send *s)
 {
     struct publish p = {.s = s};
     size_t         files;
-    int            err = read_publish(&p, &files);
+    bool           held;
+    int            err = read_publish(&p, &files, &held);
 
     p.d = (struct pm_draft){.name = s->e->name, .options = p.options ? p.options : "",
                             .link = p.link, .files = p.link ? 0 : files,
                             .session = p.link ? NULL : p.row.session};
-    if (!err && !p.before && !files)
+    if (!err && !p.before && held)
         err = put_off(&p);
     else if (!err)
         err = carry_out(&p);

@@ -108,7 +108,7 @@ class Sessions(Service):
         for _ in range(12):
             skip += rng.randrange(1, 12)
             kind = rng.choice([{'reset': 'before'}, {'reset': 'after'}, {'reset': 'during', 'reset_at': 700},
-                               {'status': 503}, {'status': 500}, {'status': 429, 'retry_after': 1}, {'status': 429},
+                               {'status': 503}, {'status': 500}, {'status': 429, 'retry_after': 1},
                                {'status': 504, 'processed': True}, {'cut': 20}, {'cut': 0}, {'body': ''},
                                {'garbage': True}, {'body': '<html>', 'header': 'Content-Type: text/html'}]
                               + [{'stall': 0}, {'stall': 10}] * self.slow)
@@ -427,7 +427,7 @@ class Crash(Model):
         for path in self.open_drafts():
             if len(self.drafts[path].options) > 1:
                 self.polite(f'options of {path}', lambda: self.put_options(path, 0),
-                            lambda: self.drafts[path].options.intersection_update({0}))
+                            lambda: self.drafts[path].__dict__.update(options={0}))
         for path, draft in self.drafts.items():
             if draft.rsync and not draft.done:
                 for name in os.listdir(self.at(path)) if os.path.isdir(self.at(path)) else []:

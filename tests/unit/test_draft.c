@@ -512,6 +512,53 @@ static void publishing_waits_for_what_is_being_written_and_says_so(void **state)
     projects_are("d  : a=1 b=23\n");
 }
 
+/* What is wished while a file of it is open, which is *f. */
+static pm_node wish_with_open(struct pm_file **f)
+{
+    PM_AUTO(pm_buf) struct pm_buf why = {0};
+    pm_node                       d = env_mkdir(&e, e.root, "d");
+
+    write_sent(d, "a", "1");
+    assert_int_equal(create(d, "b"), 0);
+    assert_int_equal(pm_file_open(e.c, attr.node, O_WRONLY, f), 0);
+    assert_int_equal(pm_file_write(*f, "2", 1, 0), 1);
+    assert_int_equal(pm_publish(e.c, d, &why), 0);
+    until_state(d, "waiting: b is open");
+    return d;
+}
+
+static void a_hold_that_is_made_after_publishing_was_asked_for_holds_it(void **state)
+{
+    struct pm_file *f;
+    pm_node         d = wish_with_open(&f);
+
+    (void)state;
+    env_write(&e, d, ".hold", "");
+    pm_file_release(f);
+    env_sync(&e);
+    until_state(d, "waiting: .hold is in it");
+    projects_are("");
+    assert_int_equal(pm_change_unlink(e.c, d, ".hold"), 0);
+    until_state(d, "synced");
+    projects_are("d  : a=1 b=2\n");
+}
+
+static void a_draft_that_is_empty_when_it_is_to_be_published_keeps_nobody_waiting(void **state)
+{
+    struct pm_file *f;
+    pm_node         d = wish_with_open(&f);
+
+    (void)state;
+    assert_int_equal(pm_change_unlink(e.c, d, "a"), 0);
+    assert_int_equal(pm_change_unlink(e.c, d, "b"), 0);
+    pm_file_release(f);
+    env_sync(&e);
+    projects_are("");
+    env_write(&e, d, "c", "3");
+    until_state(d, "synced");
+    projects_are("d  : c=3\n");
+}
+
 static void an_empty_draft_is_removed_with_its_session(void **state)
 {
     pm_node d = env_mkdir(&e, e.root, "d");
@@ -1568,6 +1615,8 @@ int main(void)
         T(a_draft_is_renamed_while_its_files_are_sent),
         T(a_write_while_it_is_sent_ends_that),
         T(publishing_waits_for_what_is_being_written_and_says_so),
+        T(a_hold_that_is_made_after_publishing_was_asked_for_holds_it),
+        T(a_draft_that_is_empty_when_it_is_to_be_published_keeps_nobody_waiting),
         T(an_empty_draft_is_removed_with_its_session),
         T(a_session_that_the_service_ended_is_replaced),
         T(a_session_that_ended_before_publishing_is_sent_again),
