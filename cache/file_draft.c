@@ -19,7 +19,8 @@ int pm_file_may_write_draft(struct pm_cache *c, pm_node node)
 
     pm_db_begin(c->db);
     spot = pm_draft_spot_of(c, node);
-    local = !pm_journal_of(c->db, node, PM_OP_PUT, &e) && e.state == PM_J_LOCAL;
+    local = !pm_journal_of(c->db, node, PM_OP_PUT, &e) && e.state == PM_J_LOCAL &&
+            (spot != PM_SPOT_COMMITTING || strcmp(e.name, PM_RECORD_NAME) != 0);
     err = pm_db_end(c->db, 0);
     if (err || local)
         return err;

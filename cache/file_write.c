@@ -6,6 +6,7 @@
 #include "cache/fetch.h"
 #include "cache/label.h"
 #include "cache/queue.h"
+#include "cache/record.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,6 +14,12 @@
 
 #define COUNT_EVERY ((uint64_t)16 * 1024 * 1024)
 #define METADATA    ((uint64_t)1024 * 1024) /* what a disk may need beside */
+
+/* What a draft is to become is written. In a transaction. */
+static int change_document(struct pm_cache *c, const struct pm_jentry *put)
+{
+    return pm_draft_spot(c, put->parent) == PM_SPOT_COMMITTING ? -EBUSY : pm_draft_touch(c, put->parent);
+}
 
 /* The journal's entry for what is about to be written. */
 static int open_entry(struct pm_cache *c, struct pm_content *k)
@@ -23,7 +30,7 @@ static int open_entry(struct pm_cache *c, struct pm_content *k)
 
     if (!pm_journal_of(c->db, k->node, PM_OP_PUT, &e)) {
         if (e.state == PM_J_LOCAL)
-            return 0;
+            return strcmp(e.name, PM_RECORD_NAME) != 0 ? 0 : change_document(c, &e);
         err = pm_draft_change(c, &e);
         if (err)
             return err;

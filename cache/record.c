@@ -104,7 +104,14 @@ int pm_record_options(struct pm_cache *c, pm_node folder, char **out, char *why,
     err = pm_content_get(c->store, node, &k);
     if (err)
         return err;
-    err = read_text(k, out, place, sizeof(place));
+    pthread_mutex_lock(&k->lock);
+    if (k->marked) {
+        snprintf(place, sizeof(place), "it is open");
+        err = -EAGAIN;
+    }
+    pthread_mutex_unlock(&k->lock);
+    if (!err)
+        err = read_text(k, out, place, sizeof(place));
     pm_content_put(k);
     if (err)
         snprintf(why, why_len, PM_RECORD_NAME ": %s", *place ? place : strerror(-err));

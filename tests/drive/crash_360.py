@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 
 from crash_lib import Drive, Killed, Model, Service, main, sha
 
@@ -285,13 +286,14 @@ class Crash(Model):
             return
         session = self.rng.choice(sessions)
         file = self.rng.choice(session['files'])
-        if self.rng.random() < 0.5:
-            self.story.append(f'{session["id"]} expires')
-            self.service.call('POST', '360/expire', {'session': session['id']})
-        elif file['received']:
-            to = self.rng.randrange(file['received'])
-            self.story.append(f'{session["id"]}/{file["name"]} is rewound to {to}')
-            self.service.call('POST', '360/rewind', {'session': session['id'], 'name': file['name'], 'received': to})
+        call, order = '360/expire', {'session': session['id']}
+        if file['received'] and self.rng.random() < 0.5:
+            call, order = '360/rewind', {**order, 'name': file['name'], 'received': self.rng.randrange(file['received'])}
+        self.story.append(f'{call} {order}')
+        try:
+            self.service.call('POST', call, order)
+        except urllib.error.HTTPError:  # it has ended meanwhile
+            pass
         self.seen['troubles'] += 1
 
     def do_rsync(self):
@@ -357,6 +359,12 @@ class Crash(Model):
         self.seen['refused'] += 1
 
     # --- what must be there
+
+    def allowed(self, path, file, data, state):
+        """What stays local is so, open or not."""
+        if state == 'local' and NOTHING_SENT.search(path) and (file.dirty or (self.doubt and self.doubt[2] is file)):
+            return None
+        return super().allowed(path, file, data, state)
 
     def judge(self, shown):
         others = {p['name'] for p in self.service.get('360/projects')}

@@ -851,6 +851,46 @@ static void nothing_changes_while_it_is_being_published(void **state)
     projects_are("d  : a=1\n");
 }
 
+static void options_are_not_changed_in_vain_while_it_is_being_published(void **state)
+{
+    PM_AUTO(pm_buf) struct pm_buf why = {0};
+    pm_node                       d = env_mkdir(&e, e.root, "d");
+    struct pm_file               *before, *f;
+    pm_node                       options;
+
+    (void)state;
+    write_sent(d, "a", "1");
+    options = env_write(&e, d, ".project.json", "{}");
+    assert_int_equal(pm_file_open(e.c, options, O_WRONLY, &before), 0);
+    pm_memory_block(e.b, PM_MEM_COMMIT, true);
+    assert_int_equal(pm_publish(e.c, d, &why), 0);
+    assert_true(env_until(commit_called, NULL));
+    assert_int_equal(pm_file_open(e.c, options, O_WRONLY | O_TRUNC, &f), -EBUSY);
+    assert_int_equal(pm_file_write(before, "{\"x\": 1}", 8, 0), -EBUSY);
+    pm_file_release(before);
+    pm_memory_block(e.b, PM_MEM_COMMIT, false);
+    until_state(d, "synced");
+    projects_are("d {} : a=1\n");
+}
+
+static void publishing_waits_for_options_that_are_being_written(void **state)
+{
+    PM_AUTO(pm_buf) struct pm_buf why = {0};
+    pm_node                       d = env_mkdir(&e, e.root, "d");
+    struct pm_file               *f;
+
+    (void)state;
+    write_sent(d, "a", "1");
+    assert_int_equal(pm_file_open(e.c, env_write(&e, d, ".project.json", "{}"), O_WRONLY | O_TRUNC, &f), 0);
+    assert_int_equal(pm_publish(e.c, d, &why), 0);
+    until_state(d, "waiting: .project.json: it is open");
+    assert_int_equal(pm_file_write(f, "{\"x\": 1}", 8, 0), 8);
+    assert_int_equal(pm_file_flush(f), 0);
+    pm_file_release(f);
+    until_state(d, "synced");
+    projects_are("d {\"x\": 1} : a=1\n");
+}
+
 static void options_that_the_service_refuses_are_told_and_can_be_mended(void **state)
 {
     pm_node d = env_mkdir(&e, e.root, "d");
@@ -1635,6 +1675,8 @@ int main(void)
         T(litter_made_while_it_is_being_published_delays_nothing),
         T(a_project_that_the_service_cannot_make_is_tried_once_more),
         T(nothing_changes_while_it_is_being_published),
+        T(options_are_not_changed_in_vain_while_it_is_being_published),
+        T(publishing_waits_for_options_that_are_being_written),
         T(options_that_the_service_refuses_are_told_and_can_be_mended),
         T(what_a_session_has_is_not_sent_again_after_a_restart),
         T(a_commit_that_was_answered_after_the_drive_ended_is_found),
