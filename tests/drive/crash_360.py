@@ -138,7 +138,7 @@ class Crash(Model):
         super().__init__(drive, service, rng, faults)
         self.conf, self.folder, self.source = conf, state, source
         self.drafts = {}
-        self.idle, self.fresh = False, True
+        self.idle, self.fresh, self.troubled = False, True, False
 
     # --- a life of the state folder
 
@@ -154,6 +154,7 @@ class Crash(Model):
         with open(self.conf['path'], 'w') as f:
             f.write(conf)
         self.tree, self.drafts, self.doubt, self.fresh = {}, {}, None, True
+        self.troubled = False
 
     def renew(self):
         """If the limits are used up: with the same service, which has forgotten everything."""
@@ -294,6 +295,7 @@ class Crash(Model):
             self.service.call('POST', call, order)
         except urllib.error.HTTPError:  # it has ended meanwhile
             pass
+        self.troubled = True
         self.seen['troubles'] += 1
 
     def do_rsync(self):
@@ -421,7 +423,8 @@ class Crash(Model):
         status, said = self.drive.sync(60)
         if status != 0:
             self.fail('sync says', said.splitlines()[-20:])
-        self.check_sessions([p for p, d in self.drafts.items() if not d.may and not d.done])
+        if not self.troubled:  # what was lost is found when it is published
+            self.check_sessions([p for p, d in self.drafts.items() if not d.may and not d.done])
         self.publish_some(0.4, 60)
         self.check_projects()
         self.check_rests()
