@@ -565,6 +565,12 @@ class Publisher(Drive):
         super().__init__(*args)
         self.running = []
 
+    def queued(self):
+        """Files that no session has whole: a draft itself is always pending."""
+        said = subprocess.run([self.pm, '-c', self.conf, 'status', '--json'], check=True, timeout=30,
+                              stdout=subprocess.PIPE).stdout
+        return sum(u['path'].count('/') > 2 and u['state'] != 'sent' for u in json.loads(said)['uploads'])
+
     def publish(self, path):
         self.running.append(subprocess.Popen([self.pm, 'publish', os.path.join(self.top, path)],
                                              stdout=self.log, stderr=self.log))
