@@ -8,7 +8,8 @@ VERSION  := 0.1
 
 DEPS_BUILD := build-essential pkg-config libfuse3-dev fuse3 libcurl4-openssl-dev libcjson-dev \
               libssl-dev libsqlite3-dev libinih-dev libmicrohttpd-dev
-DEPS_TEST  := libcmocka-dev bats parallel curl jq attr rsync psmisc python3 git sqlite3 vim-tiny nano \
+DEPS_DEMO  := curl jq rsync
+DEPS_TEST  := $(DEPS_DEMO) libcmocka-dev bats parallel attr psmisc python3 git sqlite3 vim-tiny nano \
               libglib2.0-bin fio stress-ng dbench bonnie++ nodejs npm
 # From npm, into build/npm: what the emulator is measured by.
 DEPS_NPM   := @google-cloud/storage@7.22.0
@@ -85,7 +86,8 @@ $(B)/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/libpolymount.a
 	@echo "  LD  $@"
 	@$(CC) $(pm_ldflags) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(pm_libs)
 
-$(B)/%.o: %.c
+# With -j, too, what is installed in the same run is there before anything is built.
+$(B)/%.o: %.c $(if $(filter deps,$(MAKECMDGOALS)),| deps)
 	@mkdir -p $(@D)
 	@echo "  CC  $<"
 	@$(CC) $(pm_cflags) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -99,9 +101,13 @@ $(B)/inject.so: tests/drive/inject.c
 	@$(CC) -std=gnu17 -Wall -Wextra -Werror -D_GNU_SOURCE $(CPPFLAGS) $(CFLAGS) -fPIC -shared -o $@ $< -ldl
 
 # --- what a machine needs, by Debian's names; contrib/deps.sh has those of other systems
+# Where only these goals stand beside `deps`, nothing is installed that only tests want.
+untested := $(if $(filter all demo install,$(MAKECMDGOALS)),$(if \
+                 $(filter-out deps all demo install,$(MAKECMDGOALS)),,yes))
+
 deps:
-	@contrib/deps.sh $(DEPS_BUILD) $(DEPS_TEST)
-	@contrib/npm.sh build/npm $(DEPS_NPM)
+	@contrib/deps.sh $(DEPS_BUILD) $(if $(untested),$(DEPS_DEMO),$(DEPS_TEST))
+	@$(if $(untested),true,contrib/npm.sh build/npm $(DEPS_NPM))
 
 deps-lint:
 	@contrib/deps.sh $(DEPS_LINT)
