@@ -10,6 +10,7 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/polymount-demo-XXXXXX") || exit 1
 export HOME=$scratch/home XDG_STATE_HOME=$scratch/state XDG_CONFIG_HOME=$scratch/config
 mnt=$scratch/drive
 cloud=$mnt/smartshape
+projects=$mnt/360
 steps=0
 bad=0
 
@@ -27,7 +28,7 @@ trap 'exit 1' INT TERM
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
-# Prints a command and runs it; counts a failure.
+# Prints a command and runs it; counts it, and a failure.
 step() {
     local shown="${*//$scratch/.}"
     printf '$ %s\n' "${shown//$polymount/polymount}"
@@ -38,50 +39,69 @@ step() {
     return 1
 }
 
+# The same of a claim, of which a function of this script is the proof.
+check() {
+    local claim=$1
+    shift
+    printf -- '- %s\n' "$claim"
+    steps=$((steps + 1))
+    "$@" && return 0
+    printf '  FAILED\n'
+    bad=$((bad + 1))
+    return 1
+}
+
 sha() { sha256sum <"$1" | cut -d' ' -f1; }
 
-# The emulator's own view of a file of the service.
+# The emulator's own view of a file of SmartShape.
 service_says() { curl -fsS --get --data-urlencode "path=$1" "$control/file"; }
+
+# $1 here, $2 there, by their SHA-256.
+is_equal() {
+    printf '  here:    %s\n  service: %s\n' "$1" "$2"
+    [ "$1" = "$2" ]
+}
 
 service_holds() {
     local answer
-    answer=$(service_says "$2") || return 1
-    printf '  the service: %s\n' "$answer"
-    [ "$(jq -r .sha256 <<<"$answer")" = "$(sha "$1")" ] &&
-        [ "$(jq -r .size <<<"$answer")" = "$(stat -c %s "$1")" ] && echo "  same size, same SHA-256"
+    answer=$(service_says "$2") && is_equal "$(sha "$1")" "$(jq -r .sha256 <<<"$answer")"
 }
 
-service_lacks() {
-    if service_says "$1" >/dev/null 2>&1; then
-        return 1
-    fi
-    echo "  the service no longer has $1"
+service_lacks() { ! service_says "$1" >/dev/null 2>&1; }
+
+# Of 360-for-you: the newest project, what it was asked to be, and what was sent for it.
+newest_project() { curl -fsS "$control/360/projects" | jq -c '.[-1]'; }
+
+project_holds() {
+    local name digest
+    name=$(newest_project | jq -r .name) || return 1
+    digest=$(curl -fsS "$control/360/digest?project=$name") || return 1
+    is_equal "$(cd "$1" && sha256sum -- *.ply | sha256sum | cut -d' ' -f1)" \
+        "$(sha256sum <<<"$digest" | cut -d' ' -f1)"
 }
 
-reads_equal() {
-    local answer
-    answer=$(service_says "$2") || return 1
-    printf '  read here:   %s\n  the service: %s\n' "$(sha "$1")" "$(jq -r .sha256 <<<"$answer")"
-    [ "$(sha "$1")" = "$(jq -r .sha256 <<<"$answer")" ]
-}
+project_is_titled() { [ "$(newest_project | jq -r .title)" = "$1" ]; }
+
+is_read_only() { ! touch "$1/another.ply" 2>/dev/null; }
+
+is_dropped() { [ -f "$1" ] && ! cat "$1" >/dev/null 2>&1; }
 
 sends_nothing() {
     local out
     out=$("$@") || return 1
-    printf '%s\n' "$out"
     # A name ending in / is a folder whose time is looked at; files must not appear.
     ! grep -qE '^[<>c]f' <<<"$out"
 }
 
 for tool in curl jq rsync; do
     command -v $tool >/dev/null || {
-        echo "demo: $tool is missing: make deps" >&2
+        echo "demo: $tool is missing: make deps demo" >&2
         exit 1
     }
 done
 mkdir -p "$HOME" "$scratch/work"
 
-say "Mount a drive, with a simulated SmartShape behind it"
+say "Mount a drive, with a simulated SmartShape and a simulated 360-for-you behind it"
 step "$polymount" demo "$mnt" >"$scratch/said" || {
     cat "$scratch/said"
     exit 1
@@ -102,12 +122,12 @@ say "Copy a file in, and wait until the service has it"
 head -c 3000000 /dev/urandom >"$scratch/work/bracket.stl"
 step cp "$scratch/work/bracket.stl" "$cloud/bracket.stl"
 step "$polymount" sync "$mnt"
-step service_holds "$scratch/work/bracket.stl" /bracket.stl
+check "the service holds these bytes" service_holds "$scratch/work/bracket.stl" /bracket.stl
 
 say "Read a sample out"
 sample=$(find "$cloud" -path "$cloud/[Ss]ample*" -type f | sort | head -n 1)
 if [ -n "$sample" ] && step cp "$sample" "$scratch/work/sample"; then
-    step reads_equal "$scratch/work/sample" "${sample#"$cloud"}"
+    check "what was read is what the service holds" service_holds "$scratch/work/sample" "${sample#"$cloud"}"
 else
     echo "  FAILED: no sample"
     bad=$((bad + 1))
@@ -118,13 +138,33 @@ mkdir -p "$scratch/work/parts/small"
 for i in 1 2 3; do head -c $((i * 100000)) /dev/urandom >"$scratch/work/parts/small/part-$i.stl"; done
 step rsync -a --itemize-changes "$scratch/work/parts/" "$cloud/parts/"
 step "$polymount" sync "$mnt"
-step service_holds "$scratch/work/parts/small/part-3.stl" /parts/small/part-3.stl
-step sends_nothing rsync -a --itemize-changes "$scratch/work/parts/" "$cloud/parts/"
+check "the service holds a file of it" \
+    service_holds "$scratch/work/parts/small/part-3.stl" /parts/small/part-3.stl
+check "rsync again sends no file" \
+    sends_nothing rsync -a --itemize-changes "$scratch/work/parts/" "$cloud/parts/"
 
 say "Remove a file"
 step rm "$cloud/bracket.stl"
 step "$polymount" sync "$mnt"
-step service_lacks /bracket.stl
+check "the service no longer has it" service_lacks /bracket.stl
+
+say "On 360-for-you a folder becomes a project: copy one in, say what it shall be, publish it"
+mkdir "$scratch/work/House"
+for i in 1 2; do head -c $((i * 1000000)) /dev/urandom >"$scratch/work/House/floor-$i.ply"; done
+step cp -r "$scratch/work/House" "$projects/"
+echo '{"title": "Our house"}' >"$scratch/work/project.json"
+step cp "$scratch/work/project.json" "$projects/House/.project.json"
+step "$polymount" status "$mnt"
+step "$polymount" publish "$projects/House"
+check "the service has a project of these bytes" project_holds "$scratch/work/House"
+check "it has the title" project_is_titled "Our house"
+check "a project cannot be changed: its folder is read-only" is_read_only "$projects/House"
+
+say "360-for-you gives no file back: what was sent stays here, readable, until you drop it"
+step cmp "$projects/House/floor-2.ply" "$scratch/work/House/floor-2.ply"
+step "$polymount" evict --last-copy "$projects/House/floor-2.ply"
+step ls -l "$projects/House"
+check "it is listed, and cannot be read any more" is_dropped "$projects/House/floor-2.ply"
 
 say "How it stands"
 step "$polymount" status "$mnt"

@@ -263,22 +263,32 @@ static int write_private(const char *path, const char *text)
     return rename(tmp, path) ? -errno : 0;
 }
 
+/* An account of the service that the emulator calls `name`. Owned; NULL: it does not say. */
+static char *account_text(const struct demo *d, const char *type, const char *name,
+                          const char *token_name)
+{
+    PM_AUTO(free) char *url = pm_peek_string(d->line, name);
+    PM_AUTO(free) char *token = pm_peek_string(d->line, token_name);
+    if (!url || !token)
+        return NULL;
+    return pm_asprintf("[account %s]\ntype = %s\nendpoint = %s\ntoken = %s\n", type, type, url,
+                       token);
+}
+
 static int write_conf(const struct demo *d)
 {
-    PM_AUTO(free) char *url = pm_peek_string(d->line, "smartshape");
-    PM_AUTO(free) char *token = pm_peek_string(d->line, "token");
-    if (!url || !token)
+    /* SmartShape first: choose_port() looks there. */
+    PM_AUTO(free) char *smartshape = account_text(d, "smartshape", "smartshape", "token");
+    PM_AUTO(free) char *three_sixty = account_text(d, "360", "three_sixty", "three_sixty_token");
+    if (!smartshape || !three_sixty)
         return complain("the emulator does not say where it listens", "", 0);
     PM_AUTO(free) char *text = pm_asprintf("# Written by `polymount demo` at every start.\n"
                                            "[cache]\n"
                                            "dir = %s\n"
                                            "max_size = 2G\n"
                                            "min_free = 256M\n"
-                                           "[account smartshape]\n"
-                                           "type = smartshape\n"
-                                           "endpoint = %s\n"
-                                           "token = %s\n",
-                                           d->dir, url, token);
+                                           "%s%s",
+                                           d->dir, smartshape, three_sixty);
     int err = text ? write_private(d->conf, text) : -ENOMEM;
     return err ? complain(d->conf, ": ", err) : 0;
 }
@@ -313,17 +323,19 @@ static int hand_over(struct demo *d)
 static void tell(const struct demo *d)
 {
     PM_AUTO(free) char *control = pm_peek_string(d->line, "control");
-    printf("A simulated SmartShape with sample models is mounted at %s\n"
+    const char         *at = d->mount;
+    printf("A simulated SmartShape with sample models, and a simulated 360-for-you, are mounted at %s\n"
            "Try:\n"
-           "  ls -l %s/smartshape\n"
+           "  ls -l %s/smartshape/Samples\n"
            "  cp yourmodel.stl %s/smartshape/\n"
            "  polymount sync %s       # wait until the service has it\n"
+           "  cp -r yourscans %s/360/     # a folder there becomes a project:\n"
+           "  polymount publish %s/360/yourscans\n"
            "  polymount status %s\n"
            "End it with:\n"
            "  polymount umount %s\n"
-           "(configuration: %s; the simulated service's own view: %s)\n",
-           d->mount, d->mount, d->mount, d->mount, d->mount, d->mount, d->conf,
-           control ? control : "-");
+           "(configuration: %s; the simulated services' own view: %s)\n",
+           at, at, at, at, at, at, at, at, d->conf, control ? control : "-");
 }
 
 /* Another demo would start a second service over the same data. */
