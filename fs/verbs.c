@@ -95,8 +95,9 @@ static const struct pm_verb verbs[] = {
       "  --from FOLDER  the state folder (else cache.dir of the configuration)\n",
       { { "--from", true }, { NULL, false } }, 1, 1, pm_verb_rescue },
     { "demo", "[MOUNTPOINT]", "try it without an account",
-      "Starts a simulated service on this machine with sample models and mounts it (at\n"
-      "~/polymount-demo, made if need be), with a configuration and a state of its own.\n"
+      "Starts simulated services on this machine, SmartShape with sample models and an empty\n"
+      "360-for-you, and mounts them (at ~/polymount-demo, made if need be), with a configuration and\n"
+      "a state of their own, which are there again the next time.\n"
       "End it with `polymount umount MOUNTPOINT`.\n",
       { { NULL, false } }, 0, 1, pm_verb_demo },
 };
@@ -141,8 +142,11 @@ const char *pm_verb_nearest(const char *asked, unsigned *far)
 
 void pm_verbs_list(FILE *out)
 {
-    for (size_t i = 0; i < PM_COUNT(verbs); i++)
-        fprintf(out, "  polymount %-7s %-26s %s\n", verbs[i].name, verbs[i].usage, verbs[i].brief);
+    for (size_t i = 0; i < PM_COUNT(verbs); i++) {
+        int left = 47 - fprintf(out, "  polymount %s %s", verbs[i].name, verbs[i].usage);
+
+        fprintf(out, "%*s %s\n", left > 0 ? left : 0, "", verbs[i].brief);
+    }
 }
 
 /* --- the command line --------------------------------------------------------------------- */

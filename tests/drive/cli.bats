@@ -193,12 +193,13 @@ one_line() {
 # bats test_tags=quick
 @test "every verb, and polymount itself, has help" {
     local verb
-    for verb in umount status sync pause resume retry discard evict publish forget rescue demo; do
+    for verb in umount status sync pause resume undelete retry discard evict publish forget allow-deletes \
+        rescue demo; do
         run -0 on "$PM" "$verb" --help
         [[ $output == "usage: polymount $verb"* ]]
     done
     run -0 on "$PM" --help
-    for verb in umount status sync pause resume demo; do [[ $output == *"polymount $verb"* ]]; done
+    for verb in umount status sync pause resume publish demo; do [[ $output == *"polymount $verb "* ]]; done
     run -0 on "$PM" --version
     [[ $output == "polymount "* ]]
 }
@@ -381,13 +382,40 @@ documented='
     equal "mode of the state folder" "$(stat -c %a "$STATE")" 700
 }
 
-@test "polymount demo mounts samples, and leaves nothing behind" {
+@test "polymount demo mounts samples and a service for projects, and leaves nothing behind" {
     mkdir "$T/demo"
     HOME=$T XDG_STATE_HOME=$T/st XDG_CONFIG_HOME=$T/cf run -0 within 30 "$PM" demo "$T/demo" 3>&-
     run -0 on find "$T/demo" -name 'cube.obj'
     [ -n "$output" ]
+    on mkdir "$T/demo/360/house"
+    on cp "$T/demo/smartshape/Samples/scan.ply" "$T/demo/360/house/"
+    run -0 on "$PM" publish "$T/demo/360/house"
+    [[ $output == *"published as "* ]]
     local pid
     pid=$(jq .pid "$T/demo/.polymount/status.json")
     run -0 on "$PM" umount "$T/demo"
     wait_until 10 gone "$pid"
+}
+
+# The blocks of configuration that README shows, leading to the emulator.
+conf_of_readme() {
+    sed -n '/^    \[/,/^$/s/^    //p' "$BATS_TEST_DIRNAME/../../README.md" |
+        sed "s|^type = smartshape$|&\nendpoint = $URL|; s|^type = 360$|&\nendpoint = $URL_360|"
+}
+
+@test "the configuration that README shows mounts as it stands" {
+    mkdir -p "$T/bin" "$T/home/.config/polymount"
+    printf '#!/bin/sh\n[ "$*" = "lookup service smartshape" ] && exec echo %s\n' "$TOKEN" >"$T/bin/secret-tool"
+    printf '[ "$*" = "lookup service 360" ] && exec echo %s\n' "$TOKEN_360" >>"$T/bin/secret-tool"
+    chmod +x "$T/bin/secret-tool"
+    (umask 077 && conf_of_readme >"$T/home/.config/polymount/polymount.conf")
+    equal "accounts, cache, upload, net" "$(grep -c '^\[' "$T/home/.config/polymount/polymount.conf")" 5
+    seed_text /a.txt "a"
+    mount_behind env -u XDG_CONFIG_HOME -u XDG_STATE_HOME HOME="$T/home" PATH="$T/bin:$PATH" "$PM" "$MNT"
+    equal "content" "$(on cat "$MNT/smartshape/a.txt")" "a"
+    on mkdir "$MNT/360/house"
+    write "$MNT/360/house/a.e57" "a"
+    run -0 on "$PM" publish "$MNT/360/house"
+    equal "troubles" "$(status_json | jq -c '[.accounts[].error]')" '["",""]'
+    umount_drive
 }
