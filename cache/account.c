@@ -41,7 +41,9 @@ static bool check(struct pm_cache *c, struct pm_account *a, struct pm_buf *out)
 
     pm_backend_check(a->backend, &ctx, true);
     pm_identity_advice(c, a, advice, sizeof(advice));
-    if (*advice && out)
+    if (!*advice)
+        pm_account_report(a, 0, ""); /* what was wrong is mended: nothing may be waiting to find that out */
+    else if (out)
         pm_buf_printf(out, "account %s: %s\n", a->conf->name, advice);
     return *advice != '\0';
 }

@@ -199,6 +199,16 @@ know_the_account() {
     equal "b.txt" "$(remote_text /d/b.txt)" "waits for the command"
 }
 
+@test "once a token is good again nothing is said against it, though nothing waits to be sent" {
+    service_takes first-token
+    mount_drive account.token= "account.token_command=cat $T/given"
+    fails_with "Permission denied" ls "$S"
+    wait_until 10 paused
+    echo first-token >"$T/given"
+    on "$PM" resume "$MNT"
+    equal "account" "$(account_says)" ""
+}
+
 # bats test_tags=quick
 @test "a token that stands in the configuration is mended there, and resume reads it again" {
     seed_text /d/a.txt "content of a"
