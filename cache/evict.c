@@ -6,6 +6,12 @@
 #include <errno.h>
 #include <string.h>
 
+/* A project's document is not listed: whoever drops what is in the folder does not mean it. */
+static bool is_record(struct pm_db *db, pm_node node)
+{
+    return pm_db_int(db, 0, "SELECT 1 FROM record WHERE node=?1", "i", (int64_t)node) != 0;
+}
+
 /* The next content above `after` at or below `top`; 0: none. */
 static int64_t next_below(struct pm_db *db, int64_t after, pm_node top, pm_node *node)
 {
@@ -14,6 +20,8 @@ static int64_t next_below(struct pm_db *db, int64_t after, pm_node top, pm_node 
         if (!after)
             return 0;
         *node = (pm_node)pm_db_int(db, 0, "SELECT node FROM content WHERE id=?1", "i", after);
+        if (*node != top && is_record(db, *node))
+            continue;
         if (top <= PM_NODE_ROOT || pm_shown_below(db, *node, top))
             return after;
     }

@@ -213,7 +213,9 @@ names_are() {
     wait_until 20 state_is "$D/a.jpg" sent
     fails_with "part of a draft" "$PM" evict --last-copy "$D"
     publish "$D"
-    fails_with "the service cannot give it back" "$PM" evict "$D"
+    on cat "$D/.project.json" >/dev/null # which is not meant, being not listed
+    run -1 on "$PM" evict "$D"
+    [[ $output == *"the service cannot give it back"* && $output != *" dropped"* ]]
     fails_with "Operation not permitted" setfattr -n user.polymount.evict -v "" "$D/a.jpg"
     equal "last copies" "$(status_json | jq ".cache.last_copy >= 300000 and .cache.last_copy < 320000")" true
     status_says "last copies: .* that the services cannot give back are kept here"
