@@ -440,6 +440,17 @@ static void text_accounts(struct pm_cache *c, struct pm_buf *b)
     }
 }
 
+/* As the journal knows it: also where no daemon runs. */
+static bool is_paused(struct pm_db *db)
+{
+    bool is;
+
+    pm_db_begin(db);
+    is = pm_db_int(db, 0, "SELECT value FROM j.meta WHERE key='paused'", "") != 0;
+    pm_db_end(db, 0);
+    return is;
+}
+
 int pm_info_text(struct pm_cache *c, pm_node node, struct pm_buf *b)
 {
     struct shown_entry x;
@@ -463,16 +474,19 @@ int pm_info_text(struct pm_cache *c, pm_node node, struct pm_buf *b)
     size_text(usage.last_copy, last_text);
     size_text(bytes, bytes_text);
     text_accounts(c, b);
-    pm_buf_printf(b, "cache: %s used\n", used_text);
+    if (is_paused(c->db))
+        pm_buf_str(b, "paused: nothing is sent until `polymount resume`\n");
+    if (c->store)
+        pm_buf_printf(b, "cache: %s used\n", used_text);
     if (usage.last_copy)
         pm_buf_printf(b, "last copies: %s that the services cannot give back are kept here\n",
                       last_text);
     if (!entries)
         pm_buf_str(b, "everything is on the services: safe to shut down\n");
     else
-        pm_buf_printf(b, "%llu changes (%s) are not on the services yet; they are kept and go on at"
-                         " the next mount\n",
-                      (unsigned long long)entries, bytes_text);
+        pm_buf_printf(b, "%llu change%s (%s) not on the services yet; what is left at an unmount is kept,"
+                         " and sent after the next mount\n",
+                      (unsigned long long)entries, entries == 1 ? "" : "s", bytes_text);
     while (n++ < UPLOADS_LISTED && (more = read_next(c, after, node, &x)) > 0) {
         after = x.e.id;
         stuck = stuck || x.e.state == PM_J_FAILED || x.e.state == PM_J_INTERRUPTED;

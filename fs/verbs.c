@@ -36,7 +36,8 @@ static const struct pm_verb verbs[] = {
     { "umount", "MOUNTPOINT [--wait]", "unmount, and say what is still queued",
       "Unmounts the drive. What is not uploaded yet stays safe in the state folder and goes on at\n"
       "the next mount; it says how much that is.\n\n"
-      "  --wait   upload everything first; if that fails, the drive stays mounted\n",
+      "  --wait   upload everything first, as `polymount sync` does; if that fails, or a draft is not a\n"
+      "           project yet, the drive stays mounted\n",
       { { "--wait", false }, { NULL, false } }, 1, 1, pm_verb_umount },
     { "status", "[--json] [--watch] [PATH]", "accounts, transfers, and whether all is safe",
       "Shows accounts, cache, uploads with their progress, failures and why, and whether it is\n"
@@ -46,13 +47,16 @@ static const struct pm_verb verbs[] = {
       { { "--json", false }, { "--watch", false }, { NULL, false } }, 0, 1, run_status },
     { "sync", "[--timeout S] [PATH...]", "send all changes now and wait for them",
       "Sends all changes now, or those below the PATHs, and waits until the service has them.\n"
-      "Status 1, and a list, if anything failed or did not make it in time.\n\n"
+      "Status 1, and a list, if anything failed or did not make it in time. The files of a draft\n"
+      "folder are sent, too, but only its time or `polymount publish` makes a project of it: until\n"
+      "then it is in that list.\n\n"
       "  --timeout S  give up waiting after S seconds (the uploads go on)\n",
       { { "--timeout", true }, { NULL, false } }, 0, INT_MAX, run_sync },
-    { "pause", "[PATH]", "hold all transfers",
-      "Holds uploads and downloads until `polymount resume`. Changes are accepted and kept.\n",
+    { "pause", "[PATH]", "hold what is to be sent",
+      "Holds uploads and all other changes until `polymount resume`, also over a remount. They are\n"
+      "accepted and kept; reading goes on.\n",
       { { NULL, false } }, 0, 1, run_forward },
-    { "resume", "[--same-account NAME] [PATH]", "let held transfers go on",
+    { "resume", "[--same-account NAME] [PATH]", "let what is held go on",
       "Ends `polymount pause`, and looks at once at the credentials of accounts that pause because\n"
       "the service refuses them. Status 1, and why, if one still does.\n\n"
       "  --same-account NAME  the credential of this account was replaced by one that may be another\n"
@@ -81,7 +85,8 @@ static const struct pm_verb verbs[] = {
       "left alone. The service cannot take that back: the folder is read-only from then on.\n",
       { { NULL, false } }, 1, 1, run_forward },
     { "forget", "PATH...", "hide what the service cannot delete",
-      "Shows a published project no more. It stays on the service.\n",
+      "Shows a published project no more. It stays on the service. Where last copies of its files are\n"
+      "here, drop them first: polymount evict --last-copy.\n",
       { { NULL, false } }, 1, INT_MAX, run_forward },
     { "allow-deletes", "[PATH...]", "send removals that are held",
       "A great many removals at once (upload.delete_guard) are held until this allows them.\n",

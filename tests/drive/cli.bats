@@ -349,16 +349,25 @@ documented='
     [[ $output == *"not mounted"* ]]
 }
 
-@test "pause holds uploads, also over a remount, and resume lets them go" {
+@test "pause holds uploads, not reading, also over a remount; status says so; resume lets them go" {
+    seed_text /read.txt "read"
     mount_drive
+    run -0 on "$PM" status "$MNT"
+    [[ $output != *paused* ]]
     run -0 on "$PM" pause "$MNT"
+    equal "content" "$(on cat "$S/read.txt")" "read"
     write "$S/a.txt" "12345"
     sleep 1.5
     equal "uploads" "$(requests upload)" 0
     equal "paused" "$(status_json | jq .paused)" true
-    remount
+    umount_drive
+    run -0 on "$PM" status -c "$CONF"
+    [[ $output == *"paused: nothing is sent until \`polymount resume\`"*"1 change (5 bytes) not on the"* ]]
+    start_daemon
     sleep 1
     equal "uploads" "$(requests upload)" 0
+    run -0 on "$PM" status "$MNT"
+    [[ $output == *"paused: nothing is sent until \`polymount resume\`"* ]]
     run -0 on "$PM" resume "$MNT"
     wait_until 10 remote_is /a.txt size 5
     equal "paused" "$(status_json | jq .paused)" false
