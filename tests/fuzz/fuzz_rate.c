@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-#define CALLS 150u
+#define CALLS 101u
 
 static const struct pm_rate_rule rule = {"calls in an hour", "k", CALLS, 3600 * 1000};
 

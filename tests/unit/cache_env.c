@@ -148,7 +148,7 @@ bool env_waiter_wait(struct env_waiter *w, int64_t ms)
 
 bool env_until(bool (*done)(void *arg), void *arg)
 {
-    int64_t until = pm_now_ms() + 10000;
+    int64_t until = pm_now_ms() + 30000; /* a loaded machine is slow */
 
     while (pm_now_ms() < until) {
         if (done(arg))
@@ -193,7 +193,7 @@ void env_sync(struct env *e)
 
 int env_list(struct env *e, pm_node folder)
 {
-    struct pm_ctx ctx = {.deadline_ms = pm_now_ms() + 10000};
+    struct pm_ctx ctx = {.deadline_ms = pm_now_ms() + 30000};
 
     return pm_list_now(e->c, folder, &ctx);
 }
@@ -289,7 +289,7 @@ ssize_t env_read(struct pm_file *f, void *buf, size_t len, uint64_t off)
         n = pm_file_read(f, buf, len, off, &w.w);
         if (n != -EINPROGRESS)
             return n;
-        assert_true(env_waiter_wait(&w, 10000));
+        assert_true(env_waiter_wait(&w, 30000));
         if (w.err)
             return w.err;
     }
@@ -305,7 +305,7 @@ ssize_t env_copy_range(struct pm_file *in, struct pm_file *out, uint64_t off, ui
         n = pm_file_copy(in, off, out, off, len, &w.w);
         if (n != -EINPROGRESS)
             return n;
-        assert_true(env_waiter_wait(&w, 10000));
+        assert_true(env_waiter_wait(&w, 30000));
         if (w.err)
             return w.err;
     }
@@ -383,7 +383,7 @@ static struct pm_entry entry_at(const char *path, enum pm_kind kind)
 
 struct pm_entry *env_object(struct env *e, const char *path)
 {
-    struct pm_ctx    ctx = {.deadline_ms = pm_now_ms() + 10000};
+    struct pm_ctx    ctx = {.deadline_ms = pm_now_ms() + 30000};
     struct pm_entry  at = entry_at(path, PM_FILE);
     struct pm_entry *out = NULL;
 
@@ -417,7 +417,7 @@ const char *env_served(struct env *e, const char *path)
 {
     static struct text         t;
     static const struct pm_sink sink = {text_begin, text_data, NULL};
-    struct pm_ctx              ctx = {.deadline_ms = pm_now_ms() + 10000};
+    struct pm_ctx              ctx = {.deadline_ms = pm_now_ms() + 30000};
     struct pm_entry            at = entry_at(path, PM_FILE);
 
     t.len = 0;
@@ -439,7 +439,7 @@ static int take_entry(void *arg, const struct pm_entry *e)
 const char *env_served_names(struct env *e, const char *path)
 {
     static struct names x;
-    struct pm_ctx       ctx = {.deadline_ms = pm_now_ms() + 10000};
+    struct pm_ctx       ctx = {.deadline_ms = pm_now_ms() + 30000};
     struct pm_entry     at = entry_at(path, PM_FOLDER);
 
     if (pm_backend_list(e->b, &ctx, &at, take_entry, &x))

@@ -35,7 +35,7 @@ static int rename_to(const char *name, const char *new_name)
 static void assert_all_sent(void)
 {
     pm_queue_pause(e.c, false);
-    assert_int_equal(pm_queue_sync(e.c, 0, 10000, NULL, NULL, NULL), 0);
+    assert_int_equal(pm_queue_sync(e.c, 0, 60000, NULL, NULL, NULL), 0);
 }
 
 static bool nothing_is_sent(void *arg)

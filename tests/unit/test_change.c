@@ -133,7 +133,7 @@ static void an_unknown_folder_must_be_listed_before_it_is_removed(void **state)
     assert_int_equal(create(env_find(&e, "d"), "x"), -EAGAIN);
     env_waiter_init(&w);
     assert_int_equal(pm_change_rmdir(e.c, e.root, "d", &w.w), -EINPROGRESS);
-    assert_true(env_waiter_wait(&w, 5000));
+    assert_true(env_waiter_wait(&w, 30000));
     assert_int_equal(pm_change_rmdir(e.c, e.root, "d", &w.w), -ENOTEMPTY);
 }
 

@@ -157,7 +157,7 @@ static void the_end_copied_to_another_place_is_that(void **state)
     do {
         env_waiter_init(&w);
         n = pm_file_copy(in, 4, out, 0, 100, &w.w);
-    } while (n == -EINPROGRESS && env_waiter_wait(&w, 10000));
+    } while (n == -EINPROGRESS && env_waiter_wait(&w, 30000));
     assert_int_equal(n, 7);
     pm_file_release(in);
     pm_file_release(out);

@@ -529,7 +529,7 @@ static void a_renamed_folder_can_be_listed_after_its_old_one_went(void **state)
     env_sql(&e, "UPDATE list SET fetched=1");
     env_waiter_init(&w);
     assert_int_equal(pm_list_want(e.c, d, &w.w), -EINPROGRESS);
-    assert_true(env_waiter_wait(&w, 10000));
+    assert_true(env_waiter_wait(&w, 30000));
     assert_int_equal(w.err, 0);
     assert_string_equal(env_names(&e, d), "in");
 }

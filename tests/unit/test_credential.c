@@ -375,7 +375,7 @@ static void one_that_cannot_be_got_is_got_later(void **state)
 
 static void *ask_once(void *arg)
 {
-    struct pm_ctx ctx = {.deadline_ms = pm_now_ms() + 10000};
+    struct pm_ctx ctx = {.deadline_ms = pm_now_ms() + 30000};
 
     assert_int_equal(ask(arg, &ctx, NULL), 0);
     return NULL;

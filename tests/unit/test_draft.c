@@ -1323,7 +1323,7 @@ static pm_node document_of(pm_node folder)
         env_waiter_init(&w);
         err = pm_tree_lookup(e.c, folder, ".project.json", &w.w, &attr);
         if (err == -EINPROGRESS)
-            assert_true(env_waiter_wait(&w, 10000));
+            assert_true(env_waiter_wait(&w, 30000));
     } while (err == -EINPROGRESS);
     assert_int_equal(err, 0);
     return attr.node;
@@ -1481,7 +1481,7 @@ static int look_up(const char *name)
         env_waiter_init(&w);
         err = pm_tree_lookup(e.c, e.root, name, &w.w, &attr);
         if (err == -EINPROGRESS) {
-            assert_true(env_waiter_wait(&w, 10000));
+            assert_true(env_waiter_wait(&w, 30000));
             err = w.err ? w.err : err;
         }
     } while (err == -EINPROGRESS);

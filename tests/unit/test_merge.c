@@ -319,7 +319,7 @@ static bool list_came(void *arg)
 static void end_list(struct env_waiter *w)
 {
     pm_memory_block(e.b, PM_MEM_LIST, false);
-    assert_true(env_waiter_wait(w, 5000));
+    assert_true(env_waiter_wait(w, 30000));
     assert_true(env_until(list_came, NULL));
     assert_int_equal(w->woken, 1);
 }
@@ -364,7 +364,7 @@ static void an_old_list_serves_when_the_new_one_takes_long(void **state)
     env_serve(&e, "a", "x");
     list();
     start_list(&w);
-    assert_true(env_waiter_wait(&w, 3000));
+    assert_true(env_waiter_wait(&w, 30000));
     assert_int_equal(w.err, 0);
     assert_int_equal(pm_tree_ready(e.c, e.root, &w.w), 0);
     assert_string_equal(env_names(&e, e.root), "a");
@@ -396,7 +396,7 @@ static void a_list_asked_for_by_many_is_got_once(void **state)
     }
     end_list(&w);
     for (size_t i = 0; i < PM_COUNT(more); i++) {
-        assert_true(env_waiter_wait(&more[i], 5000));
+        assert_true(env_waiter_wait(&more[i], 30000));
         assert_int_equal(more[i].woken, 1);
         assert_int_equal(more[i].err, 0);
     }

@@ -164,14 +164,14 @@ static void a_late_one_times_out_and_outlives_its_wake_up(void **state)
     int64_t             start = pm_now_ms();
 
     (void)state;
-    assert_int_equal(pm_pendings_new(300, &all), 0);
+    assert_int_equal(pm_pendings_new(1000, &all), 0);
     y = play(all, &bytes, 0, waits);
     pm_pending_start(&y->p);
     usleep(200000);
     atomic_store(&y->p.waiter.progress_ms, pm_now_ms()); /* a byte came */
-    assert_true(answered_within(0, 2000));
+    assert_true(answered_within(0, 20000));
     assert_int_equal(results[0], -ETIMEDOUT);
-    assert_true(pm_now_ms() - start >= 450);
+    assert_true(pm_now_ms() - start >= 1150);
     y->p.waiter.wake(&y->p.waiter, 0);
     assert_int_equal(answers[0], 1);
     pm_pendings_free(all);
@@ -214,7 +214,7 @@ static void an_interrupt_ends_only_who_is_dying(void **state)
     pm_pending_start(&gone->p);
     on_interrupt(alive->p.req, interrupt_arg);
     on_interrupt(gone->p.req, interrupt_arg);
-    assert_true(answered_within(1, 1000));
+    assert_true(answered_within(1, 20000));
     assert_int_equal(results[1], -EINTR);
     assert_false(answered_within(0, 400));
     on_interrupt(gone->p.req, interrupt_arg); /* libfuse may be that late */

@@ -469,7 +469,7 @@ static void a_sync_gives_up_in_time_and_says_what_is_left(void **state)
     pm_memory_block(e.b, PM_MEM_PUT, true);
     env_write(&e, e.root, "a", "text");
     assert_int_equal(pm_queue_sync(e.c, 0, 300, NULL, NULL, &left), -ETIMEDOUT);
-    assert_true(pm_now_ms() - began < 2000);
+    assert_true(pm_now_ms() - began < 20000);
     assert_non_null(strstr(left.ptr, "/m/a"));
 }
 
@@ -677,10 +677,10 @@ static void close_waits_for_the_service_when_asked_to(void **state)
     assert_int_equal(pm_file_wait(f, &w.w), -EINPROGRESS);
     assert_false(env_waiter_wait(&w, 50));
     pm_memory_block(e.b, PM_MEM_FINISH, false);
-    hangs = !env_waiter_wait(&w, 3000); /* release comes only after this */
+    hangs = !env_waiter_wait(&w, 30000); /* release comes only after this */
     pm_file_release(f);
     env_sync(&e);
-    assert_true(env_waiter_wait(&w, 3000));
+    assert_true(env_waiter_wait(&w, 30000));
     assert_false(hangs);
     assert_int_equal(w.err, 0);
     assert_string_equal(env_served(&e, "a"), "x");
@@ -724,7 +724,7 @@ static void no_wake_is_lost_when_an_upload_ends(void **state)
             err = pm_queue_wait(e.c, node, &w.w);
             if (err != -EINPROGRESS)
                 break;
-            assert_true(env_waiter_wait(&w, 3000));
+            assert_true(env_waiter_wait(&w, 30000));
             assert_int_equal(w.woken, 1);
         }
         assert_int_equal(err, 0);
@@ -766,7 +766,7 @@ static void a_list_that_hangs_holds_up_no_close(void **state)
     assert_int_equal(pm_list_want(e.c, e.root, &list.w), -EINPROGRESS);
     env_waiter_init(&w);
     for (int i = 0; (err = pm_queue_wait(e.c, node, &w.w)) == -EINPROGRESS; i++) {
-        assert_true(env_waiter_wait(&w, 10000));
+        assert_true(env_waiter_wait(&w, 30000));
         assert_in_range(i, 0, 9);
         w.woken = 0;
     }

@@ -99,17 +99,20 @@ static void one_under_way_counts_until_it_has_ended_for_a_window(void **state)
 {
     struct world        w = {.ctx.prio = PM_BACKGROUND};
     struct pm_rate_call c;
-    int64_t             ended;
+    int64_t             began, ended;
+    unsigned            may;
 
     (void)state;
     start(&w);
     assert_int_equal(pm_rate_begin(w.rate, &w.b, &w.ctx, 0, 0, &c), 0);
     usleep(2 * WINDOW_MS * 1000);
+    began = pm_now_ms();
     for (int i = 0; i < 4; i++)
         assert_int_equal(call(&w, 0), 0);
     pm_rate_end(w.rate, &c, true);
     ended = pm_now_ms();
-    assert_int_equal(pm_rate_left(w.rate, &w.b, 0, NULL), 0);
+    may = pm_rate_left(w.rate, &w.b, 0, NULL);
+    assert_true(may == 0 || pm_now_ms() - began >= WINDOW_MS);
     for (int i = 0; i < 5; i++)
         assert_int_equal(call(&w, 0), 0);
     assert_true(pm_now_ms() - ended >= WINDOW_MS);
@@ -308,14 +311,14 @@ static void a_service_that_asks_to_wait_is_obeyed_after_a_restart_too(void **sta
     (void)state;
     start(&w);
     assert_int_equal(call(&w, 1), 0);
-    assert_true(pm_rate_hold(w.rate, &w.b, 1, 5000) >= 5000);
+    assert_true(pm_rate_hold(w.rate, &w.b, 1, 50000) >= 50000);
     assert_int_equal(call(&w, 1), -EBUSY);
-    assert_true(w.ctx.retry_ms > 4000 && w.ctx.retry_ms <= 5000);
+    assert_true(w.ctx.retry_ms > 20000 && w.ctx.retry_ms <= 50000);
     assert_int_equal(call(&w, 0), 0); /* only these */
     end(&w);
     start(&w);
     assert_int_equal(call(&w, 1), -EBUSY);
-    assert_true(w.ctx.retry_ms > 0 && w.ctx.retry_ms <= 5000);
+    assert_true(w.ctx.retry_ms > 0 && w.ctx.retry_ms <= 50000);
     assert_int_equal(pm_rate_hold(w.rate, &w.b, 1, 0), 3600 * 1000); /* it does not say how long */
     end(&w);
 }

@@ -155,7 +155,7 @@ static void a_range_is_fetched_once_for_many_waiters(void **state)
     }
     pm_memory_block(e.b, PM_MEM_FETCH, false);
     for (size_t i = 0; i < PM_COUNT(w); i++) {
-        assert_true(env_waiter_wait(&w[i], 5000));
+        assert_true(env_waiter_wait(&w[i], 30000));
         assert_int_equal(w[i].err, 0);
         assert_int_equal(pm_file_read(f, buf, 100, i * 1000, NULL), 100);
         assert_memory_equal(buf, bytes + i * 1000, 100);
@@ -182,7 +182,7 @@ static void a_failed_fetch_wakes_each_waiter_once_and_the_next_read_tries_anew(v
     }
     pm_memory_block(e.b, PM_MEM_FETCH, false);
     for (size_t i = 0; i < PM_COUNT(w); i++) {
-        assert_true(env_waiter_wait(&w[i], 5000));
+        assert_true(env_waiter_wait(&w[i], 30000));
         assert_int_equal(w[i].err, -EACCES);
         assert_int_equal(w[i].woken, 1);
     }
@@ -251,7 +251,7 @@ static void who_waits_in_a_content_that_moved_on_is_told_at_once(void **state)
     assert_int_equal(pm_file_read(f, buf, 100, 0, &w.w), -EINPROGRESS);
     env_serve(&e, "a", "another");
     assert_int_equal(env_list(&e, e.root), 0);
-    told = env_waiter_wait(&w, 3000);
+    told = env_waiter_wait(&w, 30000);
     pm_memory_block(e.b, PM_MEM_FETCH, false);
     assert_true(told);
     assert_int_equal(w.err, -ESTALE);
@@ -474,7 +474,7 @@ static void written_ranges_survive_a_kill_before_the_base_was_whole(void **state
     assert_memory_equal(buf, "written", 7);
     env_waiter_init(&w);
     assert_int_equal(pm_file_read(f, buf, 7, 100, &w.w), -EINPROGRESS); /* the base is not there */
-    assert_true(env_waiter_wait(&w, 5000));
+    assert_true(env_waiter_wait(&w, 30000));
     pm_file_release(f);
 }
 
