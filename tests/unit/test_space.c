@@ -350,16 +350,18 @@ static void an_upload_that_fails_once_is_waited_for(void **state)
 static void an_upload_that_is_not_tried_again_in_time_is_not_waited_for(void **state)
 {
     struct pm_file *f;
+    uint64_t        found;
 
     (void)state;
     disk = 1024 * K;
     e.conf.op_timeout_ms = 50;
-    pm_memory_fault(e.b, PM_MEM_BEGIN, 1, -EIO, false); /* the next try is after a second */
+    pm_memory_fault(e.b, PM_MEM_BEGIN, 1, -EBUSY, false); /* the next try is after a minute */
     put("first", 700 * K);
     pm_queue_pause(e.c, false);
     f = make("second");
     assert_int_equal(write_waiting(f, 600 * K, 0), -ENOSPC);
     pm_file_release(f);
+    pm_work_retry(e.c, 0, &found);
     env_sync(&e);
     check_file("first", 700 * K);
 }
