@@ -135,16 +135,17 @@ static int put_back(struct pm_cache *c, const struct pm_jentry *sent, int err,
         } else if (e.state == PM_J_ACTIVE) {
             e.state = ends_entry(c, e.id, err) ? PM_J_FAILED : PM_J_READY;
             e.not_before = pm_wall_ms() + (err == -ECANCELED ? PAUSE_MIN_MS : pause_ms(err, e.tries, ctx));
-        } else if (e.state == PM_J_INTERRUPTED) {
-            e.not_before = pm_wall_ms() + pause_ms(err, e.tries, ctx);
+        } else if (e.state == PM_J_INTERRUPTED) { /* a copy is looked at: others wait for its end */
+            e.not_before = pm_wall_ms() + pause_ms(err, e.tries < 2 ? e.tries : 2, ctx);
         } else if (err == -ECANCELED && e.not_before < pm_wall_ms() + PAUSE_MIN_MS) {
             e.not_before = pm_wall_ms() + PAUSE_MIN_MS; /* the service may still work on it */
         }
         if (e.state == PM_J_FAILED)
             pm_journal_forget_source(c->db, e.id);
-        if (err != -ECANCELED && !waits && e.state != PM_J_INTERRUPTED) {
+        if (err != -ECANCELED && !waits) {
             e.tries += !is_told_when(err, ctx);
-            pm_journal_error(c->db, e.id, why);
+            if (e.state != PM_J_INTERRUPTED)
+                pm_journal_error(c->db, e.id, why);
         }
         pm_journal_update(c->db, &e);
     }

@@ -147,7 +147,9 @@ int pm_send_clone(struct pm_send *s)
 
 int pm_send_end_copy(struct pm_send *s)
 {
-    int err = end_copy(s);
+    int err;
 
+    s->settle_until_ms = pm_now_ms(); /* one look at a time: what is being sent cannot be given up */
+    err = end_copy(s);
     return err == -EOPNOTSUPP ? -ECANCELED : err;
 }

@@ -1,5 +1,6 @@
 /* Copies inside the drive: made by the service where they can be, and what they say is always true. */
 #include "tests/unit/cache_env.h"
+#include "cache/work.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -504,6 +505,42 @@ static void a_copy_whose_folder_s_list_is_refused_is_ours_all_the_same(void **st
     assert_int_equal(calls(PM_MEM_COPY), 1);
 }
 
+static void tell_nobody(void *arg, const char *line)
+{
+    (void)arg, (void)line;
+}
+
+static void what_a_crash_broke_off_can_be_given_up_while_its_copy_is_made(void **state)
+{
+    struct pm_file *file;
+    uint64_t        found;
+    unsigned        looks;
+    pm_node         g;
+
+    (void)state;
+    pm_memory_copies(e.b, true, 0);
+    e.c->settle_ms = 100;
+    g = env_copy(&e, f, e.root, "g");
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_COPY, 1);
+    pm_queue_pause(e.c, true);
+    assert_true(env_until(nothing_is_sent, NULL));
+    file = open_file(g, O_WRONLY);
+    write_text(file, "OLD", 0);
+    pm_file_abandon(file);
+    pm_db_begin(e.c->db); /* as a start does */
+    pm_db_run(e.c->db, "UPDATE j.entry SET state=6, not_before=0", "");
+    assert_int_equal(pm_db_end(e.c->db, 0), 0);
+    e.c->settle_ms = 60000;
+    looks = calls(PM_MEM_STAT);
+    pm_queue_pause(e.c, false);
+    env_until_calls(&e, PM_MEM_STAT, looks + 1);
+    pm_queue_pause(e.c, true);
+    assert_true(env_until(nothing_is_sent, NULL));
+    assert_int_equal(pm_work_discard(e.c, g, tell_nobody, NULL, &found), 0);
+    assert_int_equal(found, 1);
+}
+
 static void a_copy_that_a_crash_broke_off_holds_nothing_up(void **state)
 {
     struct pm_file *in = open_file(f, O_RDONLY);
@@ -647,6 +684,7 @@ int main(int argc, char **argv)
         TEST(a_source_waits_for_a_copy_that_may_be_under_way),
         TEST(a_copy_whose_look_is_refused_is_ours_all_the_same),
         TEST(a_copy_whose_folder_s_list_is_refused_is_ours_all_the_same),
+        TEST(what_a_crash_broke_off_can_be_given_up_while_its_copy_is_made),
         TEST(a_copy_that_a_crash_broke_off_holds_nothing_up),
         TEST(a_copy_never_has_what_its_source_became),
         TEST(a_copy_of_what_both_changed_never_has_the_others),
