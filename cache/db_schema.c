@@ -105,7 +105,9 @@ static const char *const journal_schema[] = {
     "CREATE TABLE j.session(id INTEGER PRIMARY KEY, account INTEGER NOT NULL, session TEXT NOT NULL,"
     " not_before INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0);",
     /* 6: the few that are no uploads are found among many that are */
-    "CREATE INDEX j.entry_other ON entry(state, not_before) WHERE op<>1;"};
+    "CREATE INDEX j.entry_other ON entry(state, not_before) WHERE op<>1;",
+    /* 7: what a removal may be the source of */
+    "CREATE INDEX j.entry_size ON entry(size) WHERE op=1;"};
 
 /* What a list brings is put here first: it replaces the known list only when it came whole. */
 static const char stage_schema[] =

@@ -269,6 +269,11 @@ int pm_draft_added(struct pm_cache *c, const struct pm_jentry *put)
 {
     if (!pm_draft_account(c, put->account))
         return 0;
+    switch (pm_draft_spot(c, put->parent)) { /* since it was looked at it may have become so */
+    case PM_SPOT_COMMITTING: return -EBUSY;
+    case PM_SPOT_PUBLISHED: return -EROFS;
+    default: break;
+    }
     if (put->state != PM_J_LOCAL)
         pm_db_run(c->db,
               "UPDATE j.entry SET state=2, not_before=0 WHERE parent=?1 AND op=1 AND state=8 AND"

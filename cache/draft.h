@@ -74,7 +74,8 @@ int pm_draft_touch(struct pm_cache *c, pm_node folder);
  * something of it, that is replaced. Not in a draft: nothing. -EBUSY: it is being committed; -EROFS: it
  * is published. Touches it. */
 int pm_draft_change(struct pm_cache *c, const struct pm_jentry *put);
-/* A PUT came to its folder: a link there is alone no more. Touches it, if it is a draft. */
+/* A PUT came to its folder: a link there is alone no more. Touches it, if it is a draft; -EBUSY and -EROFS
+ * as above. */
 int pm_draft_added(struct pm_cache *c, const struct pm_jentry *put);
 enum pm_session_end {
     PM_SESSION_UNWANTED, /* something changed here: its successor waits for a quiet time */

@@ -102,6 +102,13 @@ static void describe(const struct shown_entry *x, char *out, size_t size)
     }
 }
 
+/* In a transaction. */
+static void explain_source(struct pm_db *db, struct shown_entry *x)
+{
+    if (x->e.state == PM_J_READY && !*x->error && pm_journal_is_source(db, x->e.id))
+        snprintf(x->error, sizeof(x->error), PM_SOURCE_WAITS);
+}
+
 /* Reads the next entry above `after`, at or below `node` (0: all). False: no more. */
 static bool next_entry(struct pm_db *db, int64_t after, pm_node node, struct shown_entry *x)
 {
@@ -122,6 +129,7 @@ static bool next_entry(struct pm_db *db, int64_t after, pm_node node, struct sho
             pm_col_copy(st, 0, x->error, sizeof(x->error));
             pm_db_reset(st);
         }
+        explain_source(db, x);
         x->path = pm_told_path(db, x->e.parent);
         return true;
     }

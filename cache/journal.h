@@ -75,6 +75,9 @@ bool pm_journal_copies(struct pm_db *db, int64_t id);
 int pm_journal_forget_source(struct pm_db *db, int64_t id);
 /* Must this entry wait for another? */
 bool pm_journal_waits(struct pm_db *db, int64_t id);
+/* Is it a removal that waits for an upload to another account, which may be of what it removes? */
+bool pm_journal_is_source(struct pm_db *db, int64_t id);
+#define PM_SOURCE_WAITS "what may be moved to another account goes when that has it"
 
 /* Carried out and folded into the index: the entry, its places and its dependents' waiting go. */
 int pm_journal_finish(struct pm_db *db, int64_t id);

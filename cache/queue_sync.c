@@ -53,6 +53,8 @@ static const char *why_left(struct pm_cache *c, struct sqlite3_stmt *st, char *b
         return "being sent";
     if (a && pm_backend_doubt(a->backend, buf, size, NULL))
         return buf;
+    if (pm_col_null(st, 4) && pm_journal_is_source(c->db, pm_col_int(st, 11)))
+        return "waiting: " PM_SOURCE_WAITS;
     if (pm_col_null(st, 4))
         return pm_col_int(st, 7) ? "waiting: held removals" : "waiting";
     return pm_col_text(st, 4);
@@ -91,7 +93,7 @@ static int count_left(struct pm_cache *c, pm_node node, struct pm_buf *list, str
                      " d.op=5)=?2) UNION"
                      " SELECT d.entry FROM j.dep d JOIN held ON d.needs=held.id)"
                      " SELECT node, parent, size, state, error, name, id IN stuck, id IN held,"
-                     " account, not_before, op FROM j.entry WHERE state<>5 ORDER BY id",
+                     " account, not_before, op, id FROM j.entry WHERE state<>5 ORDER BY id",
                      "ii", (int64_t)pm_queue_paused_accounts(c), PM_J_HELD);
     while (pm_db_row(c->db, st)) {
         if (node > PM_NODE_ROOT && !pm_shown_below(c->db, (pm_node)pm_col_int(st, 0), node) &&

@@ -158,6 +158,7 @@ static void older_databases_are_brought_up_to_date_with_what_is_in_them(void **s
                        "INSERT INTO content(node, version, size, used) VALUES(9, '', 1, 1);"
                        "PRAGMA user_version=1");
     run_on("journal.db", "DROP INDEX entry_other;"
+                         "DROP INDEX entry_size;"
                          "DROP TABLE forgotten;"
                          "DROP TABLE session;"
                          "DROP TABLE draft;"

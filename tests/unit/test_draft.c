@@ -891,6 +891,24 @@ static void publishing_waits_for_options_that_are_being_written(void **state)
     projects_are("d {\"x\": 1} : a=1\n");
 }
 
+/* Whoever made it looked at the folder before. */
+static void nothing_comes_to_a_folder_once_its_project_is_asked_for(void **state)
+{
+    pm_node          folder = env_mkdir(&e, e.root, "Scan");
+    pm_node          file = write_sent(folder, "a.jpg", "1");
+    struct pm_jentry publish;
+    struct pm_jentry put;
+
+    (void)state;
+    pm_db_begin(e.c->db);
+    assert_int_equal(pm_journal_of(e.c->db, folder, PM_OP_PUBLISH, &publish), 0);
+    assert_int_equal(pm_journal_of(e.c->db, file, PM_OP_PUT, &put), 0);
+    assert_int_equal(pm_draft_added(e.c, &put), 0);
+    pm_journal_set_step(e.c->db, publish.id, "asked ");
+    assert_int_equal(pm_draft_added(e.c, &put), -EBUSY);
+    pm_db_end(e.c->db, -ECANCELED);
+}
+
 static void options_that_the_service_refuses_are_told_and_can_be_mended(void **state)
 {
     pm_node d = env_mkdir(&e, e.root, "d");
@@ -1677,6 +1695,7 @@ int main(void)
         T(nothing_changes_while_it_is_being_published),
         T(options_are_not_changed_in_vain_while_it_is_being_published),
         T(publishing_waits_for_options_that_are_being_written),
+        T(nothing_comes_to_a_folder_once_its_project_is_asked_for),
         T(options_that_the_service_refuses_are_told_and_can_be_mended),
         T(what_a_session_has_is_not_sent_again_after_a_restart),
         T(a_commit_that_was_answered_after_the_drive_ended_is_found),

@@ -164,6 +164,49 @@ static void a_new_file_waits_for_the_removal_of_the_old(void **state)
     end();
 }
 
+/* An unfinished upload of 7 bytes to another account. */
+static int64_t add_elsewhere(enum pm_jstate state, const char *name)
+{
+    struct pm_jentry put = {.op = PM_OP_PUT, .kind = PM_FILE, .account = e.c->accounts[0].id + 1,
+                            .parent = e.root, .size = 7, .state = state};
+
+    snprintf(put.name, sizeof(put.name), "%s", name);
+    assert_int_equal(pm_node_make(e.c->db, put.account, PM_FILE, NULL, &put.node), 0);
+    put.content = (int64_t)put.node;
+    pm_db_run(e.c->db, "INSERT INTO content(id, node, version, size, used) VALUES(?1, ?1, '', 7, 0)", "i",
+              put.content);
+    assert_int_equal(pm_journal_add(e.c->db, &put), 0);
+    return put.id;
+}
+
+static int64_t add_removal(const char *name, int64_t size)
+{
+    pm_node node = listed_node(PM_FILE, e.root, name);
+
+    pm_db_run(e.c->db, "UPDATE node SET size=?2, rsize=?2 WHERE id=?1", "ii", (int64_t)node, size);
+    return add(PM_OP_REMOVE, node, PM_FILE, e.root, name, 0, NULL);
+}
+
+static void a_removal_waits_for_uploads_elsewhere_that_may_be_of_its_content(void **state)
+{
+    int64_t put, litter, removal, unlike;
+
+    (void)state;
+    begin();
+    put = add_elsewhere(PM_J_READY, "moved");
+    litter = add_elsewhere(PM_J_LOCAL, ".DS_Store");
+    removal = add_removal("source", 7);
+    unlike = add_removal("other", 8);
+    end();
+    begin();
+    assert_true(needs(removal, put) && pm_journal_is_source(e.c->db, removal));
+    assert_false(needs(removal, litter));
+    assert_false(pm_journal_waits(e.c->db, unlike) || pm_journal_is_source(e.c->db, unlike));
+    assert_int_equal(pm_journal_finish(e.c->db, put), 0);
+    assert_false(pm_journal_waits(e.c->db, removal) || pm_journal_is_source(e.c->db, removal));
+    end();
+}
+
 static void a_dropped_entrys_needs_are_inherited(void **state)
 {
     pm_node folder, f;
@@ -1171,6 +1214,7 @@ int main(int argc, char **argv)
         TEST(a_parents_rename_waits_for_what_is_pending_below),
         TEST(a_folders_removal_waits_for_what_was_moved_out),
         TEST(a_new_file_waits_for_the_removal_of_the_old),
+        TEST(a_removal_waits_for_uploads_elsewhere_that_may_be_of_its_content),
         TEST(a_dropped_entrys_needs_are_inherited),
         TEST(an_unsent_entry_moves_with_what_waits_for_it),
         TEST(a_deadlocking_move_is_refused_and_changes_nothing),
