@@ -28,6 +28,8 @@ void   pm_draft_files_free(struct pm_draft_files *x);
 /* How many are in this state; how many are no litter. */
 size_t pm_draft_files_in(const struct pm_draft_files *x, enum pm_jstate state);
 size_t pm_draft_files_count(const struct pm_draft_files *x);
+/* Has somebody the file open for writing? */
+bool pm_publish_is_written(struct pm_cache *c, const struct pm_draft_file *k);
 /* May a draft have this file, beside its others (node 0: it has none yet)? 0; -EPERM, -EFBIG, -EDQUOT or
  * -ENAMETOOLONG, with why; or another errno. */
 int pm_draft_check_item(struct pm_cache *c, pm_node folder, pm_node node, const char *name,

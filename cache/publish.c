@@ -11,7 +11,7 @@
 
 /* --- what holds it up */
 
-static bool is_open(struct pm_cache *c, pm_node node)
+static bool is_open(struct pm_cache *c, pm_node node, bool to_write)
 {
     struct pm_content *k = pm_content_peek(c->store, node);
     bool               open;
@@ -19,10 +19,15 @@ static bool is_open(struct pm_cache *c, pm_node node)
     if (!k)
         return false;
     pthread_mutex_lock(&k->lock);
-    open = k->handles > 0;
+    open = (to_write ? k->writers : k->handles) > 0;
     pthread_mutex_unlock(&k->lock);
     pm_content_put(k);
     return open;
+}
+
+bool pm_publish_is_written(struct pm_cache *c, const struct pm_draft_file *k)
+{
+    return k->state == PM_J_OPEN || (k->state != PM_J_LOCAL && is_open(c, k->node, true));
 }
 
 /* Why a draft with these files is not to be published, whoever asks; "": no reason. */
@@ -43,11 +48,11 @@ static void find_obstacle(const struct pm_draft_files *x, char *out, size_t size
 }
 
 /* That, or what is written to: whoever asks waits for it. */
-static void find_open(const struct pm_draft_files *x, char *out, size_t size)
+static void find_open(struct pm_cache *c, const struct pm_draft_files *x, char *out, size_t size)
 {
     find_obstacle(x, out, size);
     for (size_t i = 0; i < x->n && !*out; i++)
-        if (x->f[i].state == PM_J_OPEN)
+        if (pm_publish_is_written(c, &x->f[i]))
             snprintf(out, size, "%.100s is open", x->f[i].name);
 }
 
@@ -59,7 +64,7 @@ static void find_hesitation(struct pm_cache *c, const struct pm_draft_files *x, 
     for (size_t i = 0; i < x->n && !*out; i++) {
         const struct pm_draft_file *k = &x->f[i];
 
-        if (k->state == PM_J_OPEN || (k->state != PM_J_LOCAL && is_open(c, k->node)))
+        if (k->state == PM_J_OPEN || (k->state != PM_J_LOCAL && is_open(c, k->node, false)))
             snprintf(out, size, "%.100s is open", k->name);
         else if (k->state != PM_J_LOCAL && pm_name_is_temporary(k->name))
             snprintf(out, size, "%.100s has a temporary name", k->name);
@@ -145,7 +150,7 @@ static void tell_draft(struct pm_cache *c, const struct pm_draft_row *row, const
     char   why[256];
 
     if (row->wish)
-        find_open(x, why, sizeof(why));
+        find_open(c, x, why, sizeof(why));
     else
         find_hesitation(c, x, row->refused, why, sizeof(why));
     if (*why)

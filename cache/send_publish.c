@@ -17,6 +17,7 @@
 #include <string.h>
 #include <strings.h>
 
+#define WRITER_MS 500 /* so long after it was found open for writing a file is looked at again */
 #define ASKED "asked " /* the step begins so: a commit may have been sent; what `look` told follows */
 
 struct publish {
@@ -37,8 +38,8 @@ static bool is_held_up(struct pm_db *db, pm_node folder)
                      "i", (int64_t)folder) != 0;
 }
 
-/* Not now: again after a moment if it is wished for and may be, else when it was idle. */
-static int put_off(struct publish *p)
+/* Not now: again after `pause_ms` if it is wished for and may be, else when it was idle. */
+static int put_off_for(struct publish *p, int64_t pause_ms)
 {
     struct pm_db    *db = p->s->cache->db;
     struct pm_jentry e;
@@ -52,11 +53,18 @@ static int put_off(struct publish *p)
             e.state = PM_J_READY;
         e.sending = false;
         if (!pm_draft_get(db, e.node, &row))
-            e.not_before = row.wish && !is_held_up(db, e.node) ? 0 : PM_J_HELD;
+            e.not_before = !row.wish || is_held_up(db, e.node) ? PM_J_HELD
+                           : pause_ms                          ? pm_wall_ms() + pause_ms
+                                                               : 0;
         pm_draft_row_free(&row);
         err = pm_journal_update(db, &e);
     }
     return pm_db_end(db, err);
+}
+
+static int put_off(struct publish *p)
+{
+    return put_off_for(p, 0);
 }
 
 static int replace_and_put_off(struct publish *p, enum pm_session_end why)
@@ -177,6 +185,23 @@ static bool is_ready(struct publish *p)
                               "i", (int64_t)p->s->e->node);
 }
 
+/* Has somebody a file of it open for writing? What is stored through a mapping is told to nobody before
+ * it is written back, which could be too late. */
+static bool is_written(struct publish *p)
+{
+    struct pm_cache      *c = p->s->cache;
+    struct pm_draft_files x = {0};
+    bool                  written = false;
+    int                   err;
+
+    pm_db_begin(c->db);
+    err = pm_db_end(c->db, pm_draft_files_get(c->db, p->s->e->node, &x));
+    for (size_t i = 0; i < x.n && !written; i++)
+        written = pm_publish_is_written(c, &x.f[i]);
+    pm_draft_files_free(&x);
+    return err || written;
+}
+
 /* From here on nothing in the folder changes. -EALREADY: something did before. */
 static int ask(struct publish *p)
 {
@@ -186,6 +211,8 @@ static int ask(struct publish *p)
     bool                ready;
     int                 err = pm_era_sync(c->store); /* soon nobody can send it again */
 
+    if (!err && is_written(p))
+        return put_off_for(p, WRITER_MS) ? -EIO : -EALREADY;
     if (!err)
         err = pm_draft_look(p->s->account->backend, p->s->ctx, &p->d, &before);
     if (err)

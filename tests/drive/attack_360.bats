@@ -30,3 +30,32 @@ mount_both() {
     equal "names" "$(ls "$S/scans" | xargs)" "a.jpg b.jpg"
     equal "in the project" "$(projects '.[0].files | length')" 2
 }
+
+@test "what is stored through a mapping before a folder is published is in the project" {
+    local writer
+    photos 2 50000
+    mount_360
+    fill
+    complete
+    mkfifo "$T/stored" "$T/go"
+    within 60 python3 - "$D/photo 1.jpg" "$T/stored" "$T/go" 3>&- <<'PY' &
+import mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+m = mmap.mmap(fd, 50000)
+os.close(fd)
+m[0:5] = b"HELLO"
+open(sys.argv[2], "w").close()
+open(sys.argv[3]).close()
+m.close()
+PY
+    writer=$!
+    on cat "$T/stored"
+    on setfattr -n user.polymount.publish -v "" "$D"
+    wait_until 20 state_is "$D" "waiting: photo 1.jpg is open"
+    equal "projects" "$(projects)" 0
+    on dd if=/dev/null of="$T/go" status=none
+    wait "$writer"
+    wait_until 20 state_is "$D" synced
+    printf HELLO | dd of="$T/src/photo 1.jpg" conv=notrunc status=none
+    one_project
+}

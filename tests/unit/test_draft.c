@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -319,18 +320,28 @@ static void a_published_folder_is_read_only(void **state)
     assert_string_equal(env_text(&e, a), "1");
 }
 
-static void a_file_open_while_its_folder_is_published_takes_no_more_writes(void **state)
+/* What is stored through a mapping of it is told to nobody before it is written back. */
+static void publishing_waits_for_who_may_write_though_nothing_was_written(void **state)
 {
-    pm_node         d = env_mkdir(&e, e.root, "d");
-    pm_node         a = write_sent(d, "a", "1");
-    struct pm_file *f;
+    PM_AUTO(pm_buf) struct pm_buf why = {0};
+    pm_node                       d = env_mkdir(&e, e.root, "d");
+    pm_node                       a = write_sent(d, "a", "1");
+    struct pm_file               *f;
+    struct pm_file               *reader;
 
     (void)state;
+    assert_int_equal(pm_file_open(e.c, a, O_RDONLY, &reader), 0);
     assert_int_equal(pm_file_open(e.c, a, O_RDWR, &f), 0);
-    publish(d);
-    assert_int_equal(pm_file_write(f, "x", 1, 0), -EROFS);
+    assert_int_equal(pm_publish(e.c, d, &why), 0);
+    until_state(d, "waiting: a is open");
+    usleep(50000);
+    projects_are("");
+    assert_int_equal(pm_file_write(f, "2", 1, 0), 1);
     pm_file_release(f);
-    assert_string_equal(env_text(&e, a), "1");
+    until_state(d, "synced");
+    projects_are("d  : a=2\n");
+    assert_int_equal(pm_file_open(e.c, a, O_RDWR, &f), -EROFS);
+    pm_file_release(reader);
 }
 
 /* --- changes after something was sent */
@@ -1661,7 +1672,7 @@ int main(void)
         T(nothing_but_folders_is_made_in_the_root),
         T(what_the_service_refuses_is_refused_at_once),
         T(a_published_folder_is_read_only),
-        T(a_file_open_while_its_folder_is_published_takes_no_more_writes),
+        T(publishing_waits_for_who_may_write_though_nothing_was_written),
         T(what_is_written_after_it_was_sent_goes_into_a_new_session),
         T(what_is_removed_after_it_was_sent_is_in_no_project),
         T(what_is_renamed_after_it_was_sent_is_published_under_its_new_name),
