@@ -85,15 +85,30 @@ static void note_held(struct pm_three_sixty *ts, const char *id, const char *nam
         *h = (struct ts_held){h->key, received, complete, 0};
 }
 
-/* What the session has of the file is moving. */
-static void note_moved(struct pm_three_sixty *ts, const char *id, const char *name)
+/* What the session has of the file is moving. What was noted of that before. */
+static uint64_t note_moved(struct pm_three_sixty *ts, const char *id, const char *name)
+{
+    struct ts_held *h;
+    uint64_t        before;
+
+    PM_GUARD(&ts->lock);
+    h = make_held_locked(ts, id, name);
+    if (!h)
+        return 0;
+    before = h->moved;
+    h->moved = ++ts->moves;
+    return before;
+}
+
+/* It was not: a limit held the sending up. */
+static void note_unmoved(struct pm_three_sixty *ts, const char *id, const char *name, uint64_t before)
 {
     struct ts_held *h;
 
     PM_GUARD(&ts->lock);
-    h = make_held_locked(ts, id, name);
+    h = find_held_locked(ts, id, name);
     if (h)
-        h->moved = ++ts->moves;
+        h->moved = before;
 }
 
 void pm_ts_forget_held(struct pm_three_sixty *ts)
@@ -372,11 +387,13 @@ static int put_chunk(struct pm_three_sixty *ts, struct pm_ctx *ctx, const char *
     struct pm_http_request req = {.method = "PUT", .url = url, .headers = headers, .file = &file,
                                   .content = true, .at_once = c->off || !*c->range};
     int64_t                began = pm_now_ms();
+    uint64_t               before = note_moved(ts, id, c->up->name);
     int                    err = url ? 0 : -ENOMEM;
 
-    note_moved(ts, id, c->up->name);
     if (!err)
         err = pm_ts_call(ts, ctx, PM_TS_PUT, &req, answer);
+    if (err == -EBUSY)
+        note_unmoved(ts, id, c->up->name, before);
     if (err == -EFBIG && !pm_json_text(*answer, "error") && ts->chunk_kib > CHUNK_MIN)
         err = -EAGAIN; /* not the service, but what is before it takes no request of this length */
     if (err != -EBUSY && err != -ECANCELED)

@@ -695,6 +695,26 @@ static void a_limit_of_one_kind_of_call_holds_no_others(void **state)
     end(&w);
 }
 
+/* Of thousands that wait for the next minute each would use up a look. */
+static void what_a_limit_held_up_is_not_asked_about(void **state)
+{
+    static const struct answer script[] = {
+        {200, "{\"upload_id\":\"Bx0xyTjt\",\"files\":[]}", "GET /uploads/Bx0xyTjt HTTP"},
+        {429, "{\"error\":\"rate_limited\"}", "PUT"}};
+    struct world w = {0};
+    uint64_t     off = 77;
+
+    (void)state;
+    begin(&w, script, PM_COUNT(script));
+    make_file(&w, "a.jpg", 3);
+    for (int i = 0; i < 3; i++) { /* the second time without asking */
+        assert_int_equal(pm_backend_resume(w.b, &w.ctx, &w.up, &off), 0);
+        assert_int_equal(off, 0);
+        assert_int_equal(pm_backend_put(w.b, &w.ctx, &w.up, &off), -EBUSY);
+    }
+    end(&w);
+}
+
 /* Nobody can be reached for a while: that is no reason to wait for an hour afterwards. */
 static void what_reached_nobody_uses_up_no_limit(void **state)
 {
@@ -784,6 +804,7 @@ int main(void)
         cmocka_unit_test(on_a_bad_line_small_files_go_in_pieces_too),
         cmocka_unit_test(what_a_proxy_finds_too_long_goes_in_shorter_pieces),
         cmocka_unit_test(a_limit_of_one_kind_of_call_holds_no_others),
+        cmocka_unit_test(what_a_limit_held_up_is_not_asked_about),
         cmocka_unit_test(what_reached_nobody_uses_up_no_limit),
         cmocka_unit_test(what_is_no_list_of_a_session_is_no_empty_session),
         cmocka_unit_test(a_gap_without_a_place_to_go_on_is_asked_about),
