@@ -295,8 +295,21 @@ static int judge_step(struct pm_send *s, struct pm_upload *up)
     return err ? err : -ECANCELED;
 }
 
+/* The service takes no such file, and said so of its first piece: its going needs no new session. Should
+ * the session have something of it all the same, that is found before the commit. */
+static void note_refused(struct pm_send *s)
+{
+    pm_db_begin(s->cache->db);
+    pm_db_run(s->cache->db,
+              "UPDATE j.entry SET step=NULL, sent=NULL WHERE id=?1 AND ?2=(SELECT serial FROM j.draft d"
+              " WHERE d.node=parent)",
+              "ii", s->e->id, s->serial);
+    pm_db_end(s->cache->db, 0);
+}
+
 static int send_into(struct pm_send *s, struct pm_upload *up, int64_t gen)
 {
+    bool                           fresh;
     PM_AUTO(free) struct pm_entry *now = NULL;
     char                           name[1024];
     int                            err = name_there(s, name, sizeof(name));
@@ -304,9 +317,12 @@ static int send_into(struct pm_send *s, struct pm_upload *up, int64_t gen)
     up->name = name;
     if (!err)
         err = judge_step(s, up);
+    fresh = !up->state;
     if (!err)
         err = pm_send_upload(s, up, &now);
     up->name = NULL;
+    if (fresh && (err == -EPERM || err == -EFBIG))
+        note_refused(s);
     free(up->state);
     if (err == -ESTALE)
         return end_session(s, true);

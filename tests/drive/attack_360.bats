@@ -59,3 +59,22 @@ PY
     printf HELLO | dd of="$T/src/photo 1.jpg" conv=notrunc status=none
     one_project
 }
+
+@test "removing or renaming what the service refused sends nothing of the rest again" {
+    photos 2 50000
+    mount_360
+    fill
+    complete
+    on cp "$T/src/photo 1.jpg" "$D/setup.exe"
+    on cp "$T/src/photo 1.jpg" "$D/copy.exe"
+    wait_until 20 state_is "$D/setup.exe" "failed: "
+    wait_until 20 state_is "$D/copy.exe" "failed: "
+    on rm "$D/setup.exe"
+    on mv "$D/copy.exe" "$D/copy.jpg"
+    complete
+    cp "$T/src/photo 1.jpg" "$T/src/copy.jpg"
+    publish
+    one_project
+    equal "sessions opened" "$(requests open)" 1
+    equal "PUTs of one" "$(requests put photo_2)" 1
+}
