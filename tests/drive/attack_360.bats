@@ -5,6 +5,7 @@ load lib_drafts
 
 # SmartShape's account beside it, at $H
 mount_both() {
+    # shellcheck disable=SC2034 # lib.bash reads it
     ACCOUNTS=(shape)
     H=$MNT/shape
     mount_360 "$@"
@@ -27,7 +28,7 @@ mount_both() {
     equal "b" "$(remote_text /scans/b.jpg)" "content of b, longer"
     publish "$S/scans"
     wait_until 20 absent /scans
-    equal "names" "$(ls "$S/scans" | xargs)" "a.jpg b.jpg"
+    equal "names" "$(cd "$S/scans" && echo *)" "a.jpg b.jpg"
     equal "in the project" "$(projects '.[0].files | length')" 2
 }
 
