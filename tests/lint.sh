@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Warnings of a second compiler, clang-tidy and cppcheck, all as errors.
+# Warnings of a second compiler, clang-tidy and cppcheck, all as errors, and tags that bats does not see.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 bad=0
@@ -27,5 +27,10 @@ echo "cppcheck"
 cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr -j "$(nproc)" \
     --enable=warning,performance,portability --library=posix -D_GNU_SOURCE -I. \
     --suppressions-list=tests/cppcheck.txt fs cache backends || bad=1
+# bats reads a tag only on the line before its test.
+if grep -n '^@test.*{.*bats test_tags' tests/drive/*.bats; then
+    echo "a tag behind its test is none"
+    bad=1
+fi
 [ $bad = 0 ] && echo "lint: clean"
 exit $bad

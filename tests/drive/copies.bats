@@ -7,7 +7,8 @@ sync_and_settle() {
     wait_until 10 settled
 }
 
-@test "cp of a whole file inside the drive moves no content, and is one copy call" { # bats test_tags=quick
+# bats test_tags=quick
+@test "cp of a whole file inside the drive moves no content, and is one copy call" {
     seed '{"path":"/scan.e57","size":3000000,"seed":7}'
     mount_drive
     forget_traffic
@@ -97,7 +98,8 @@ sync_and_settle() {
     equal "objects" "$(remote_count /)" 2
 }
 
-@test "the original may be removed or replaced right after it was copied" { # bats test_tags=quick
+# bats test_tags=quick
+@test "the original may be removed or replaced right after it was copied" {
     seed_text /a.txt "the first"
     seed_text /b.txt "the second"
     mount_drive upload.delete_delay=0s
@@ -176,7 +178,8 @@ has_document() {
     refused_at_sending "$1"
 }
 
-@test "a file that has a configuration has its old name back after a rename" { # bats test_tags=quick
+# bats test_tags=quick
+@test "a file that has a configuration has its old name back after a rename" {
     has_document configuration '{"success":true,"data":[{"_id":"60098f7dfedf4005c43c53ff","name":"My view"}]}'
 }
 
@@ -193,7 +196,8 @@ shared_out() {
         type:"file",name:"scan.e57",shareToken:"",privateShares:{"a@b.c":{roles:[],sharedFromAncestor:$above}}}]}'
 }
 
-@test "a file that is known to be shared is not renamed, and says why" { # bats test_tags=quick
+# bats test_tags=quick
+@test "a file that is known to be shared is not renamed, and says why" {
     seed '{"path":"/d/scan.e57","size":1000,"seed":1}'
     seed "$(shared_out "$(remote /d/scan.e57 id)" false)"
     mount_drive
@@ -318,7 +322,8 @@ shared_out() {
 
 # --- what a copy brings along ---------------------------------------------------------------------
 
-@test "files that a copy brings along are moved once, and none is lost" { # bats test_tags=quick
+# bats test_tags=quick
+@test "files that a copy brings along are moved once, and none is lost" {
     option copy_dependencies true
     seed_text /a/cube.obj "mtllib cube.mtl"
     seed_text /a/cube.mtl "newmtl blue"

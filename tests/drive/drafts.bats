@@ -30,7 +30,8 @@ some_scans() {
     done
 }
 
-@test "rsync -a twice sends nothing the second time, before and after publishing" { # bats test_tags=quick
+# bats test_tags=quick
+@test "rsync -a twice sends nothing the second time, before and after publishing" {
     some_scans
     mount_drafts
     on rsync -a "$T/src/" "$D/"

@@ -3,7 +3,8 @@
 
 load lib_drafts
 
-@test "a folder of photographs becomes one project with exactly these" { # bats test_tags=quick
+# bats test_tags=quick
+@test "a folder of photographs becomes one project with exactly these" {
     photos 12 20000
     mount_360
     fill

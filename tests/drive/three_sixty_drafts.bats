@@ -16,7 +16,8 @@ sent_names() {
     [ "$(emu_get 360/sessions | jq '[.[] | select(.state == "open").files[] | select(.complete)] | length')" -ge "$1" ]
 }
 
-@test "overwriting, renaming and deleting in a half-uploaded draft ends in a project of exactly its content" { # bats test_tags=quick
+# bats test_tags=quick
+@test "overwriting, renaming and deleting in a half-uploaded draft ends in a project of exactly its content" {
     photos 8 30000
     mount_360
     fault '{"endpoint":"put","match":"photo_8","stall_in":1000}'
@@ -137,7 +138,8 @@ requested() {
     equal "sessions opened" "$(requests open)" 1
 }
 
-@test "names are sent as the service keeps them, and shown as the user has them" { # bats test_tags=quick
+# bats test_tags=quick
+@test "names are sent as the service keeps them, and shown as the user has them" {
     random "$T/src/Halle Süd.JPG" 1000
     random "$T/src/halle süd.jpg" 2000
     random "$T/src/Halle_S_d.jpg" 3000
