@@ -238,10 +238,11 @@ static unsigned left_locked(struct pm_rate *r, struct pm_backend *b, size_t whic
 {
     const struct pm_rate_rule *rule = &r->rules[which];
     struct window             *w = &r->windows[which];
-    int64_t                    now = pm_now_ms();
+    int64_t                    now;
 
     if (!w->loaded)
         load_locked(r, w, rule, b);
+    now = pm_now_ms();
     forget_old_locked(w, rule, now);
     *wait_ms = w->count ? w->ended[w->first] + rule->window_ms + 1 - now : POLL_MS;
     if (w->hold_until_ms > now) {
