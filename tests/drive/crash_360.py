@@ -103,13 +103,13 @@ class Sessions(Service):
         self.call('DELETE', 'faults')
 
     def faults(self, rng):
-        """About one request in ten meets something."""
+        """About one request in ten meets something. A new daemon need not know of a Retry-After: it is no rule's."""
         self.call('DELETE', 'faults')
         skip = 0
         for _ in range(12):
             skip += rng.randrange(1, 12)
             kind = rng.choice([{'reset': 'before'}, {'reset': 'after'}, {'reset': 'during', 'reset_at': 700},
-                               {'status': 503}, {'status': 500}, {'status': 429, 'retry_after': 1},
+                               {'status': 503}, {'status': 500}, {'status': 429, 'header': 'Retry-After: 1'},
                                {'status': 504, 'processed': True}, {'cut': 20}, {'cut': 0}, {'body': ''},
                                {'garbage': True}, {'body': '<html>', 'header': 'Content-Type: text/html'}]
                               + [{'stall': 0}, {'stall': 10}] * self.slow)
