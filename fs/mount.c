@@ -8,6 +8,7 @@
  * detached: who still uses it gets ENOTCONN. An unmount from outside ends the loop by itself. */
 #include "fs/mount.h"
 
+#include "fs/apart.h"
 #include "fs/control.h"
 #include "fs/daemon.h"
 #include "fs/find.h"
@@ -21,8 +22,6 @@
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
@@ -186,15 +185,16 @@ static void raise_read_ahead(dev_t dev)
 /* The first to use the drive: when it has been answered, all others will be. */
 static bool try_out(struct server *s)
 {
-    struct stat st;
+    dev_t dev = 0;
+    int   err = pm_apart_stat(s->m.mountpoint, &dev);
 
-    if (stat(s->m.mountpoint, &st)) {
+    if (err) {
         atomic_store(&s->failed, true);
         pm_daemon_fail(s->ready_fd, "%s: mounted, but not usable: %s", s->m.mountpoint,
-                       strerror(errno));
+                       strerror(-err));
         return false;
     }
-    raise_read_ahead(st.st_dev);
+    raise_read_ahead(dev);
     pm_daemon_ready(s->ready_fd, s->m.conf->cache_dir);
     pm_log(PM_INFO, "mounted at %s", s->m.mountpoint);
     return true;
@@ -219,13 +219,10 @@ static void end_loop(struct server *s)
 {
     pm_pendings_stop(s->m.pendings);
     pm_notify_stop(s->m.notify);
-    s->forced = geteuid() == 0 ? umount2(s->m.mountpoint, UMOUNT_NOFOLLOW) != 0
+    s->forced = geteuid() == 0 ? pm_apart_umount(s->m.mountpoint) != 0
                                : !run_fusermount(s->m.mountpoint);
-    if (pm_path_is_mount(s->m.mountpoint)) {
-        PM_AUTO(close) int fd = open(s->m.mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd >= 0)
-            syncfs(fd);
-    }
+    if (pm_path_is_mount(s->m.mountpoint))
+        pm_apart_syncfs(s->m.mountpoint);
     fuse_session_exit(s->se);
     while (!atomic_load(&s->ended)) { /* it may be just about to wait */
         pthread_kill(s->loop, SIGUSR1);

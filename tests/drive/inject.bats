@@ -173,3 +173,18 @@ calls_of() {
     calls_of rename 5
     [ "$FAILED_CALLS" -gt 0 ]
 }
+
+@test "a daemon killed while it first looks at its own mount ends, and the next one mounts" {
+    write_conf
+    touch "$T/arm"
+    PM_INJECT=answer:1:0 LD_PRELOAD=$PM_BUILD/inject.so "$PM" -c "$CONF" -f "$MNT" >>"$LOG" 2>&1 3>&- &
+    DRIVE_PID=$!
+    wait_until 10 test -e "$T/told"
+    kill -9 "$DRIVE_PID"
+    wait "$DRIVE_PID" || true
+    DRIVE_PID=''
+    fusermount3 -u -z "$MNT"
+    mount_drive
+    on ls "$S" >/dev/null
+    umount_drive
+}

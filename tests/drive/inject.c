@@ -1,6 +1,7 @@
 /* inject.c: preloaded into the daemon, it makes the nth call of one kind in the state folder fail.
  *
- *   PM_INJECT=KIND:N:ERRNO[:on]  KIND as below; on: all later ones, too
+ *   PM_INJECT=KIND:N:ERRNO[:on]  KIND as below; on: all later ones, too. answer:N:0: the nth answer to the
+ *                                kernel is never given (that to INIT is not counted: it is one piece)
  *   PM_INJECT_IN=DIR             the state folder
  *   PM_INJECT_ARM=FILE           nothing is counted before it exists
  *   PM_INJECT_TOLD=FILE          is made when a call fails */
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static atomic_uint count;
@@ -136,3 +138,25 @@ CAUGHT_OPEN(openat, (int dir, const char *path, int flags, ...), (dir, path, fla
             *path != '/' && fd_inside(dir))
 CAUGHT_OPEN(openat64, (int dir, const char *path, int flags, ...), (dir, path, flags, mode),
             *path != '/' && fd_inside(dir))
+
+static bool is_kernel(int fd)
+{
+    char    link[40], path[16];
+    ssize_t len;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    len = readlink(link, path, sizeof(path));
+    return len == 9 && !memcmp(path, "/dev/fuse", 9);
+}
+
+ssize_t writev(int fd, const struct iovec *parts, int count)
+{
+    static ssize_t (*real)(int, const struct iovec *, int);
+
+    if (is_kernel(fd) && strikes("answer"))
+        for (;;)
+            pause();
+    if (!real)
+        *(void **)(&real) = dlsym(RTLD_NEXT, "writev");
+    return real(fd, parts, count);
+}
