@@ -316,8 +316,10 @@ pm_node env_copy(struct env *e, pm_node from, pm_node parent, const char *name)
     struct pm_attr  attr, to;
     struct pm_file *in, *out;
     uint64_t        off = 0;
+    bool            paused = pm_queue_paused(e->c);
     ssize_t         n;
 
+    pm_queue_pause(e->c, true); /* as in env_write */
     assert_int_equal(pm_tree_getattr(e->c, from, &attr), 0);
     assert_int_equal(pm_change_create(e->c, parent, name, NULL, &to), 0);
     assert_int_equal(pm_file_open(e->c, from, O_RDONLY, &in), 0);
@@ -330,6 +332,7 @@ pm_node env_copy(struct env *e, pm_node from, pm_node parent, const char *name)
     assert_int_equal(off, attr.size);
     pm_file_release(in);
     pm_file_release(out);
+    pm_queue_pause(e->c, paused);
     return to.node;
 }
 
