@@ -27,7 +27,7 @@ static _Noreturn void be_apart(deed_fn *deed, const char *mountpoint, int to)
         _exit(1);
     close_range(TO + 1, UINT_MAX, 0);
     answer.err = deed(mountpoint, &answer) ? -errno : 0;
-    _exit(write(TO, &answer, sizeof(answer)) != sizeof(answer));
+    _exit(write(TO, &answer, sizeof(answer)) == sizeof(answer) ? 0 : 1);
 }
 
 static int apart(deed_fn *deed, const char *mountpoint, struct answer *out)
