@@ -149,7 +149,7 @@ static bool is_kernel(int fd)
     return len == 9 && !memcmp(path, "/dev/fuse", 9);
 }
 
-ssize_t writev(int fd, const struct iovec *parts, int count)
+ssize_t writev(int fd, const struct iovec *parts, int n)
 {
     static ssize_t (*real)(int, const struct iovec *, int);
 
@@ -158,5 +158,5 @@ ssize_t writev(int fd, const struct iovec *parts, int count)
             pause();
     if (!real)
         *(void **)(&real) = dlsym(RTLD_NEXT, "writev");
-    return real(fd, parts, count);
+    return real(fd, parts, n);
 }

@@ -54,16 +54,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct pm_backend b = {.conf = &conf, .kv = {.get = get, .set = set, .arg = &kept}};
     struct pm_rate   *r = pm_rate_new(&rule, 1);
     int64_t           wait_ms = -1;
-    unsigned          may;
+    unsigned          may, made;
 
     CHECK(r);
     may = pm_rate_left(r, &b, 0, &wait_ms);
     CHECK(may <= CALLS && (may || (wait_ms > 0 && wait_ms <= 24 * 3600 * 1000)));
-    CHECK(use_up(r, &b) == may);
+    made = use_up(r, &b);
+    CHECK(made >= may); /* one may have grown old in between */
     pm_rate_free(r);
 
     r = pm_rate_new(&rule, 1);
-    CHECK(r && pm_rate_left(r, &b, 0, NULL) <= CALLS - may);
+    CHECK(r && pm_rate_left(r, &b, 0, NULL) <= CALLS - made);
     CHECK(pm_rate_hold(r, &b, 0, 5000) > 0 && pm_rate_left(r, &b, 0, &wait_ms) == 0);
     pm_rate_free(r);
     free(kept);
