@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     may = pm_rate_left(r, &b, 0, &wait_ms);
     CHECK(may <= CALLS && (may || (wait_ms > 0 && wait_ms <= 24 * 3600 * 1000)));
     made = use_up(r, &b);
-    CHECK(made >= may); /* one may have grown old in between */
+    CHECK(made >= may); /* a hold may have ended in between, or one grown old */
     pm_rate_free(r);
 
     r = pm_rate_new(&rule, 1);
