@@ -56,7 +56,8 @@ struct pm_entry *pm_entry_dup(const struct pm_entry *e)
 
     copy = malloc(sizeof(*copy) + string_size(e->root) + string_size(e->id) +
                   string_size(e->name) + string_size(e->path) + string_size(e->target) +
-                  string_size(e->version) + string_size(e->state));
+                  string_size(e->version) + string_size(e->state) +
+                  string_size(e->fields));
     if (!copy)
         return NULL;
     *copy = *e;
@@ -68,6 +69,7 @@ struct pm_entry *pm_entry_dup(const struct pm_entry *e)
     copy->target = copy_string(&to, e->target);
     copy->version = copy_string(&to, e->version);
     copy->state = copy_string(&to, e->state);
+    copy->fields = copy_string(&to, e->fields);
     return copy;
 }
 
@@ -414,6 +416,17 @@ int pm_draft_field(struct pm_backend *b, const struct pm_entry *e, const char *r
                    const char *name, char *out, size_t size)
 {
     return b->ops->draft ? b->ops->draft->field(b, e, record, name, out, size) : -ENODATA;
+}
+
+bool pm_backend_has_fields(const struct pm_backend *b)
+{
+    return b->ops->field != NULL;
+}
+
+int pm_backend_field(struct pm_backend *b, const struct pm_entry *e, const char *name, char *out,
+                     size_t size)
+{
+    return b->ops->field ? b->ops->field(b, e, name, out, size) : -ENODATA;
 }
 
 void pm_backend_limits(struct pm_backend *b, pm_limit_fn *each, void *arg)

@@ -41,9 +41,11 @@ struct pm_ctx {
 enum pm_kind { PM_FOLDER, PM_FILE, PM_LINK, PM_DOCUMENT };
 
 #define PM_SIZE_UNKNOWN UINT64_MAX
+#define PM_FIELDS_MAX   4096
 
 /* What a service says of one thing. Strings are UTF-8 or whatever bytes the service sent, never
- * NULL; borrowed for the call that gives the entry, or owned as one block by pm_entry_dup. */
+ * NULL but for `fields`; borrowed for the call that gives the entry, or owned as one block by
+ * pm_entry_dup. */
 struct pm_entry {
     enum pm_kind kind;
     bool         settling; /* still being processed there: `version` may move, content does not */
@@ -52,9 +54,12 @@ struct pm_entry {
     const char  *id; /* the service's id; "" where it has none (then the path is its identity) */
     const char  *name; /* raw, as the service has it: may be hostile */
     const char  *path; /* from the root: percent-encoded raw names joined by "/"; "" is the root */
-    const char  *target; /* a link's: the path it leads to, relative to the link's folder */
+    const char  *target; /* a link's: the path it leads to, relative to the link's folder; its size
+                            is this one's length */
     const char  *version; /* what pm_backend_same_version compares; "" where there is none */
     const char  *state; /* the service's own word, e.g. "converted"; for display */
+    const char  *fields; /* what else it says, a JSON object; "" or NULL: nothing. Kept as it was last
+                            listed and given back with the entry, at most PM_FIELDS_MAX bytes */
     uint64_t     size; /* bytes, or PM_SIZE_UNKNOWN */
     int64_t      mtime_ms; /* since 1970; 0 unknown */
     int64_t      btime_ms;
@@ -73,6 +78,8 @@ struct pm_answer {
     uint64_t    off; /* offset of the first byte that comes: 0 if the service ignored the range */
     uint64_t    total; /* size of the whole content, or PM_SIZE_UNKNOWN */
     const char *validator; /* ETag or generation (borrowed); "" where there is none */
+    const char *digest; /* "crc32c=…" or "md5=…" in base64, of the whole content (borrowed); NULL or
+                           "": none */
 };
 
 /* Who takes the bytes of one download. All are called from one thread at a time: the HTTP loop's,
@@ -224,7 +231,8 @@ struct pm_backend_ops {
     int (*locate)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
                   struct pm_location *loc);
     /* Streams [off, off+len), or all from 0 on where there are no ranges, into `sink`, from the
-     * calling thread; does not call sink->done. NULL: use locate. Safe to repeat. */
+     * calling thread; does not call sink->done. NULL: use locate; where there are both, this one is
+     * for documents. Safe to repeat. */
     int (*fetch)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e, uint64_t off,
                  uint64_t len, const struct pm_sink *sink, void *arg);
 
@@ -266,6 +274,10 @@ struct pm_backend_ops {
     /* Hands on the ids of the objects for which check_move is known to refuse, until `each` returns
      * a negative errno, which is returned. Makes no request. NULL: none is. */
     int (*shared)(struct pm_backend *b, int (*each)(void *arg, const char *id), void *arg);
+    /* A field of what the service said of an entry when it was listed (e->fields), in words. -ENODATA:
+     * it has none of that name; -ERANGE. Makes no request. NULL: it says nothing. */
+    int (*field)(struct pm_backend *b, const struct pm_entry *e, const char *name, char *out,
+                 size_t size);
     /* Hands on the service's published limits that are used up. Makes no request. NULL: it has none. */
     void (*limits)(struct pm_backend *b, pm_limit_fn *each, void *arg);
 };
@@ -408,6 +420,10 @@ int     pm_draft_send_name(struct pm_backend *b, const char *name, unsigned choi
 int  pm_backend_check_move(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
                            int64_t since_ms);
 int  pm_backend_shared(struct pm_backend *b, int (*each)(void *arg, const char *id), void *arg);
+/* Do its entries have fields? */
+bool pm_backend_has_fields(const struct pm_backend *b);
+int  pm_backend_field(struct pm_backend *b, const struct pm_entry *e, const char *name, char *out,
+                      size_t size);
 void pm_backend_limits(struct pm_backend *b, pm_limit_fn *each, void *arg);
 
 /* For fetch.c only: above it, pm_fetch. */
@@ -450,6 +466,10 @@ void pm_fetch(struct pm_source *s, uint64_t off, uint64_t len, enum pm_prio prio
 int pm_document_check(const char *text, size_t len, char *why, size_t why_len);
 
 /* --- digests (digest.c) -------------------------------------------------------------------- */
+
+/* Are the first `size` bytes of `fd` those of a digest as in struct pm_answer? 1; 0: they are not;
+ * -ENOTSUP: of no known kind; -ECANCELED when *cancel; or the errno of reading. */
+int pm_digest_check(const char *digest, int fd, uint64_t size, const atomic_bool *cancel);
 
 /* SHA-256 of a text as 64 hexadecimal digits and NUL. */
 void pm_digest_sha256_hex(const void *data, size_t len, char out[65]);

@@ -1,5 +1,5 @@
-/* bearer.h: calls to a service that takes "Authorization: Bearer" and one secret. Only for
- * backends/. */
+/* bearer.h: calls to a service that takes "Authorization: Bearer" and one secret, or the secret alone.
+ * Only for backends/. */
 #ifndef PM_BACKENDS_BEARER_H
 #define PM_BACKENDS_BEARER_H
 
@@ -17,5 +17,16 @@ int pm_bearer_auth(struct pm_backend *b, struct pm_ctx *ctx, unsigned refused, c
  * req->url is a path from the account's endpoint on, beginning with "/". */
 int pm_bearer_call(struct pm_backend *b, struct pm_ctx *ctx, struct pm_http_request *req,
                    struct pm_http_answer *answer, pm_bearer_judge_fn *judge);
+
+/* How the secret is given. */
+struct pm_bearer_form {
+    const char *word; /* before it: "Bearer ", "" */
+    const char *other; /* on 401 the same secret is tried once behind this one; NULL: not */
+    bool        changed; /* out: and taken so */
+};
+/* The same in another form. */
+int pm_bearer_call_as(struct pm_backend *b, struct pm_ctx *ctx, struct pm_http_request *req,
+                      struct pm_http_answer *answer, pm_bearer_judge_fn *judge,
+                      struct pm_bearer_form *form);
 
 #endif

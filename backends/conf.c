@@ -433,6 +433,7 @@ static void free_account(struct pm_account_conf *a)
     free(a->name);
     free(a->type);
     free(a->endpoint);
+    free(a->auth_scheme);
 }
 
 void pm_conf_free(struct pm_conf *conf)

@@ -22,6 +22,7 @@ struct pm_account_conf {
     char             *type; /* "smartshape", … */
     char             *endpoint; /* no trailing slash; the type's default if not given */
     bool              read_only;
+    char             *auth_scheme; /* "bearer", "bare"; NULL: found out, where the service may want either */
     int64_t           publish_idle_ms; /* after so long without a change a draft is published; 0: never */
     struct pm_secret *secrets;
     size_t            nsecrets;

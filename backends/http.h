@@ -20,6 +20,8 @@
 #define PM_HTTP_STALL_MS 30000 /* without a byte */
 #define PM_HTTP_PAUSE    1 /* a data event's answer: not now, ask poll */
 
+struct pm_http_head;
+
 /* --- what is asked ------------------------------------------------------------------------- */
 
 struct pm_http_auth {
@@ -57,7 +59,9 @@ struct pm_http_request {
     /* pm_http_call only: takes a good answer's body as it comes, on the calling thread; negative
      * ends the call with it. NULL: the body is collected. */
     int (*data)(void *arg, const void *buf, size_t len);
-    void *arg;
+    /* pm_http_call only: sees the head of each try's answer, on the loop's thread; may be NULL. */
+    void (*head)(void *arg, const struct pm_http_head *head);
+    void *arg; /* of both */
 };
 
 /* --- what came ----------------------------------------------------------------------------- */
@@ -175,7 +179,7 @@ struct pm_location {
     char   *url; /* owned */
     char   *auth; /* owned header line, or NULL; wiped */
     char   *auth_origin; /* owned; with auth */
-    int64_t expires_ms; /* pm_wall_ms() when it dies; 0: not known */
+    int64_t expires_ms; /* pm_now_ms() when to get another, some time before it dies; 0: not known */
 };
 
 void pm_location_clear(struct pm_location *loc);

@@ -51,6 +51,8 @@ static int on_head(void *arg, const struct pm_http_head *head)
     a->location = dup_or_null(head->redirect);
     a->date_ms = pm_http_date_ms(pm_http_header(head, "Date"));
     a->came_ms = pm_wall_ms();
+    if (c->req->head)
+        c->req->head(c->req->arg, head);
     return 0;
 }
 

@@ -17,6 +17,7 @@
 #define IN_ACCOUNT(field) offsetof(struct pm_account_conf, field)
 
 static const char *const on_close[] = { "async", "wait" };
+static const char *const auth_scheme[] = { "bearer", "bare" };
 
 /* clang-format off */
 static const struct pm_key keys[] = {
@@ -38,6 +39,7 @@ static const struct pm_key keys[] = {
     { "account", "type", K_TYPE, IN_ACCOUNT(type), NULL, NULL, NULL, NULL },
     { "account", "endpoint", K_URL, IN_ACCOUNT(endpoint), NULL, NULL, NULL, NULL },
     { "account", "publish", K_PUBLISH, IN_ACCOUNT(publish_idle_ms), "idle 10m", NULL, NULL, NULL },
+    { "account", "auth_scheme", K_WORD, IN_ACCOUNT(auth_scheme), NULL, NULL, NULL, auth_scheme },
     { "account", "read_only", K_SWITCH, IN_ACCOUNT(read_only), "no", NULL, NULL, NULL },
 };
 /* clang-format on */
@@ -314,6 +316,14 @@ static int set_publish(int64_t *field, const char *value, const struct pm_place 
     return 0;
 }
 
+static int set_word(const struct pm_key *k, char **field, const char *value, const struct pm_place *p)
+{
+    if (strcmp(value, k->words[0]) != 0 && strcmp(value, k->words[1]) != 0)
+        return pm_place_fail(p, -EINVAL, "%s.%s: \"%s\" is neither %s nor %s", k->section, k->name,
+                             value, k->words[0], k->words[1]);
+    return pm_set_string(field, strdup(value), p);
+}
+
 int pm_key_set(const struct pm_key *k, void *base, const char *value, const struct pm_place *p)
 {
     void *field = (char *)base + k->at;
@@ -336,6 +346,8 @@ int pm_key_set(const struct pm_key *k, void *base, const char *value, const stru
         return set_type(base, value, p);
     case K_PUBLISH:
         return set_publish(field, value, p);
+    case K_WORD:
+        return set_word(k, field, value, p);
     }
     return -EINVAL;
 }

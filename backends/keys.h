@@ -7,7 +7,8 @@
 
 #include "backends/conf.h"
 
-enum pm_key_kind { K_SIZE, K_DURATION, K_COUNT, K_SWITCH, K_PROXY, K_PATH, K_URL, K_TYPE, K_PUBLISH };
+enum pm_key_kind { K_SIZE, K_DURATION, K_COUNT, K_SWITCH, K_PROXY, K_PATH, K_URL, K_TYPE, K_PUBLISH,
+                   K_WORD };
 
 struct pm_key {
     const char        *section;
@@ -17,7 +18,8 @@ struct pm_key {
     const char        *preset; /* the default, as it would be written; NULL: none */
     const char        *min; /* as it would be written; NULL: any */
     const char        *max;
-    const char *const *words; /* K_SWITCH: the two for false and true; NULL: no and yes */
+    const char *const *words; /* K_SWITCH: the two for false and true; NULL: no and yes. K_WORD: the
+                                 two that it may be */
 };
 
 /* Where a value stands, for messages; and where the message goes. */

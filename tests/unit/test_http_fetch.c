@@ -19,6 +19,7 @@ struct place {
     char              url[128];
     const char       *token; /* of the last location */
     const char       *origin; /* NULL: locations carry no token */
+    int64_t           life_ms; /* 0: it is not told */
     atomic_uint       located;
 };
 
@@ -32,7 +33,8 @@ static int place_locate(struct pm_backend *b, struct pm_ctx *ctx, const struct p
     p->located++;
     free(loc->auth);
     loc->auth = NULL;
-    loc->url = strdup(p->url);
+    loc->url = pm_asprintf("%s?n=%u", p->url, p->located);
+    loc->expires_ms = p->life_ms ? pm_now_ms() + p->life_ms : 0;
     if (p->origin) {
         loc->auth = pm_asprintf("Authorization: Bearer %s%s", p->token, loc->anew ? "-new" : "");
         loc->auth_origin = strdup(p->origin);
@@ -49,7 +51,7 @@ struct kept {
     pthread_cond_t  over;
     struct pm_buf   bytes;
     uint64_t        off, total;
-    char            validator[64];
+    char            validator[64], digest[64], why[256];
     unsigned        begun;
     unsigned        done;
     int             err;
@@ -64,6 +66,7 @@ static int kept_begin(void *arg, const struct pm_answer *answer)
     k->off = answer->off;
     k->total = answer->total;
     snprintf(k->validator, sizeof(k->validator), "%s", answer->validator);
+    snprintf(k->digest, sizeof(k->digest), "%s", answer->digest);
     return 0;
 }
 
@@ -80,8 +83,8 @@ static void kept_done(void *arg, int err, const char *why)
 {
     struct kept *k = arg;
 
-    (void)why;
     PM_GUARD(&k->lock);
+    snprintf(k->why, sizeof(k->why), "%s", why);
     k->err = err;
     k->done++;
     pthread_cond_signal(&k->over);
@@ -419,6 +422,144 @@ static void a_signed_location_is_made_anew_once(void **state)
     down(&w);
 }
 
+/* One location for each range that begins when the last is over. */
+static void a_location_is_renewed_when_it_is_time(void **state)
+{
+    struct world w = {0};
+
+    (void)state;
+    up(&w, ranges, NULL);
+    w.place.origin = NULL;
+    w.place.life_ms = 60000;
+    assert_int_equal(get(&w, 0, 100), 0);
+    assert_int_equal(get(&w, 100, 100), 0);
+    assert_int_equal(w.place.located, 1);
+    w.place.life_ms = -1; /* over at once */
+    w.place.located = 0;
+    pm_source_close(w.source);
+    assert_int_equal(pm_source_open(&w.place.base,
+                                    &(struct pm_entry){.kind = PM_FILE, .id = "1", .size = SIZE},
+                                    &w.source),
+                     0);
+    assert_int_equal(get(&w, 0, 100), 0);
+    assert_int_equal(get(&w, 100, 100), 0);
+    assert_int_equal(w.place.located, 2);
+    down(&w);
+}
+
+/* The storage's clock is not ours: what was good when it was asked for may be over when it is used. */
+static bool expires_twice(void *arg, const struct server_request *req, int fd)
+{
+    if (req->n <= 2)
+        return server_reply(fd, 400, "", "<Error><Code>ExpiredToken</Code></Error>");
+    return ranges(arg, req, fd);
+}
+
+static void a_location_that_is_over_is_no_refusal(void **state)
+{
+    struct world w = {0};
+
+    (void)state;
+    up(&w, expires_twice, NULL);
+    w.place.origin = NULL;
+    w.place.life_ms = -1;
+    assert_int_equal(get(&w, 0, 100), 0);
+    assert_content(&w, 0, 100);
+    assert_int_equal(w.place.located, 3);
+    down(&w);
+}
+
+static bool always_expired(void *arg, const struct server_request *req, int fd)
+{
+    (void)arg;
+    (void)req;
+    return server_reply(fd, 400, "", "<Error><Code>ExpiredToken</Code><Details>Signature=s3cret");
+}
+
+static void a_storage_that_always_refuses_is_eacces_and_keeps_its_words(void **state)
+{
+    struct world w = {0};
+
+    (void)state;
+    up(&w, always_expired, NULL);
+    w.place.origin = NULL;
+    w.place.life_ms = -1;
+    assert_int_equal(get(&w, 0, 100), -EACCES);
+    assert_string_equal(w.kept.why, "the storage says ExpiredToken");
+    assert_in_range(server_requests(w.server), 2, 5);
+    down(&w);
+}
+
+/* The pause before another try outlives the location. */
+static bool busy_and_over(void *arg, const struct server_request *req, int fd)
+{
+    if (req->n == 1)
+        return server_reply(fd, 503, "", "busy");
+    if (!strstr(req->head, "?n=2 "))
+        return server_reply(fd, 400, "", "<Error><Code>ExpiredToken</Code></Error>");
+    return ranges(arg, req, fd);
+}
+
+static void another_try_goes_to_a_location_that_is_good_then(void **state)
+{
+    struct world w = {0};
+
+    (void)state;
+    up(&w, busy_and_over, NULL);
+    w.place.origin = NULL;
+    w.place.life_ms = 50; /* a pause is 100 ms at least */
+    assert_int_equal(get(&w, 0, 100), 0);
+    assert_int_equal(server_requests(w.server), 2);
+    down(&w);
+}
+
+static bool generations(void *arg, const struct server_request *req, int fd)
+{
+    size_t first, last;
+
+    (void)arg;
+    range_of(req, &first, &last);
+    return send_range(fd, first, last, 5000,
+                      req->n == 1 ? "ETag: \"e\"\r\nx-goog-generation: 1\r\n"
+                                    "x-goog-hash: crc32c=n03x6A==\r\n"
+                                  : "ETag: \"e\"\r\nx-goog-generation: 2\r\n");
+}
+
+static void generations_are_not_mixed(void **state)
+{
+    struct world w = {0};
+
+    (void)state;
+    up(&w, generations, NULL);
+    assert_int_equal(get(&w, 0, SIZE), -ESTALE);
+    assert_content(&w, 0, 5000);
+    assert_string_equal(w.kept.validator, "g:1");
+    assert_string_equal(w.kept.digest, "crc32c=n03x6A==");
+    down(&w);
+}
+
+static bool unpacked(void *arg, const struct server_request *req, int fd)
+{
+    (void)arg;
+    (void)req;
+    server_say(fd, "HTTP/1.1 200 OK\r\nConnection: close\r\nx-goog-generation: 1\r\n"
+                   "x-goog-stored-content-encoding: gzip\r\nx-goog-hash: crc32c=n03x6A==\r\n\r\n");
+    server_send(fd, content, SIZE);
+    return false;
+}
+
+static void what_is_unpacked_on_the_way_comes_whole_and_has_no_digest(void **state)
+{
+    struct world w = {0};
+
+    (void)state;
+    up(&w, unpacked, NULL);
+    assert_int_equal(get(&w, 70000, 10), 0);
+    assert_content(&w, 0, SIZE);
+    assert_string_equal(w.kept.digest, "");
+    down(&w);
+}
+
 /* --- ends */
 
 static bool busy(void *arg, const struct server_request *req, int fd)
@@ -545,6 +686,12 @@ int main(void)
         cmocka_unit_test(only_one_redirect_is_followed),
         cmocka_unit_test(a_refused_token_is_renewed_once),
         cmocka_unit_test(a_signed_location_is_made_anew_once),
+        cmocka_unit_test(a_location_is_renewed_when_it_is_time),
+        cmocka_unit_test(a_location_that_is_over_is_no_refusal),
+        cmocka_unit_test(a_storage_that_always_refuses_is_eacces_and_keeps_its_words),
+        cmocka_unit_test(another_try_goes_to_a_location_that_is_good_then),
+        cmocka_unit_test(generations_are_not_mixed),
+        cmocka_unit_test(what_is_unpacked_on_the_way_comes_whole_and_has_no_digest),
         cmocka_unit_test(busy_services_are_asked_again),
         cmocka_unit_test(a_long_hold_is_ebusy_at_once),
         cmocka_unit_test(a_cancel_ends_a_download_soon),

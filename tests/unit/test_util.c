@@ -105,6 +105,30 @@ static void digests_are_sha256(void **state)
     assert_memory_not_equal(random[0], random[1], 16);
 }
 
+/* Of "123456789": the check value of CRC-32C's definition (RFC 3720 has others), and md5sum's. */
+static void whole_files_are_checked_by_their_digest(void **state)
+{
+    static const struct {
+        const char *digest;
+        int         verdict;
+    } rows[] = {
+        {"crc32c=4waSgw==", 1},          {"crc32c=4waSgA==", 0},
+        {"md5=JfnnlDI7RTiF9RgfG2JNCw==", 1}, {"md5=JfnnlDI7RTiF9RgfG2JNCQ==", 0},
+        {"sha1=AAAA", -ENOTSUP},         {"", -ENOTSUP},
+    };
+    const atomic_bool stop = true;
+    FILE             *f = tmpfile();
+
+    (void)state;
+    assert_int_equal(pm_pwrite_all(fileno(f), "123456789", 9, 0), 9);
+    for (size_t i = 0; i < PM_COUNT(rows); i++)
+        assert_int_equal(pm_digest_check(rows[i].digest, fileno(f), 9, NULL), rows[i].verdict);
+    assert_int_equal(pm_digest_check(rows[0].digest, fileno(f), 10, NULL), -EIO); /* it is shorter */
+    assert_int_equal(pm_digest_check(rows[0].digest, fileno(f), 9, &stop), -ECANCELED);
+    assert_int_equal(pm_digest_check("crc32c=AAAAAA==", fileno(f), 0, NULL), 1);
+    fclose(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -114,6 +138,7 @@ int main(void)
         cmocka_unit_test(files_are_read_and_written_whole),
         cmocka_unit_test(a_wait_ends_in_time),
         cmocka_unit_test(digests_are_sha256),
+        cmocka_unit_test(whole_files_are_checked_by_their_digest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
