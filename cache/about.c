@@ -1,6 +1,7 @@
 #include "cache/about.h"
 
 #include "cache/draft_files.h"
+#include "cache/link.h"
 #include "cache/queue.h"
 #include "cache/record.h"
 
@@ -66,6 +67,19 @@ void pm_about_url(struct pm_cache *c, const struct pm_row *row, char *out, size_
         *out = '\0';
 }
 
+static bool tells(const struct pm_account *a)
+{
+    return pm_draft_has(a->backend) || pm_backend_has_fields(a->backend);
+}
+
+static bool any_tells(const struct pm_cache *c)
+{
+    for (size_t i = 0; i < c->naccounts; i++)
+        if (tells(&c->accounts[i]))
+            return true;
+    return false;
+}
+
 /* The account that the node is of, if its service has a word for attributes of this name; *field is what
  * follows the service's type. */
 static struct pm_account *account_of(struct pm_cache *c, pm_node node, const char *name,
@@ -75,12 +89,12 @@ static struct pm_account *account_of(struct pm_cache *c, pm_node node, const cha
     size_t             len;
     int                err;
 
-    if (!pm_draft_any(c))
+    if (!any_tells(c) || pm_link_is(node))
         return NULL;
     pm_db_begin(c->db);
     err = pm_db_end(c->db, pm_node_get(c->db, node, row));
     a = err ? NULL : pm_account_by_id(c, row->account);
-    if (!a || !pm_draft_has(a->backend))
+    if (!a || !tells(a))
         return NULL;
     len = strlen(a->conf->type);
     if (strncmp(name, a->conf->type, len) != 0 || name[len] != '.')
@@ -114,6 +128,20 @@ static int sent_name(struct pm_cache *c, pm_node node, char *out, size_t size)
     return pm_db_end(c->db, known ? 0 : -ENODATA);
 }
 
+/* What the service's list said. */
+static int listed_field(struct pm_cache *c, const struct pm_account *a, pm_node node, const char *field,
+                        char *out, size_t size)
+{
+    PM_AUTO(free) struct pm_entry *e = NULL;
+    int                            err;
+
+    pm_db_begin(c->db);
+    err = pm_db_end(c->db, pm_node_entry(c->db, node, &e));
+    if (err)
+        return err == -ENOENT ? -ENODATA : err;
+    return pm_backend_field(a->backend, e, field, out, size);
+}
+
 int pm_info_field(struct pm_cache *c, pm_node node, const char *name, char *out, size_t size,
                   struct pm_waiter *w)
 {
@@ -126,6 +154,8 @@ int pm_info_field(struct pm_cache *c, pm_node node, const char *name, char *out,
 
     if (!a)
         return -EOPNOTSUPP;
+    if (pm_backend_has_fields(a->backend))
+        return listed_field(c, a, node, field, out, size);
     if (row.kind != PM_FOLDER)
         return strcmp(field, "name") == 0 ? sent_name(c, node, out, size) : -ENODATA;
     if (!*row.rid)

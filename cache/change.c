@@ -89,11 +89,23 @@ static void set_open_mtime(struct pm_cache *c, pm_node node, int64_t mtime_ns)
     pm_content_put(k);
 }
 
+static bool is_link(struct pm_cache *c, pm_node node)
+{
+    struct pm_row row;
+    int           err;
+
+    if (pm_link_is(node))
+        return true;
+    pm_db_begin(c->db);
+    err = pm_db_end(c->db, pm_node_get(c->db, node, &row));
+    return !err && row.kind == PM_LINK;
+}
+
 int pm_change_attr(struct pm_cache *c, pm_node node, unsigned set, const struct pm_attr *to)
 {
     int err;
 
-    if (pm_link_is(node))
+    if (is_link(c, node))
         return -EPERM;
     if (set & PM_SET_MTIME)
         set_open_mtime(c, node, to->mtime_ns);

@@ -116,7 +116,7 @@ static int clone_locked(struct pm_file *f, struct source *from, uint64_t end)
     pm_ranges_free(&k->present); /* from here on it is what the index says */
     k->present = present;
     k->base_end = from->size;
-    k->validator[0] = 0;
+    k->validator[0] = k->digest[0] = 0;
     snprintf(k->version, sizeof(k->version), "%s", from->version);
     k->clone = true;
     f->wrote = true;

@@ -49,7 +49,9 @@ static const char *const index_schema[] = {
     "CREATE INDEX record_node ON record(node);",
     /* 5: how far that is, and what went wrong with it */
     ("ALTER TABLE record ADD COLUMN percent INTEGER NOT NULL DEFAULT 0;"
-     "ALTER TABLE record ADD COLUMN errors TEXT NOT NULL DEFAULT '';")};
+     "ALTER TABLE record ADD COLUMN errors TEXT NOT NULL DEFAULT '';"),
+    /* 6: what else the service says of it (struct pm_entry) */
+    "ALTER TABLE node ADD COLUMN fields TEXT;"};
 
 /* journal.c says what these mean. */
 static const char *const journal_schema[] = {
@@ -113,7 +115,7 @@ static const char *const journal_schema[] = {
 static const char stage_schema[] =
     "CREATE TEMP TABLE stage(list INTEGER, seq INTEGER, rid TEXT, rname TEXT, name TEXT,"
     " kind INTEGER, size INTEGER, mtime INTEGER, btime INTEGER, version TEXT, state TEXT,"
-    " settling INTEGER, PRIMARY KEY(list, seq)) WITHOUT ROWID;"
+    " settling INTEGER, fields TEXT, PRIMARY KEY(list, seq)) WITHOUT ROWID;"
     "CREATE INDEX temp.stage_rid ON stage(list, rid);";
 
 static int version_of(sqlite3 *sql, const char *pragma)

@@ -26,7 +26,8 @@ static bool may_be_anybodys(const struct pm_identity *i, const struct pm_fingerp
 {
     struct pm_db *db = i->cache->db;
 
-    if (pm_db_int(db, 0, "SELECT 1 FROM node WHERE account=?1 AND rid IS NOT NULL LIMIT 1", "i",
+    if (pm_db_int(db, 0, "SELECT 1 FROM node WHERE account=?1 AND rid IS NOT NULL AND rid NOT LIKE '" PM_RID_PATH
+                  "%' LIMIT 1", "i",
                   (int64_t)i->account))
         return false;
     return !row_has(i, "SELECT 1 FROM j.account WHERE id=?1 AND claim<>?2", f->claim) ||

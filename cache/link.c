@@ -43,13 +43,29 @@ int pm_link_find(struct pm_cache *c, pm_node parent, const char *name, pm_node *
     return err;
 }
 
+/* Of a link that the service's list has. */
+static int read_listed(struct pm_cache *c, pm_node node, char out[256])
+{
+    struct pm_row row;
+    int           err;
+
+    pm_db_begin(c->db);
+    err = pm_db_end(c->db, pm_node_get(c->db, node, &row));
+    if (err)
+        return err == -ENOENT ? -ESTALE : err;
+    if (row.kind != PM_LINK)
+        return -EINVAL;
+    memcpy(out, row.version, sizeof(row.version));
+    return 0;
+}
+
 int pm_tree_readlink(struct pm_cache *c, pm_node node, char out[256])
 {
     pm_node above;
     int     err;
 
     if (!pm_link_is(node))
-        return -EINVAL;
+        return read_listed(c, node, out);
     pm_db_begin(c->db);
     err = pm_db_end(c->db, pm_shown_place(c->db, node & ~BIT, &above, out));
     return err == -ENOENT ? -ESTALE : err;

@@ -71,7 +71,11 @@ static void stage_one(struct pm_merge *m, const struct pm_entry *e)
     char name[PM_NAME_MAX + 1];
     char rid[PM_NAME_MAX + 1];
 
-    if (strlen(e->name) > RAW_MAX || strlen(e->version) > PM_NAME_MAX || pm_merge_rid(e, rid)) {
+    const char *version = e->kind == PM_LINK ? e->target : e->version;
+    const char *fields = e->fields ? e->fields : "";
+
+    if (strlen(e->name) > RAW_MAX || strlen(version) > PM_NAME_MAX ||
+        strlen(fields) > PM_FIELDS_MAX || pm_merge_rid(e, rid)) {
         pm_log(PM_WARN, "list of folder %llu: an entry with absurdly long fields left out",
                (unsigned long long)m->folder.id);
         return;
@@ -79,10 +83,10 @@ static void stage_one(struct pm_merge *m, const struct pm_entry *e)
     pm_name_show(e->name, name);
     pm_db_run(m->cache->db,
               "INSERT INTO temp.stage(list, seq, rid, rname, name, kind, size, mtime, btime,"
-              " version, state, settling) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
-              "iisssiziissi", m->list, m->count++, rid, e->name, name, (int64_t)e->kind,
-              (int64_t)e->size, e->mtime_ms, e->btime_ms, e->version, e->state,
-              (int64_t)e->settling);
+              " version, state, settling, fields) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
+              "iisssiziissis", m->list, m->count++, rid, e->name, name, (int64_t)e->kind,
+              (int64_t)e->size, e->mtime_ms, e->btime_ms, version, e->state,
+              (int64_t)e->settling, fields);
 }
 
 static int stage_held(struct pm_merge *m)
@@ -182,6 +186,7 @@ struct staged {
     char            name[PM_NAME_MAX + 1];
     char            version[PM_NAME_MAX + 1];
     char            state[64];
+    char            fields[PM_FIELDS_MAX + 1];
 };
 
 /* Reads row `seq`; false when it is not there. */
@@ -189,8 +194,8 @@ static bool read_staged(struct pm_merge *m, int64_t seq, struct staged *s)
 {
     struct sqlite3_stmt *st = pm_db_query(
         m->cache->db,
-        "SELECT rid, rname, name, kind, size, mtime, btime, version, state, settling"
-        " FROM temp.stage WHERE list=?1 AND seq=?2",
+        "SELECT rid, rname, name, kind, size, mtime, btime, version, state, settling,"
+        " fields FROM temp.stage WHERE list=?1 AND seq=?2",
         "ii", m->list, seq);
 
     if (!pm_db_row(m->cache->db, st))
@@ -200,9 +205,10 @@ static bool read_staged(struct pm_merge *m, int64_t seq, struct staged *s)
     pm_col_copy(st, 2, s->name, sizeof(s->name));
     pm_col_copy(st, 7, s->version, sizeof(s->version));
     pm_col_copy(st, 8, s->state, sizeof(s->state));
+    pm_col_copy(st, 10, s->fields, sizeof(s->fields));
     s->e = (struct pm_entry){.kind = (enum pm_kind)pm_col_int(st, 3), .id = s->rid, .name = s->raw,
                              .version = s->version, .state = s->state, .root = "", .path = "",
-                             .target = "",
+                             .target = s->version, .fields = s->fields,
                              .size = pm_col_null(st, 4) ? PM_SIZE_UNKNOWN
                                                         : (uint64_t)pm_col_int(st, 4),
                              .mtime_ms = pm_col_int(st, 5), .btime_ms = pm_col_int(st, 6),
@@ -277,6 +283,13 @@ static bool same_description(const struct pm_row *row, const struct pm_entry *e)
            row->settling == e->settling && row->missing == 0 && !strcmp(row->state, e->state);
 }
 
+static bool same_fields(struct pm_merge *m, pm_node node, const struct staged *s)
+{
+    return !pm_backend_has_fields(m->account->backend) ||
+           pm_db_int(m->cache->db, 0, "SELECT 1 FROM node WHERE id=?1 AND ifnull(fields, '')=?2", "is",
+                     (int64_t)node, s->fields);
+}
+
 static int merge_known(struct pm_merge *m, const struct pm_row *row, struct staged *s)
 {
     struct pm_db *db = m->cache->db;
@@ -304,7 +317,8 @@ static int merge_known(struct pm_merge *m, const struct pm_row *row, struct stag
                         (int64_t)s->e.size);
     if (err)
         return err;
-    if ((same_description(row, &s->e) && !strcmp(row->version, s->version)) ||
+    if ((same_description(row, &s->e) && !strcmp(row->version, s->version) &&
+         same_fields(m, row->id, s)) ||
         is_unsent(db, row->id))
         return pm_db_run(db, "UPDATE node SET missing=0 WHERE id=?1 AND missing>0", "i",
                          (int64_t)row->id);

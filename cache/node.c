@@ -104,17 +104,18 @@ int pm_node_describe(struct pm_db *db, pm_node id, const struct pm_entry *e)
 {
     return pm_db_run(db,
                      "UPDATE node SET rid=?2, rsize=?3, mtime=?4, btime=?5, version=?6, state=?7,"
-                     " settling=?8, kind=?9, missing=0, size=CASE WHEN EXISTS (SELECT 1 FROM j.entry e WHERE"
+                     " settling=?8, kind=?9, fields=?10, missing=0, size=CASE WHEN EXISTS (SELECT 1 FROM j.entry e WHERE"
                      " e.node=?1 AND e.op=1) OR EXISTS (SELECT 1 FROM j.kept WHERE node=?1) THEN size"
                      " ELSE ?3 END WHERE id=?1",
-                     "isziissii", (int64_t)id, *e->id ? e->id : NULL, (int64_t)e->size, e->mtime_ms, e->btime_ms, e->version,
-                     e->state, (int64_t)e->settling, (int64_t)e->kind);
+                     "isziissiis", (int64_t)id, *e->id ? e->id : NULL, (int64_t)e->size, e->mtime_ms,
+                     e->btime_ms, e->kind == PM_LINK ? e->target : e->version, e->state,
+                     (int64_t)e->settling, (int64_t)e->kind, e->fields && *e->fields ? e->fields : NULL);
 }
 
 int pm_node_detach(struct pm_db *db, pm_node id)
 {
     return pm_db_run(db,
-                     "UPDATE node SET rid=NULL, version='', own=0, settling=0, parent=NULL,"
+                     "UPDATE node SET rid=NULL, version='', fields=NULL, own=0, settling=0, parent=NULL,"
                      " name=NULL, rname=NULL WHERE id=?1",
                      "i", (int64_t)id);
 }
@@ -346,8 +347,23 @@ static int remote_path(struct pm_db *db, pm_node id, char **path, char root[64])
     return -ELOOP;
 }
 
+/* What else the service said of it; owned, NULL: nothing. */
+static char *read_fields(struct pm_db *db, pm_node id)
+{
+    struct sqlite3_stmt *st = pm_db_query(
+        db, "SELECT fields FROM node WHERE id=?1 AND fields IS NOT NULL", "i", (int64_t)id);
+    char *fields = NULL;
+
+    if (pm_db_row(db, st)) {
+        fields = pm_col_dup(db, st, 0);
+        pm_db_reset(st);
+    }
+    return fields;
+}
+
 int pm_node_entry(struct pm_db *db, pm_node id, struct pm_entry **out)
 {
+    PM_AUTO(free) char *fields = NULL;
     PM_AUTO(free) char *path = NULL;
     PM_AUTO(free) char *raw = NULL;
     char                root[64] = "";
@@ -364,10 +380,12 @@ int pm_node_entry(struct pm_db *db, pm_node id, struct pm_entry **out)
     raw = pm_urldec(last ? last + 1 : path ? path : "");
     if (!raw)
         return -ENOMEM;
+    fields = read_fields(db, id);
     e = (struct pm_entry){.kind = row.kind, .settling = row.settling, .root = root,
                           .id = strncmp(row.rid, PM_RID_PATH, strlen(PM_RID_PATH)) != 0 ? row.rid : "",
-                          .name = raw, .path = path ? path : "", .target = "",
-                          .version = row.version, .state = row.state, .size = row.rsize,
+                          .name = raw, .path = path ? path : "",
+                          .target = row.kind == PM_LINK ? row.version : "", .version = row.version,
+                          .state = row.state, .fields = fields, .size = row.rsize,
                           .mtime_ms = row.mtime_ms, .btime_ms = row.btime_ms};
     *out = pm_entry_dup(&e);
     return *out ? 0 : -ENOMEM;

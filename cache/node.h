@@ -32,7 +32,7 @@ struct pm_row {
     int          missing; /* whole lists in a row that lacked it */
     char         name[PM_NAME_MAX + 1]; /* list place; "" if none */
     char         rid[PM_NAME_MAX + 1]; /* remote id; "": no object, or one without id */
-    char         version[PM_NAME_MAX + 1];
+    char         version[PM_NAME_MAX + 1]; /* of a link, where it leads */
     char         state[64];
 };
 

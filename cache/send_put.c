@@ -232,7 +232,7 @@ int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
     if (err)
         return err;
     snprintf(k->version, sizeof(k->version), "%s", now->version);
-    k->validator[0] = 0;
+    k->validator[0] = k->digest[0] = 0;
     k->clone = false;
     k->base++;
     k->base_end = base_end;

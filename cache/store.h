@@ -57,6 +57,8 @@ struct pm_content {
     int64_t             timed_out_ms; /* lock; pm_now_ms(), when a transfer timed out; 0: bytes came */
     bool                bouncing; /* lock; the store had no room for what came last */
     char                validator[PM_NAME_MAX + 1]; /* lock; of the first answer; "": none yet */
+    char                digest[64]; /* lock; of the whole base, as the service tells it; "": it did not,
+                                       or it was checked */
     struct pm_transfer *transfers; /* lock; running (fetch.c) */
     unsigned            ntransfers; /* lock */
     struct pm_waiter   *waiters; /* lock; readers (fetch.c) */
