@@ -1,0 +1,126 @@
+/* Calls to ShareMy3D: the form of its token, and what its errors mean. */
+#include "backends/bearer.h"
+#include "backends/credential.h"
+#include "backends/sharemy3d_impl.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FORM "sharemy3d.form" /* in the account's store: "bearer" or "bare", the one that was taken */
+
+/* --- the token: the document shows it alone, everybody else's services want "Bearer" before it */
+
+static enum pm_sm_form form_of(const char *word)
+{
+    return !word ? PM_SM_UNKNOWN : !strcmp(word, "bare") ? PM_SM_BARE : PM_SM_BEARER;
+}
+
+static enum pm_sm_form known_form(struct pm_sharemy3d *sm)
+{
+    PM_AUTO(free) char *learnt = NULL;
+
+    if (sm->base.conf->auth_scheme)
+        return form_of(sm->base.conf->auth_scheme);
+    if (sm->form == PM_SM_UNKNOWN) {
+        learnt = pm_backend_recall(&sm->base, FORM);
+        sm->form = form_of(learnt);
+    }
+    return (enum pm_sm_form)sm->form;
+}
+
+static void learn_form(struct pm_sharemy3d *sm, bool bare)
+{
+    sm->form = bare ? PM_SM_BARE : PM_SM_BEARER;
+    pm_backend_learn(&sm->base, FORM, bare ? "bare" : "bearer");
+}
+
+/* --- the service's words */
+
+/* The document says that errors are JSON, not which. */
+static const char *error_word(const struct cJSON *body)
+{
+    static const char *const keys[] = {"message", "error", "detail", "description", "reason", "title"};
+    const struct cJSON      *inner = pm_json_get(body, "error");
+    const char              *word = NULL;
+
+    for (size_t i = 0; i < PM_COUNT(keys) && (!word || !*word); i++)
+        word = pm_json_text(body, keys[i]);
+    for (size_t i = 0; i < PM_COUNT(keys) && (!word || !*word); i++)
+        word = pm_json_text(inner, keys[i]);
+    return word;
+}
+
+static int judge(struct pm_backend *b, struct pm_ctx *ctx, int err,
+                 const struct pm_http_answer *answer)
+{
+    struct cJSON *body = pm_json_parse(answer->body.ptr ? answer->body.ptr : "", answer->body.len);
+    const char   *word = error_word(body);
+
+    if (word && *word)
+        snprintf(ctx->why, sizeof(ctx->why), "%s", word);
+    pm_json_free(body);
+    pm_credential_hide(b, ctx->why);
+    return err;
+}
+
+/* --- calls */
+
+int pm_sm_call(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_http_request *req,
+               struct cJSON **json)
+{
+    static const char *const words[] = {"Bearer ", "Bearer ", ""};
+    enum pm_sm_form          known = known_form(sm);
+    struct cJSON            *body = NULL;
+    int                      err = 0;
+
+    for (int try = 0; !body && try < (req->once ? 1 : 2); try++) {
+        PM_AUTO(pm_http_answer) struct pm_http_answer answer = {0};
+        struct pm_bearer_form form = {.word = words[known], .other = known ? NULL : ""};
+
+        err = pm_bearer_call_as(&sm->base, ctx, req, &answer, judge, &form);
+        if (err)
+            return err;
+        if (!known)
+            learn_form(sm, form.changed);
+        known = known_form(sm);
+        body = pm_json_parse(answer.body.ptr ? answer.body.ptr : "", answer.body.len);
+        if (!pm_json_is_object(body)) {
+            pm_json_free(body);
+            body = NULL;
+        }
+    }
+    if (!body) {
+        snprintf(ctx->why, sizeof(ctx->why), "the answer is no JSON");
+        return req->once ? -EAGAIN : -EIO;
+    }
+    *json = body;
+    return 0;
+}
+
+bool pm_sm_is_id(const char *id)
+{
+    size_t len = strlen(id);
+
+    for (const char *p = id; *p; p++)
+        if ((unsigned char)*p >= 0x80 || !(isalnum((unsigned char)*p) || *p == '-' || *p == '_'))
+            return false;
+    return len > 0 && len < PM_SM_ID_MAX;
+}
+
+int pm_sm_get(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind, const char *id,
+              const char *tail, struct cJSON **json)
+{
+    PM_AUTO(free) char *url =
+        pm_asprintf("/%s/%s/%s", pm_sm_words[kind].folder, pm_sm_is_id(id) ? id : "", tail);
+    struct pm_http_request req = {.method = "GET", .url = url};
+    int                    err;
+
+    if (!url)
+        return -ENOMEM;
+    if (!pm_sm_is_id(id))
+        return -ENOENT;
+    err = pm_sm_call(sm, ctx, &req, json);
+    return err == -EINVAL ? -ENOENT : err; /* 400 is what it may say instead of 404 */
+}
