@@ -1,5 +1,6 @@
-/* What is read from a storage host's addresses and answers. The input is a URL, or a header's value, or
- * an error's body: each is taken as all of them. */
+/* What is read from a storage host's addresses and answers: signed URLs, names, digests, marks of sessions,
+ * errors. The input is a URL, or a header's value, or an error's body: each is taken as all of them. */
+#include "backends/resumable.h"
 #include "backends/signed.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -31,6 +32,17 @@ static void check_digest(const char *header)
           (!strncmp(digest, "md5=", 4) && strlen(digest) == 28));
 }
 
+static void check_mark(const char *range)
+{
+    uint64_t held = UINT64_MAX;
+
+    if (pm_resumable_mark(range, &held))
+        CHECK(held <= INT64_MAX && !held == !*range);
+    else
+        CHECK(held == UINT64_MAX);
+    CHECK(pm_resumable_kind(range) <= PM_RESUMABLE_WHOLE);
+}
+
 static void check_error(const uint8_t *data, size_t size)
 {
     PM_AUTO(free) char *body = fuzz_bytes(data, size);
@@ -54,6 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(!parameter || strlen(parameter) <= strlen(text));
     check_use(text);
     check_digest(text);
+    check_mark(text);
     check_error(data, size);
     return 0;
 }
