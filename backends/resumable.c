@@ -66,15 +66,17 @@ bool pm_resumable_mark(const char *range, uint64_t *held)
     return true;
 }
 
-enum pm_resumable_kind pm_resumable_kind(const char *url)
+enum pm_resumable_kind pm_resumable_kind(const char *url, bool asked)
 {
     PM_AUTO(free) char *session = pm_signed_parameter(url, "upload_id");
+    PM_AUTO(free) char *signature = pm_signed_parameter(url, "Signature");
     PM_AUTO(free) char *headers = pm_signed_parameter(url, "X-Goog-SignedHeaders");
 
     if (session)
         return PM_RESUMABLE_SESSION;
-    return headers && strcasestr(headers, "x-goog-resumable") ? PM_RESUMABLE_START
-                                                               : PM_RESUMABLE_WHOLE;
+    if (headers ? strcasestr(headers, "x-goog-resumable") != NULL : asked && signature)
+        return PM_RESUMABLE_START;
+    return PM_RESUMABLE_WHOLE;
 }
 
 /* --- one exchange */

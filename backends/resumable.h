@@ -17,12 +17,13 @@
 
 enum pm_resumable_kind {
     PM_RESUMABLE_SESSION, /* a session that is open: mark, PUTs, DELETE */
-    PM_RESUMABLE_START, /* signed for opening a session */
+    PM_RESUMABLE_START, /* signed for opening a session, or so it seems */
     PM_RESUMABLE_WHOLE, /* signed, or whatever else: one PUT of the whole */
 };
 
-/* Which kind a URL is of, by its looks. */
-enum pm_resumable_kind pm_resumable_kind(const char *url);
+/* Which kind a URL is of, by its looks; `asked`: the service was asked for a resumable upload. A signature
+ * of the older form does not say what it is for: then it is START, and if that is -ESTALE, WHOLE. */
+enum pm_resumable_kind pm_resumable_kind(const char *url, bool asked);
 
 /* Opens a session. *session is owned. -ESTALE: the URL is over. Not sent twice: -EAGAIN, an unused session
  * may be left, no harm. */

@@ -174,7 +174,7 @@ static void learn(struct pm_sharemy3d *sm, const char *id, char *text)
 }
 
 /* Did the service not give the file when it was asked at this status, not long ago? */
-static bool is_refused(const char *known, const char *status)
+static bool was_not_given(const char *known, const char *status)
 {
     int64_t ms = 0;
     int     used = 0;
@@ -202,7 +202,7 @@ int pm_sm_file_name(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *id,
     if (!strcmp(status, "UPLOADING"))
         return 0;
     pm_json_u64(model, "size", &size);
-    if (!is_refused(known, status)) {
+    if (!was_not_given(known, status)) {
         err = ask_name(sm, ctx, id, size == 0, name);
         if (err && err != -ENOENT)
             return err;

@@ -40,7 +40,7 @@ static void check_mark(const char *range)
         CHECK(held <= INT64_MAX && !held == !*range);
     else
         CHECK(held == UINT64_MAX);
-    CHECK(pm_resumable_kind(range) <= PM_RESUMABLE_WHOLE);
+    CHECK(pm_resumable_kind(range, false) <= PM_RESUMABLE_WHOLE);
 }
 
 static void check_error(const uint8_t *data, size_t size)

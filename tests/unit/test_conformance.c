@@ -1,8 +1,10 @@
 /* One set of checks over every backend: `memory`, and `smartshape` against the emulator that
- * $PM_EMULATOR (default build/plain/polymount-emulator) names, if it is there. */
+ * $PM_EMULATOR (default build/plain/polymount-emulator) names, if it is there; and `sharemy3d`, which has
+ * checks of its own, since nothing can be made there yet. */
 #include "backends/http.h"
 #include "backends/json.h"
 #include "backends/memory.h"
+#include "backends/resumable.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -112,7 +114,7 @@ static struct cJSON *start_emulator(const char *option)
     return pm_json_parse(line, len);
 }
 
-static void open_emulator(const char *option)
+static void open_service(const char *type, const char *token, const char *option)
 {
     struct cJSON *ready;
 
@@ -124,9 +126,28 @@ static void open_emulator(const char *option)
     w.control = strdup(pm_json_text(ready, "control"));
     w.secret = (struct pm_secret){.key = (char *)"token",
                                   .how = (char *)"",
-                                  .value = strdup(pm_json_text(ready, "token"))};
-    open_backend("smartshape", pm_json_text(ready, "smartshape"));
+                                  .value = strdup(pm_json_text(ready, token))};
+    open_backend(type, pm_json_text(ready, type));
     pm_json_free(ready);
+}
+
+static void open_emulator(const char *option)
+{
+    open_service("smartshape", "token", option);
+}
+
+static int open_sharemy3d(void **state)
+{
+    (void)state;
+    open_service("sharemy3d", "sharemy3d_token", NULL);
+    return 0;
+}
+
+static int open_sharemy3d_tls(void **state)
+{
+    (void)state;
+    open_service("sharemy3d", "sharemy3d_token", "--tls");
+    return 0;
 }
 
 static int open_smartshape(void **state)
@@ -855,6 +876,239 @@ static void certificates_are_verified(void **state)
     assert_no_breach();
 }
 
+/* --- sharemy3d only */
+
+/* A folder of the drive's own making, by its path. */
+static struct pm_entry folder_at(const char *path)
+{
+    return (struct pm_entry){.kind = PM_FOLDER, .root = "", .id = "", .name = "", .path = path,
+                             .target = "", .version = "", .state = "", .size = PM_SIZE_UNKNOWN};
+}
+
+/* The model of this id, and its file. */
+static struct pm_entry *model_of(const char *id, struct pm_entry **file)
+{
+    PM_AUTO(free) char *path = pm_asprintf("models/%s", id);
+    struct pm_entry     models = folder_at("models"), *model = find(&models, id);
+
+    assert_string_equal(model->path, path);
+    *file = find(model, "a b.ply");
+    return model;
+}
+
+static char *seed_model(void)
+{
+    PM_AUTO(free) char *said = control("POST", "sm3d/seed",
+                                       "{\"size\":300000,\"seed\":4,\"filename\":\"a b.ply\"}");
+    struct cJSON       *json = pm_json_parse(said, strlen(said));
+    char               *id = strdup(pm_json_text(json, "id"));
+
+    pm_json_free(json);
+    return id;
+}
+
+static void models_are_listed_and_read_in_any_range(void **state)
+{
+    static const struct {
+        uint64_t off;
+        size_t   len;
+    } rows[] = {{0, 1}, {1, 99999}, {65535, 2}, {299999, 1}, {100000, 200000}, {0, 300000}};
+    PM_AUTO(free) char *id = seed_model();
+    PM_AUTO(free) char *query = pm_asprintf("sm3d/content?id=%s", id);
+    PM_AUTO(free) char *bytes = control("GET", query, NULL);
+    struct pm_entry    *file = NULL, *model, *now = NULL, models = folder_at("models");
+
+    (void)state;
+    set_control("sm3d/seed", "{\"count\":234,\"size\":10}");
+    assert_int_equal(count(&models), 235);
+    model = model_of(id, &file);
+    assert_int_equal(file->size, 300000);
+    for (size_t i = 0; i < PM_COUNT(rows); i++)
+        assert_range(file, bytes, rows[i].off, rows[i].len);
+    set_control("faults", "{\"endpoint\":\"storage\",\"count\":2,\"cut\":50000}");
+    assert_range(file, bytes, 1000, 250000);
+    assert_int_equal(pm_backend_stat(w.b, &w.ctx, file, &now), 0);
+    assert_true(pm_backend_same_version(w.b, now->version, file->version));
+    free(now);
+    free(file);
+    free(model);
+    assert_no_breach();
+}
+
+static void a_model_that_is_gone_is_enoent(void **state)
+{
+    static const char *const statuses[] = {"404", "400"};
+
+    (void)state;
+    for (size_t i = 0; i < PM_COUNT(statuses); i++) {
+        PM_AUTO(free) char *id = seed_model();
+        PM_AUTO(free) char *order = pm_asprintf("{\"id\":\"%s\"}", id);
+        PM_AUTO(free) char *option = pm_asprintf("{\"sm3d.gone_status\":%s}", statuses[i]);
+        struct pm_entry    *file = NULL, *model = model_of(id, &file), *now = NULL;
+        struct kept         k;
+
+        set_control("options", option);
+        set_control("sm3d/remove", order);
+        assert_int_equal(pm_backend_stat(w.b, &w.ctx, model, &now), -ENOENT);
+        assert_int_equal(read_range(file, 0, 10, &k), -ENOENT);
+        pm_buf_free(&k.bytes);
+        free(model);
+        free(file);
+    }
+    assert_no_breach();
+}
+
+/* --- its storage host: resumable uploads */
+
+#define BIG ((size_t)3 << 20)
+
+/* Begins a model by hand; the URL to send it to. */
+static char *begin_model(size_t size, bool resumable, char **id)
+{
+    static unsigned made; /* each is another drop */
+    static const char *const headers[] = {"Content-Type: application/json", NULL};
+    PM_AUTO(free) char *url = pm_asprintf("%s/models/upload", w.account.endpoint);
+    PM_AUTO(free) char *body = pm_asprintf("{\"size\":%zu,\"filename\":\"a.ply\",\"name\":\"Made %u\","
+                                           "\"resumable\":%s}", size, made++, resumable ? "true" : "false");
+    PM_AUTO(free) char *header = pm_asprintf("Authorization: Bearer %s", w.secret.value);
+    struct pm_http_auth auth = {.origin = w.account.endpoint, .header = header};
+    struct pm_http_request req = {.method = "POST", .url = url, .body = body, .headers = headers,
+                                  .auth = &auth};
+    struct pm_http_answer answer = {0};
+    struct cJSON         *json;
+    char                 *upload_url;
+
+    assert_int_equal(pm_http_call(w.net, &w.ctx, &req, &answer), 0);
+    json = pm_json_parse(answer.body.ptr, answer.body.len);
+    upload_url = strdup(pm_json_text(json, "uploadUrl"));
+    *id = strdup(pm_json_text(json, "modelId"));
+    pm_json_free(json);
+    pm_http_answer_free(&answer);
+    return upload_url;
+}
+
+static void assert_model(const char *id, const char *bytes, size_t size)
+{
+    PM_AUTO(free) char *query = pm_asprintf("sm3d/content?id=%s", id);
+    PM_AUTO(free) char *held = control("GET", query, NULL);
+
+    assert_memory_equal(held, bytes, size);
+}
+
+/* Until it is complete, as a queue would: after whatever is not known, the mark is asked for. */
+static int send_session(const char *session, const struct pm_upload *up, uint64_t chunk)
+{
+    struct pm_resumable r = {0};
+    int                 err = 0;
+
+    for (int tries = 0; !r.complete && tries < 40; tries++) {
+        err = pm_resumable_put(w.net, &w.ctx, session, up, r.held, chunk, &r);
+        if (err == -EAGAIN)
+            err = pm_resumable_ask(w.net, &w.ctx, session, up->size, &r);
+        if (err && err != -EAGAIN)
+            return err;
+    }
+    assert_true(r.complete);
+    return !*r.digest ? 0 : pm_digest_check(r.digest, up->fd, up->size, NULL) - 1;
+}
+
+static void sessions_of_every_form_bring_the_content(void **state)
+{
+    static const char *const forms[] = {"{\"sm3d.resumable_form\":\"json\"}",
+                                        "{\"sm3d.resumable_form\":\"xml\",\"sm3d.final_status\":201}",
+                                        "{\"sm3d.resumable_form\":\"start\",\"sm3d.short_every\":2}"};
+    char *bytes = make_bytes(BIG, 3);
+    FILE *f = make_file(bytes, BIG);
+
+    (void)state;
+    for (size_t i = 0; i < PM_COUNT(forms); i++) {
+        struct pm_upload    up = {.fd = fileno(f), .size = BIG};
+        char               *id = NULL, *session = NULL;
+
+        set_control("options", forms[i]);
+        PM_AUTO(free) char *url = begin_model(BIG, true, &id);
+        assert_int_equal(pm_resumable_kind(url, true), i == 2 ? PM_RESUMABLE_START : PM_RESUMABLE_SESSION);
+        if (i == 2)
+            assert_int_equal(pm_resumable_start(w.net, &w.ctx, url, &session), 0);
+        assert_int_equal(send_session(session ? session : url, &up, i ? PM_RESUMABLE_UNIT * 2 : 0), 0);
+        assert_model(id, bytes, BIG);
+        free(session);
+        free(id);
+    }
+    fclose(f);
+    free(bytes);
+    assert_no_breach();
+}
+
+static void sessions_survive_what_goes_wrong(void **state)
+{
+    static const char *const faults[] = {
+        "{\"endpoint\":\"any\",\"match\":\"upload_id\",\"count\":1,\"status\":503}",
+        "{\"endpoint\":\"any\",\"match\":\"upload_id\",\"count\":1,\"reset\":\"during\",\"reset_at\":1000000}",
+        "{\"endpoint\":\"any\",\"match\":\"upload_id\",\"count\":1,\"reset\":\"after\"}",
+        "{\"endpoint\":\"any\",\"match\":\"upload_id\",\"count\":1,\"status\":504,\"processed\":true}",
+    };
+    char *bytes = make_bytes(BIG, 5);
+    FILE *f = make_file(bytes, BIG);
+
+    (void)state;
+    for (size_t i = 0; i < PM_COUNT(faults); i++) {
+        struct pm_upload    up = {.fd = fileno(f), .size = BIG};
+        char               *id = NULL;
+        PM_AUTO(free) char *url = begin_model(BIG, true, &id);
+
+        set_control("faults", faults[i]);
+        assert_int_equal(send_session(url, &up, 0), 0);
+        assert_model(id, bytes, BIG);
+        free(control("DELETE", "faults", NULL));
+        free(id);
+    }
+    fclose(f);
+    free(bytes);
+    assert_no_breach();
+}
+
+static void dead_sessions_and_small_contents(void **state)
+{
+    PM_AUTO(free) char *bytes = make_bytes(BIG, 6);
+    FILE               *f = make_file(bytes, BIG);
+    struct pm_upload    up = {.fd = fileno(f), .size = BIG};
+    struct pm_resumable r = {0};
+    char               *id = NULL, *other = NULL, *small = NULL;
+    PM_AUTO(free) char *url = begin_model(BIG, true, &id);
+    PM_AUTO(free) char *order = pm_asprintf("{\"id\":\"%s\",\"status\":410}", id);
+    PM_AUTO(free) char *given_up = begin_model(BIG, true, &other);
+    PM_AUTO(free) char *plain = begin_model(BIG, false, &small);
+
+    (void)state;
+    set_control("sm3d/break", order);
+    assert_int_equal(pm_resumable_put(w.net, &w.ctx, url, &up, 0, 0, &r), -ESTALE);
+    assert_int_equal(pm_resumable_ask(w.net, &w.ctx, url, BIG, &r), -ESTALE);
+    assert_int_equal(pm_resumable_ask(w.net, &w.ctx, given_up, BIG, &r), 0);
+    assert_int_equal(r.held, 0);
+    assert_int_equal(pm_resumable_cancel(w.net, &w.ctx, given_up), 0);
+    assert_int_equal(pm_resumable_kind(plain, false), PM_RESUMABLE_WHOLE);
+    assert_int_equal(pm_resumable_put_whole(w.net, &w.ctx, plain, &up, &r), 0);
+    assert_int_equal(pm_digest_check(r.digest, up.fd, BIG, NULL), 1);
+    assert_model(small, bytes, BIG);
+    free(id);
+    free(other);
+    free(small);
+    fclose(f);
+    assert_no_breach();
+}
+
+static void nothing_of_models_can_be_changed(void **state)
+{
+    struct pm_entry *e = NULL, models = folder_at("models");
+
+    (void)state;
+    assert_int_equal(upload(&models, "x.ply", NULL, "abc", 3, &e), -EOPNOTSUPP);
+    assert_int_equal(pm_backend_mkdir(w.b, &w.ctx, &models, "x", &e), -EOPNOTSUPP);
+    assert_false(pm_backend_can(w.b, PM_CAP_CREATE));
+    assert_no_breach();
+}
+
 #define CHECK(fn, open) cmocka_unit_test_setup_teardown(fn, open, close_world)
 #define COMMON(open)                                                                               \
     CHECK(the_root_is_there_and_empty, open), CHECK(folders_are_made_once, open),                  \
@@ -882,11 +1136,23 @@ int main(void)
         CHECK(any_range_can_be_read, open_smartshape_tls),
         CHECK(a_lost_answer_makes_one_object, open_smartshape_tls),
     };
+    const struct CMUnitTest sharemy3d[] = {
+        CHECK(models_are_listed_and_read_in_any_range, open_sharemy3d),
+        CHECK(models_are_listed_and_read_in_any_range, open_sharemy3d_tls),
+        CHECK(a_model_that_is_gone_is_enoent, open_sharemy3d),
+        CHECK(nothing_of_models_can_be_changed, open_sharemy3d),
+        CHECK(sessions_of_every_form_bring_the_content, open_sharemy3d),
+        CHECK(sessions_survive_what_goes_wrong, open_sharemy3d),
+        CHECK(sessions_survive_what_goes_wrong, open_sharemy3d_tls),
+        CHECK(dead_sessions_and_small_contents, open_sharemy3d),
+    };
     int failed = cmocka_run_group_tests(memory, NULL, NULL);
 
-    if (access(emulator_path(), X_OK) == 0)
-        failed += cmocka_run_group_tests(smartshape, NULL, NULL);
-    else
-        fprintf(stderr, "no emulator at %s: smartshape is not tested\n", emulator_path());
+    if (access(emulator_path(), X_OK) != 0) {
+        fprintf(stderr, "no emulator at %s: only memory is tested\n", emulator_path());
+        return failed;
+    }
+    failed += cmocka_run_group_tests(smartshape, NULL, NULL);
+    failed += cmocka_run_group_tests(sharemy3d, NULL, NULL);
     return failed;
 }

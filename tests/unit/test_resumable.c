@@ -95,21 +95,24 @@ static void the_kind_of_a_url_is_seen(void **state)
 {
     static const struct {
         const char            *url;
-        enum pm_resumable_kind kind;
+        enum pm_resumable_kind kind, asked;
     } rows[] = {
-        {"https://h/upload/storage/v1/b/x/o?uploadType=resumable&upload_id=AB", PM_RESUMABLE_SESSION},
-        {"https://h/x/o?upload_id=AB&X-Goog-Signature=1", PM_RESUMABLE_SESSION},
-        {"https://h/x/o?GoogleAccessId=a&Expires=1&Signature=b", PM_RESUMABLE_WHOLE},
-        {"https://h/x/o?X-Goog-SignedHeaders=host&X-Goog-Signature=1", PM_RESUMABLE_WHOLE},
+        {"https://h/upload/storage/v1/b/x/o?uploadType=resumable&upload_id=AB", PM_RESUMABLE_SESSION,
+         PM_RESUMABLE_SESSION},
+        {"https://h/x/o?upload_id=AB&X-Goog-Signature=1", PM_RESUMABLE_SESSION, PM_RESUMABLE_SESSION},
+        {"https://h/x/o?GoogleAccessId=a&Expires=1&Signature=b", PM_RESUMABLE_WHOLE, PM_RESUMABLE_START},
+        {"https://h/x/o?X-Goog-SignedHeaders=host&X-Goog-Signature=1", PM_RESUMABLE_WHOLE, PM_RESUMABLE_WHOLE},
         {"https://h/x/o?X-Goog-SignedHeaders=host%3Bx-goog-resumable&X-Goog-Signature=1",
-         PM_RESUMABLE_START},
-        {"https://h/upload_id=AB/o", PM_RESUMABLE_WHOLE},
-        {"https://h/o", PM_RESUMABLE_WHOLE},
+         PM_RESUMABLE_START, PM_RESUMABLE_START},
+        {"https://h/upload_id=AB/o", PM_RESUMABLE_WHOLE, PM_RESUMABLE_WHOLE},
+        {"https://h/o", PM_RESUMABLE_WHOLE, PM_RESUMABLE_WHOLE},
     };
 
     (void)state;
-    for (size_t i = 0; i < PM_COUNT(rows); i++)
-        assert_int_equal(pm_resumable_kind(rows[i].url), rows[i].kind);
+    for (size_t i = 0; i < PM_COUNT(rows); i++) {
+        assert_int_equal(pm_resumable_kind(rows[i].url, false), rows[i].kind);
+        assert_int_equal(pm_resumable_kind(rows[i].url, true), rows[i].asked);
+    }
 }
 
 static void a_mark_is_the_last_byte_kept_or_none(void **state)
