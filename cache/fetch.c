@@ -2,6 +2,7 @@
 
 #include "cache/held.h"
 #include "cache/list.h"
+#include "cache/whole.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -389,86 +390,6 @@ static void recheck_start(struct pm_cache *c, struct pm_content *k)
     pm_pool_run(c->pool, &r->job);
 }
 
-/* --- where there is a digest: is the whole what the service has? */
-
-struct digesting {
-    struct pm_job      job;
-    struct pm_cache   *cache;
-    struct pm_content *content; /* a reference */
-    int64_t            gen; /* the content's when it began */
-    uint64_t           size;
-    char               digest[64];
-};
-
-/* Nothing of it is to be believed: it goes, and is fetched anew by whoever wants it. */
-static void distrust(struct digesting *d)
-{
-    struct pm_content *k = d->content;
-    bool               same;
-
-    pthread_mutex_lock(&k->lock);
-    same = k->gen == d->gen && !k->gone && !k->transfers && k->base_end == d->size;
-    if (same) {
-        pm_ranges_sub(&k->present, 0, d->size);
-        k->stale = k->changed = true;
-    }
-    pthread_mutex_unlock(&k->lock);
-    if (!same)
-        return;
-    pm_log(PM_ERROR, "read of file %llu: its bytes do not have the digest that the service tells",
-           (unsigned long long)k->node);
-    pm_db_begin(d->cache->db);
-    pm_db_run(d->cache->db,
-              "UPDATE node SET error='what came does not have the digest that the service tells; it is"
-              " fetched anew' WHERE id=?1",
-              "i", (int64_t)k->node);
-    pm_db_end(d->cache->db, 0);
-    pm_store_stale(k);
-    pm_fetch_wake(k, -ESTALE);
-    pm_tell_node(d->cache, k->node, true);
-}
-
-/* What was written here is another content. */
-static bool is_written(struct pm_cache *c, pm_node node)
-{
-    bool yes;
-
-    pm_db_begin(c->db);
-    yes = pm_db_int(c->db, 0, "SELECT 1 FROM j.entry WHERE node=?1 AND op=1", "i", (int64_t)node) != 0;
-    return pm_db_end(c->db, 0) || yes;
-}
-
-static void digest_run(struct pm_job *job)
-{
-    struct digesting *d = container_of(job, struct digesting, job);
-
-    if (!is_written(d->cache, d->content->node) &&
-        pm_digest_check(d->digest, d->content->fd, d->size, &d->cache->stopping) == 0)
-        distrust(d);
-    pm_content_put(d->content);
-    free(d);
-}
-
-/* A batch ended. Called with content->lock. */
-static void digest_start(struct pm_cache *c, struct pm_content *k)
-{
-    struct pm_range   gap;
-    struct digesting *d;
-
-    if (!*k->digest || k->transfers || k->stale || c->stopping || k->size != k->base_end ||
-        pm_ranges_gap(&k->present, 0, k->base_end, &gap))
-        return;
-    d = calloc(1, sizeof(*d));
-    if (!d)
-        return;
-    *d = (struct digesting){.job = {.run = digest_run}, .cache = c, .content = k, .gen = k->gen,
-                            .size = k->base_end};
-    memcpy(d->digest, k->digest, sizeof(d->digest));
-    k->digest[0] = '\0';
-    pm_content_ref(k);
-    pm_pool_run(c->pool, &d->job);
-}
-
 /* --- the end of a transfer */
 
 static void unlink_locked(struct pm_transfer *t)
@@ -532,7 +453,7 @@ static void transfer_done(void *arg, int err, const char *why)
     woken = collect_locked(c, k, is_left_alone, t);
     if (!k->transfers && k->doubtful.n && !k->stale && !c->stopping)
         recheck_start(c, k); /* under the lock: pm_cache_stop takes it before it ends the pool */
-    digest_start(c, k); /* likewise */
+    pm_whole_check_locked(c, k); /* likewise */
     pthread_mutex_unlock(&k->lock);
     if (err && err != -ECANCELED)
         pm_log(PM_INFO, "read of file %llu: %s", (unsigned long long)k->node,
