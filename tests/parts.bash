@@ -1,4 +1,5 @@
-# What .ci/run and tests/soak.sh share: parts that all run, whatever fails, and their totals in the end.
+# What .ci/run, tests/check.sh and tests/soak.sh share: parts that all run, whatever fails, in the end
+# their totals, and then what failed in them: of a long output the end is what people get to see.
 
 PARTS=$(mktemp -d)
 trap 'rm -rf "$PARTS"' EXIT
@@ -6,13 +7,14 @@ trap 'rm -rf "$PARTS"' EXIT
 # part NAME MAKE-ARGUMENT...: its total is the last line of what it says.
 part() {
     local name=$1 start=$SECONDS log result
-    log=$(mktemp -p "$PARTS")
+    log=$(mktemp "$PARTS/$(printf %06d "$start").XXXXXX")
     shift
     printf '\n=== %s\n' "$name"
     if make --no-print-directory "$@" 2>&1 | tee "$log"; then
         result=$(sed '/^make/d' "$log" | tail -n 1)
     else
         result="FAILED: $(sed '/^make/d' "$log" | tail -n 1)"
+        { printf '\n=== failed: %s\n' "$name" && awk -f tests/failures.awk "$log"; } >"$log.failed"
     fi
     printf '%-32s %4d s  %s\n' "$name" $((SECONDS - start)) "$result" >>"$PARTS/totals"
 }
@@ -21,5 +23,6 @@ part() {
 totals() {
     printf '\n=== totals after %d min %d s\n' $((SECONDS / 60)) $((SECONDS % 60))
     cat "$PARTS/totals"
+    cat "$PARTS"/*.failed 2>/dev/null || true
     ! grep -q FAILED "$PARTS/totals"
 }

@@ -420,13 +420,14 @@ stored_bytes() {
 
 teardown() {
     local bad=0
+    [ -z "$EMU_PID" ] || kill -CONT "$EMU_PID" 2>/dev/null || true
     [ -n "${BATS_TEST_COMPLETED:-}" ] || show_failure
     if [ -n "$EMU_PID" ] && ! gone "$EMU_PID"; then
-        kill -CONT "$EMU_PID" 2>/dev/null || true
         emu_delete faults || true
     fi
     end_drive || bad=1
     check_breaches || bad=1
+    [ "$bad" = 0 ] || [ -z "${BATS_TEST_COMPLETED:-}" ] || show_failure
     stop_emulator
     no_reports || bad=1
     rm -rf --one-file-system "${T:?}"/* || bad=1
@@ -435,7 +436,12 @@ teardown() {
 
 show_failure() {
     echo "--- the end of the daemon's log" >&2
-    grep -v -E 'debug: .*: 20[0-9], ' "$LOG" 2>/dev/null | tail -n 30 >&2 || true
+    grep -v -E 'debug: .*: 20[0-9], ' "$LOG" 2>/dev/null | tail -n 20 >&2 || true
+    echo "--- the end of the emulator's log" >&2
+    tail -n 5 "$T/emu.log" >&2 2>/dev/null || true
+    [ -n "$EMU_PID" ] && ! gone "$EMU_PID" || return 0
+    emu_get log | jq -r '.[-20:][] | "\(.t_ms) ms +\(.ms): \(.endpoint) \(.path)\(.query) \(.range): \(.status)"' \
+        >&2 || true
 }
 
 # It must be alive until it is told to go, and then go well; nothing stays mounted.
