@@ -14,8 +14,12 @@ part() {
         result=$(sed '/^make/d' "$log" | tail -n 1)
     else
         result="FAILED: $(sed '/^make/d' "$log" | tail -n 1)"
-        { printf '\n=== failed: %s\n' "$name" && awk -f tests/failures.awk "$log"; } >"$log.failed"
     fi
+    case $result in
+    FAILED:* | *"only when run again alone"*)
+        { printf '\n=== failed: %s\n' "$name" && awk -f tests/failures.awk "$log"; } >"$log.failed"
+        ;;
+    esac
     printf '%-32s %4d s  %s\n' "$name" $((SECONDS - start)) "$result" >>"$PARTS/totals"
 }
 

@@ -455,12 +455,14 @@ end_drive() {
         fi
         [ "$bad" = 0 ] && { reap || bad=1; }
     fi
-    if [ -n "$DRIVE_PID" ]; then # hung: as a last resort
+    if [ -n "$DRIVE_PID" ]; then # as a last resort
+        gone "$DRIVE_PID" || echo "the daemon hangs" >&2
         kill -9 "$DRIVE_PID" 2>/dev/null || true
         wait "$DRIVE_PID" 2>/dev/null || true
     fi
     while grep -q " $MNT fuse" /proc/self/mounts; do
         bad=1
+        echo "not unmounted" >&2
         umount -l "$MNT" || break
     done
     return "$bad"

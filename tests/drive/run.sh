@@ -2,9 +2,10 @@
 # Runs the tests of the mounted drive: tests/drive/run.sh [--quick] [--jobs N] [BATS-OPTION...]
 # [FILE.bats...]; without files all in this folder. --quick: those tagged quick. N files run at a time,
 # or of a single one N tests (GNU parallel does it; without it one by one), but for tests tagged alone:
-# they measure, or leave nothing of the machine to others, and come last. PM_BUILD names the folder with
-# polymount and polymount-emulator. Shows bats' TAP; last comes one line "N passed, N failed", with
-# ", N skipped" if any were.
+# they measure, or leave nothing of the machine to others, and come last. Up to three tests of which no
+# more than a wait ran out while others ran beside them (again.awk) are then run once more, alone.
+# PM_BUILD names the folder with polymount and polymount-emulator. Shows bats' TAP; last comes one line
+# "N passed, N failed", with ", N skipped" if any were, and ", N only when run again alone: NAME; NAME".
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
@@ -62,9 +63,10 @@ if [ $files -eq 1 ] || [ "$jobs" -eq 1 ]; then
 fi
 
 log=$(mktemp) || exit 1
-trap 'rm -f "$log" "$log.bad"' EXIT
+trap 'rm -f "$log" "$log".*' EXIT
 {
-    bats --tap --jobs "$jobs" ${within:+"$within"} --filter-tags "$quick!alone" "$@" 2>&1 || : >"$log.bad"
+    { bats --tap --jobs "$jobs" ${within:+"$within"} --filter-tags "$quick!alone" "$@" 2>&1 || : >"$log.bad"; } |
+        tee "$log.beside"
     bats --tap --filter-tags "${quick}alone" "$@" 2>&1 || : >"$log.bad"
 } | tee "$log"
 
@@ -74,9 +76,30 @@ failed=$(grep -c -E '^not ok [0-9]+' "$log")
 if [ $((passed + skipped + failed)) -eq 0 ] || { [ -e "$log.bad" ] && [ "$failed" -eq 0 ]; }; then
     failed=1 # bats itself failed, or found no test: nothing may look as if it had passed
 fi
-if [ "$skipped" -gt 0 ]; then
-    echo "$passed passed, $failed failed, $skipped skipped"
-else
-    echo "$passed passed, $failed failed"
+
+# Runs the test of that name, and no other, successfully: passes_alone NAME BATS-ARGUMENT...
+passes_alone() {
+    echo "# once more, alone: $1"
+    filter=$(printf %s "$1" | sed 's/[][\.*^$+?(){}|]/\\&/g')
+    shift
+    bats --tap --filter-tags "$quick!alone" -f "^$filter\$" "$@" >"$log.once" 2>&1 </dev/null
+    cat "$log.once"
+    [ "$(grep -c -E '^(not )?ok ' "$log.once")" -eq 1 ] && grep '^ok 1 ' "$log.once" | grep -q -v '# skip'
+}
+
+: >"$log.again"
+if [ "$jobs" -gt 1 ] && [ "$failed" -le 3 ]; then
+    awk -f "$here/again.awk" "$log.beside" >"$log.again"
 fi
+again=0 names=
+while IFS= read -r name; do
+    if passes_alone "$name" "$@"; then
+        passed=$((passed + 1)) failed=$((failed - 1)) again=$((again + 1)) names="$names${names:+; }$name"
+    fi
+done <"$log.again"
+
+said="$passed passed, $failed failed"
+[ "$skipped" -eq 0 ] || said="$said, $skipped skipped"
+[ "$again" -eq 0 ] || said="$said, $again only when run again alone: $names"
+echo "$said"
 [ "$failed" -eq 0 ]
