@@ -331,6 +331,13 @@ usable_or_dead() {
     gone "$DRIVE_PID" || mounted
 }
 
+# The daemon knows of every close: the kernel tells it of the last one a moment after the program has
+# gone on, and what a crash overtakes there is due at once, whatever the delay.
+closes_seen() {
+    equal "open entries" "$(sqlite3 "$STATE/journal.db" ".timeout 5000" \
+        "SELECT count(*) FROM entry WHERE not_before=9223372036854775807")" 0 2>/dev/null
+}
+
 # mount_behind COMMAND...: it returns, and the daemon that it leaves is ours to end.
 mount_behind() {
     on "$@" 3>&-

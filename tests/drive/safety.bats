@@ -194,6 +194,7 @@ uploads() {
     again upload.delay=1h
     random "$T/src/x.bin" 300000
     on cp "$T/src/x.bin" "$S/x.bin"
+    wait_until 10 closes_seen
     crash_drive
     remount
     on cmp "$T/src/x.bin" "$S/x.bin"
