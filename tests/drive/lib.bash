@@ -6,6 +6,7 @@
 #   $URL $TOKEN    SmartShape                $URL_360 $TOKEN_360 360-for-you
 #                                            $URL_SM3D $TOKEN_SM3D ShareMy3D
 #   $DRIVE_PID     the daemon's process      $LOG         what it said, with -d
+#   $SLOW          how many times as long as usual a program may take here, for limits of time
 #
 # Whatever touches the mount runs under `within SECONDS` or `on` (20 s): only a hang lasts longer.
 
@@ -14,6 +15,7 @@ bats_require_minimum_version 1.5.0
 PM_BUILD=${PM_BUILD:-$BATS_TEST_DIRNAME/../../build}
 PM=$PM_BUILD/polymount
 EMU=$PM_BUILD/polymount-emulator
+SLOW=1
 
 setup() {
     new_place
@@ -26,7 +28,10 @@ new_place() {
     DRIVE_PID='' EMU_PID='' CONF_KEYS=() ACCOUNTS=()
     mkdir -p "$MNT" "$T/emu" "$T/src"
     export LC_ALL=C.UTF-8
-    if sanitized; then expect_reports; fi
+    if sanitized; then
+        SLOW=3
+        expect_reports
+    fi
 }
 
 # --- running things -----------------------------------------------------------------------------
@@ -52,7 +57,7 @@ fails_with() {
 
 # wait_until SECONDS COMMAND... Looks more rarely after a while: looking is what costs.
 wait_until() {
-    local end=$((SECONDS + $1)) looks=0
+    local end=$((SECONDS + $1 * SLOW)) looks=0
     shift
     until "$@"; do
         if [ "$SECONDS" -ge "$end" ]; then

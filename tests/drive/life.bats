@@ -116,7 +116,7 @@ ends_soon_while() {
     start=$SECONDS
     kill -TERM "$DRIVE_PID"
     reap
-    at_most "seconds with $endpoint stalled" $((SECONDS - start)) 6
+    at_most "seconds with $endpoint stalled" $((SECONDS - start)) $((6 * SLOW))
     clear_faults
     forget_traffic
     start_daemon

@@ -37,7 +37,7 @@ none_uninterruptible() {
     local start=$EPOCHREALTIME
     kill -TERM "$READER"
     wait_until 3 gone "$READER"
-    at_most "ms" "$(((${EPOCHREALTIME/./} - ${start/./}) / 1000))" 2000
+    at_most "ms" "$(((${EPOCHREALTIME/./} - ${start/./}) / 1000))" $((2000 * SLOW))
     wait "$READER" || true
 }
 
@@ -63,32 +63,32 @@ interrupted() {
     local signal ms
     read -r signal ms < <(interrupted cat "$S/far.bin")
     equal "signal" "$signal" 2
-    at_most "ms of cat" "$ms" 2000
+    at_most "ms of cat" "$ms" $((2000 * SLOW))
     fault '{"endpoint":"list","stall":0}'
     remount_cold # no list is known now
     read -r signal ms < <(interrupted stat "$S/dir/a.txt")
     equal "signal" "$signal" 2
-    at_most "ms of stat" "$ms" 2000
+    at_most "ms of stat" "$ms" $((2000 * SLOW))
     read -r signal ms < <(interrupted ls "$S")
     equal "signal" "$signal" 2
-    at_most "ms of ls" "$ms" 2000
+    at_most "ms of ls" "$ms" $((2000 * SLOW))
     read -r signal ms < <(interrupted dd if="$S/x" of=/dev/null)
     equal "signal" "$signal" 2
-    at_most "ms of open" "$ms" 2000
+    at_most "ms of open" "$ms" $((2000 * SLOW))
 }
 
 @test "while a read stalls, stat, ls, and writing elsewhere answer" {
     stall_downloads
     read_far
-    within 2 stat "$S/dir/a.txt" >/dev/null
-    within 2 stat "$S/far.bin" >/dev/null
-    within 2 ls -l "$S/dir" >/dev/null
-    within 2 ls -l "$S" >/dev/null
-    within 2 cat "$S/dir/a.txt" >/dev/null
-    within 2 mkdir "$S/other/new"
-    within 2 dd if=/dev/zero of="$S/other/new/x" bs=1000 count=1 status=none
-    within 2 df "$S" >/dev/null
-    within 2 "$PM" status "$MNT" >/dev/null
+    within $((2 * SLOW)) stat "$S/dir/a.txt" >/dev/null
+    within $((2 * SLOW)) stat "$S/far.bin" >/dev/null
+    within $((2 * SLOW)) ls -l "$S/dir" >/dev/null
+    within $((2 * SLOW)) ls -l "$S" >/dev/null
+    within $((2 * SLOW)) cat "$S/dir/a.txt" >/dev/null
+    within $((2 * SLOW)) mkdir "$S/other/new"
+    within $((2 * SLOW)) dd if=/dev/zero of="$S/other/new/x" bs=1000 count=1 status=none
+    within $((2 * SLOW)) df "$S" >/dev/null
+    within $((2 * SLOW)) "$PM" status "$MNT" >/dev/null
     kill "$READER"
     wait_until 3 gone "$READER"
 }
@@ -102,9 +102,9 @@ interrupted() {
         readers+=($!)
     done
     sleep 1
-    within 2 stat "$S/dir/a.txt" >/dev/null
-    within 2 ls -l "$S/dir" >/dev/null
-    within 2 cat "$S/dir/a.txt" >/dev/null
+    within $((2 * SLOW)) stat "$S/dir/a.txt" >/dev/null
+    within $((2 * SLOW)) ls -l "$S/dir" >/dev/null
+    within $((2 * SLOW)) cat "$S/dir/a.txt" >/dev/null
     kill "${readers[@]}"
     for i in "${readers[@]}"; do wait_until 3 gone "$i"; done
 }

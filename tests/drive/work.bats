@@ -209,6 +209,11 @@ rescue_is() {
     equal "a.txt" "$(cat "$T/out/s/d/a.txt")" "mine"
 }
 
+# labelled PATH: a data file says that it is this one's, which follows a rename before long
+labelled() {
+    getfattr -R --absolute-names --only-values -n user.polymount.unsent "$STATE" 2>/dev/null | grep -q -a -F " $1"
+}
+
 # bats test_tags=quick
 @test "rescue works with index and journal gone, and leaves out what was sent" {
     local i
@@ -220,7 +225,7 @@ rescue_is() {
     for i in {1..20}; do write "$S/d/new$i.txt" "new $i"; done
     write "$S/d/a.txt" "mine"
     on mv "$S/d/new1.txt" "$S/d/moved.txt"
-    sleep 4 # labels follow renames before long
+    wait_until 10 labelled "/s/d/moved.txt"
     hold_open "$S/d/open.txt" "half"
     crash_drive
     kill "$WRITER"
@@ -336,7 +341,7 @@ not_held() {
     write "$S/c.txt" "mine"
     wait_until 10 held
     umount_drive
-    not_held
+    wait_until 5 not_held
 }
 
 # bats test_tags=quick
