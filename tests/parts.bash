@@ -15,18 +15,19 @@ part() {
     else
         result="FAILED: $(sed '/^make/d' "$log" | tail -n 1)"
     fi
-    case $result in
-    FAILED:* | *"only when run again alone"*)
-        { printf '\n=== failed: %s\n' "$name" && awk -f tests/failures.awk "$log"; } >"$log.failed"
-        ;;
-    esac
     printf '%-32s %4d s  %s\n' "$name" $((SECONDS - start)) "$result" >>"$PARTS/totals"
+    case $result in
+    FAILED:*) printf '\n=== failed: %s\n' "$name" >"$log.failed" ;;
+    *"only when run again alone"*) printf '\n=== failed at first: %s\n' "$name" >"$log.failed" ;;
+    *) return ;;
+    esac
+    awk -f tests/failures.awk "$log" >>"$log.failed"
 }
 
-# The last thing to be called: it fails if a part did.
+# The last thing to be called: it fails if a part did, whose total is then the end of all.
 totals() {
     printf '\n=== totals after %d min %d s\n' $((SECONDS / 60)) $((SECONDS % 60))
     cat "$PARTS/totals"
-    cat "$PARTS"/*.failed 2>/dev/null || true
-    ! grep -q FAILED "$PARTS/totals"
+    cat "$PARTS"/*.failed 2>/dev/null && echo
+    ! grep ' FAILED: ' "$PARTS/totals"
 }
