@@ -192,9 +192,23 @@ int64_t pm_backend_hold_ms(const struct pm_backend *b)
 
 bool pm_backend_can(const struct pm_backend *b, enum pm_cap cap)
 {
-    if (b->conf->read_only && (cap == PM_CAP_CREATE || cap == PM_CAP_REPLACE))
+    if (b->conf->read_only && cap == PM_CAP_REPLACE)
         return false;
     return (b->ops->caps & cap) != 0;
+}
+
+enum pm_manner pm_backend_manner(struct pm_backend *b, const struct pm_entry *dir, char *why,
+                                 size_t size)
+{
+    assert(dir->kind == PM_FOLDER && size);
+    *why = '\0';
+    if (b->conf->read_only) {
+        snprintf(why, size, "the account is configured read-only");
+        return PM_MANNER_FIXED;
+    }
+    if (b->ops->manner)
+        return b->ops->manner(b, dir, why, size);
+    return b->ops->begin ? PM_MANNER_TREE : PM_MANNER_FIXED;
 }
 
 int pm_backend_roots(struct pm_backend *b, pm_entry_fn *each, void *arg)

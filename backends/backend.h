@@ -142,12 +142,22 @@ struct pm_progress {
 
 enum pm_cap {
     PM_CAP_RANGE = 1 << 0,           /* any range may be asked (a probe may show otherwise) */
-    PM_CAP_CREATE = 1 << 1,          /* new files and folders may be made in the root's tree */
     PM_CAP_REPLACE = 1 << 2,         /* a file's content can be replaced, its id kept */
     PM_CAP_BY_PATH = 1 << 4,         /* content and removal go by path: of two objects with one
                                         name in a folder only one can be reached */
     PM_CAP_FIND = 1 << 5,            /* stat by path finds what no list of the root tells */
     PM_CAP_LIST_COSTS_OBJECT = 1 << 3, /* a list costs a call per object: never prefetch one */
+};
+
+/* What can be done in a folder. */
+enum pm_manner {
+    PM_MANNER_TREE, /* files and folders can be made, changed, moved and removed */
+    PM_MANNER_FIXED, /* what is in it is the service's: nothing is made, changed, removed or renamed */
+    PM_MANNER_DROPS, /* each file made in it becomes one thing of the service: it cannot be changed, only
+                        replaced or removed; a rename within changes only its name here. A folder made in
+                        it is a draft */
+    PM_MANNER_THING, /* one thing with its files: they cannot be changed or made, and nothing is sent when
+                        they are removed; removing the folder removes the thing */
 };
 
 struct pm_backend;
@@ -256,6 +266,11 @@ struct pm_backend_ops {
     int (*abort)(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up);
 
     const struct pm_draft_ops *draft; /* NULL: folders made in the root are no drafts */
+
+    /* What can be done in this folder (not: with it, which is for the one that it is in to say). `why`:
+     * where something cannot, the reason and what to do instead, for people. Makes no request. NULL:
+     * PM_MANNER_TREE everywhere if there is `begin`, else PM_MANNER_FIXED. */
+    enum pm_manner (*manner)(struct pm_backend *b, const struct pm_entry *dir, char *why, size_t size);
 
     /* Changes. NULL: -EOPNOTSUPP. mkdir of one that exists: -EEXIST; *out is owned. remove of a
      * folder takes all in it; one that is gone: -ENOENT. Safe to repeat by those errnos. */
@@ -372,6 +387,9 @@ int pm_backend_check(struct pm_backend *b, struct pm_ctx *ctx, bool now);
 int pm_backend_accept(struct pm_backend *b);
 
 bool pm_backend_can(const struct pm_backend *b, enum pm_cap cap);
+/* PM_MANNER_FIXED of an account that is configured read-only. `why` is "" where it does not say. */
+enum pm_manner pm_backend_manner(struct pm_backend *b, const struct pm_entry *dir, char *why,
+                                 size_t size);
 bool pm_backend_same_version(const struct pm_backend *b, const char *x, const char *y);
 /* Can the content of `e` be had from it? */
 bool pm_backend_gives_back(const struct pm_backend *b, const struct pm_entry *e);

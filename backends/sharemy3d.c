@@ -20,8 +20,8 @@
 #define BY_STATUS "by-status"
 
 const struct pm_sm_words pm_sm_words[PM_SM_KINDS] = {
-    [PM_SM_MODEL] = {"models", "modelId"},
-    [PM_SM_BACKGROUND] = {"backgrounds", "backgroundId"},
+    [PM_SM_MODEL] = {"models", "modelId", "uploads"},
+    [PM_SM_BACKGROUND] = {"backgrounds", "backgroundId", "uploads-backgrounds"},
 };
 
 static const char *const statuses[] = {"UPLOADING", "PROCESSING", "ACTIVE", "FAILED"};
@@ -472,6 +472,27 @@ static int sm_field(struct pm_backend *b, const struct pm_entry *e, const char *
     return err;
 }
 
+static enum pm_manner sm_manner(struct pm_backend *b, const struct pm_entry *dir, char *why, size_t size)
+{
+    struct where w = find_place(dir);
+
+    (void)b;
+    switch (w.place) {
+    case THINGS:
+        snprintf(why, size, "nothing is made here: put files into %s/ instead",
+                 pm_sm_words[w.kind].uploads);
+        return PM_MANNER_FIXED;
+    case THING:
+        snprintf(why, size, "what the service has is never changed: put files into %s/ instead",
+                 pm_sm_words[w.kind].uploads);
+        return PM_MANNER_THING;
+    case NAMES: case STATES: case STATE:
+        snprintf(why, size, "here are only links: put files into uploads/ instead");
+        return PM_MANNER_FIXED;
+    default: snprintf(why, size, "put files into uploads/ instead"); return PM_MANNER_FIXED;
+    }
+}
+
 const struct pm_backend_ops pm_sharemy3d_ops = {
     .type = "sharemy3d",
     .secret = "token",
@@ -479,6 +500,7 @@ const struct pm_backend_ops pm_sharemy3d_ops = {
     .caps = PM_CAP_RANGE | PM_CAP_LIST_COSTS_OBJECT,
     .open = sm_open,
     .close = sm_close,
+    .manner = sm_manner,
     .list = sm_list,
     .stat = sm_stat,
     .locate = pm_sm_locate,

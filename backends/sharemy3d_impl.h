@@ -14,6 +14,7 @@ enum pm_sm_kind { PM_SM_MODEL, PM_SM_BACKGROUND, PM_SM_KINDS };
 struct pm_sm_words {
     const char *folder; /* in the tree, in the calls' paths, and the list's member */
     const char *id; /* the id's member */
+    const char *uploads; /* the folder where they are made */
 };
 
 extern const struct pm_sm_words pm_sm_words[PM_SM_KINDS];

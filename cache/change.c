@@ -17,33 +17,58 @@ static int check_spot(enum pm_spot spot)
     return spot == PM_SPOT_COMMITTING ? -EBUSY : spot == PM_SPOT_PUBLISHED ? -EROFS : 0;
 }
 
-int pm_change_check_folder(struct pm_cache *c, pm_node folder, struct pm_row *row,
-                           struct pm_account **account, enum pm_spot *spot)
+enum pm_manner pm_change_manner(struct pm_cache *c, const struct pm_row *folder, char *why, size_t size)
 {
-    pm_node above;
-    bool    shown;
-    int     err;
+    PM_AUTO(free) struct pm_entry *e = NULL;
+    struct pm_account             *a = pm_account_by_id(c, folder->account);
 
-    pm_db_begin(c->db);
-    err = pm_node_get(c->db, folder, row);
-    *spot = pm_draft_spot(c, folder);
-    shown = folder == PM_NODE_ROOT || !pm_shown_place(c->db, folder, &above, NULL);
-    err = pm_db_end(c->db, err);
+    *why = '\0';
+    if (!a)
+        return PM_MANNER_FIXED; /* the mount point itself */
+    if (pm_node_entry(c->db, folder->id, &e))
+        return PM_MANNER_TREE;
+    return pm_backend_manner(a->backend, e, why, size);
+}
+
+/* In a transaction: what the folder is, and who may not change it. */
+static int look_at_folder(struct pm_cache *c, pm_node folder, struct pm_place *out)
+{
+    char    why[200];
+    pm_node above;
+    int     err = pm_node_get(c->db, folder, &out->row);
+
     if (err)
         return err == -ENOENT ? -ESTALE : err;
-    if (row->kind != PM_FOLDER)
+    if (out->row.kind != PM_FOLDER)
         return -ENOTDIR;
-    if (!shown)
+    if (folder != PM_NODE_ROOT && pm_shown_place(c->db, folder, &above, NULL))
         return -ENOENT; /* removed while somebody stands in it */
-    *account = pm_account_by_id(c, row->account);
-    if (!*account)
+    out->account = pm_account_by_id(c, out->row.account);
+    if (!out->account)
         return -EPERM; /* the mount point itself */
-    if ((*account)->conf->read_only)
+    if (out->account->conf->read_only)
         return -EROFS;
-    if (!pm_backend_can((*account)->backend, PM_CAP_CREATE))
-        return -EPERM;
-    err = check_spot(*spot);
-    return err ? err : pm_list_want(c, folder, NULL);
+    out->spot = pm_draft_spot(c, folder);
+    out->manner = pm_change_manner(c, &out->row, why, sizeof(why));
+    if (out->manner == PM_MANNER_TREE || out->manner == PM_MANNER_DROPS)
+        return check_spot(out->spot);
+    if (*why)
+        pm_db_run(c->db, "UPDATE node SET error=?2 WHERE id=?1 AND error IS NOT ?2", "is",
+                  (int64_t)folder, why);
+    return -EPERM;
+}
+
+int pm_change_check_folder(struct pm_cache *c, pm_node folder, struct pm_place *out)
+{
+    int err;
+    int failed;
+
+    pm_db_begin(c->db);
+    err = look_at_folder(c, folder, out);
+    failed = pm_db_end(c->db, 0); /* the reason is kept, too */
+    if (!failed)
+        failed = err;
+    return failed ? failed : pm_list_want(c, folder, NULL);
 }
 
 int pm_change_check_name(struct pm_cache *c, pm_node folder, enum pm_spot spot, const char *name,

@@ -9,9 +9,19 @@
 
 /* --- change.c; no transaction is open */
 
-/* May something be made or removed in this folder? Its list must be known. */
-int pm_change_check_folder(struct pm_cache *c, pm_node folder, struct pm_row *row,
-                           struct pm_account **account, enum pm_spot *spot);
+/* A folder in which something is to change. */
+struct pm_place {
+    struct pm_row      row;
+    struct pm_account *account;
+    enum pm_spot       spot;
+    enum pm_manner     manner; /* TREE or DROPS */
+};
+
+/* May something be made or removed in this folder? Its list must be known. What is refused for the
+ * folder's manner is told by its error. */
+int pm_change_check_folder(struct pm_cache *c, pm_node folder, struct pm_place *out);
+/* In a transaction: what can be done in it. One that is only here, as yet: TREE. */
+enum pm_manner pm_change_manner(struct pm_cache *c, const struct pm_row *folder, char *why, size_t size);
 /* May a file of this name be in a draft? What is temporary is asked about when it gets its name, a link
  * when it is not alone. */
 int pm_change_check_name(struct pm_cache *c, pm_node folder, enum pm_spot spot, const char *name,

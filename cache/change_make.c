@@ -38,22 +38,20 @@ static int create(struct pm_cache *c, pm_node parent, const char *name, const st
 {
     struct pm_jentry   e = {.op = PM_OP_PUT, .kind = PM_FILE, .parent = parent};
     struct pm_jentry   again;
-    struct pm_account *account;
-    struct pm_row      folder;
-    enum pm_spot       spot = PM_SPOT_OTHER;
+    struct pm_place    folder;
     char               why[200] = "";
     int                err = pm_name_check(name);
 
     if (err)
         pm_publish_refused(c, parent, "a name", strerror(-err));
     if (!err)
-        err = pm_change_check_folder(c, parent, &folder, &account, &spot);
-    if (!err && (err = pm_change_check_name(c, parent, spot, name, why, sizeof(why))) != 0)
+        err = pm_change_check_folder(c, parent, &folder);
+    if (!err && (err = pm_change_check_name(c, parent, folder.spot, name, why, sizeof(why))) != 0)
         pm_publish_refused(c, parent, name, *why ? why : strerror(-err));
     if (err)
         return err;
-    e.account = account->id;
-    e.state = pm_draft_is_litter(spot, name) ? PM_J_LOCAL : open ? PM_J_OPEN : PM_J_READY;
+    e.account = folder.account->id;
+    e.state = pm_draft_is_litter(folder.spot, name) ? PM_J_LOCAL : open ? PM_J_OPEN : PM_J_READY;
     e.not_before = open ? PM_J_HELD : pm_file_due(c, name);
     snprintf(e.name, sizeof(e.name), "%s", name);
     again = e;
@@ -119,23 +117,23 @@ int pm_change_mkdir(struct pm_cache *c, pm_node parent, const char *name,
 {
     struct pm_jentry   e = {.op = PM_OP_MKDIR, .kind = PM_FOLDER, .parent = parent,
                             .state = PM_J_READY};
-    struct pm_account *account;
-    struct pm_row      folder;
-    enum pm_spot       spot = PM_SPOT_OTHER;
+    struct pm_place    folder;
     int                err = pm_name_check(name);
 
     if (!err)
-        err = pm_change_check_folder(c, parent, &folder, &account, &spot);
-    if (!err && spot == PM_SPOT_DRAFT) {
+        err = pm_change_check_folder(c, parent, &folder);
+    if (!err && folder.spot == PM_SPOT_DRAFT) {
         pm_publish_refused(c, parent, name, "there are no folders in it");
         err = -EPERM;
     }
+    if (!err && folder.manner == PM_MANNER_DROPS)
+        err = -EPERM;
     if (err)
         return err;
-    e.account = account->id;
+    e.account = folder.account->id;
     snprintf(e.name, sizeof(e.name), "%s", name);
     pm_db_begin(c->db);
-    err = pm_db_end(c->db, mkdir_locked(c, &e, owner, spot, out));
+    err = pm_db_end(c->db, mkdir_locked(c, &e, owner, folder.spot, out));
     if (!err)
         pm_queue_kick(c);
     return err;

@@ -152,12 +152,10 @@ static void after_removal(struct pm_cache *c, const struct pm_removal *r)
 
 int pm_change_unlink(struct pm_cache *c, pm_node parent, const char *name)
 {
-    struct pm_account *account;
-    struct pm_row      folder;
-    struct pm_removal  r = {.local = false};
-    enum pm_spot       spot;
-    pm_node            node;
-    int                err = pm_change_check_folder(c, parent, &folder, &account, &spot);
+    struct pm_removal r = {.local = false};
+    struct pm_place   folder;
+    pm_node           node;
+    int               err = pm_change_check_folder(c, parent, &folder);
 
     if (err)
         return err;
@@ -181,16 +179,14 @@ bool pm_change_is_empty(struct pm_cache *c, const struct pm_removal *r)
 
 int pm_change_rmdir(struct pm_cache *c, pm_node parent, const char *name, struct pm_waiter *w)
 {
-    struct pm_account *account;
-    struct pm_row      folder;
-    struct pm_removal  r = {.local = false};
-    enum pm_spot       spot;
-    pm_node            node;
-    int                err;
+    struct pm_removal r = {.local = false};
+    struct pm_place   folder;
+    pm_node           node;
+    int               err;
 
     if (parent == PM_NODE_ROOT)
         return -EBUSY;
-    err = pm_change_check_folder(c, parent, &folder, &account, &spot);
+    err = pm_change_check_folder(c, parent, &folder);
     if (err)
         return err;
     pm_db_begin(c->db);

@@ -342,13 +342,10 @@ int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_no
 {
     struct rename      r = {.parent = parent, .new_parent = new_parent, .name = name,
                             .new_name = new_name};
-    struct pm_account *account;
-    struct pm_account *new_account;
-    struct pm_row      folder;
-    enum pm_spot       spot = PM_SPOT_OTHER;
-    enum pm_spot       new_spot = PM_SPOT_OTHER;
-    pm_node            to;
-    int                err;
+    struct pm_place from = {.spot = PM_SPOT_OTHER};
+    struct pm_place there = {.spot = PM_SPOT_OTHER};
+    pm_node         to;
+    int             err;
 
     if (flags & ~(unsigned)RENAME_NOREPLACE)
         return -EINVAL;
@@ -356,13 +353,13 @@ int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_no
         return parent == new_parent ? -EBUSY : -EXDEV;
     err = pm_name_check(new_name);
     if (!err)
-        err = pm_change_check_folder(c, parent, &folder, &account, &spot);
+        err = pm_change_check_folder(c, parent, &from);
     if (!err)
-        err = pm_change_check_folder(c, new_parent, &folder, &new_account, &new_spot);
-    if (!err && account != new_account)
+        err = pm_change_check_folder(c, new_parent, &there);
+    if (!err && from.account != there.account)
         err = -EXDEV;
     if (!err)
-        err = check_draft_rename(c, spot, new_parent, new_name, new_spot);
+        err = check_draft_rename(c, from.spot, new_parent, new_name, there.spot);
     if (err)
         return err;
     pm_db_begin(c->db);

@@ -202,6 +202,7 @@ info.json"
     equal "background" "$(on ls "$S/backgrounds/$ID")" info.json
     fails_with "Operation not permitted" touch "$S/models/new"
     fails_with "Operation not permitted" mkdir "$S/models/new"
+    [[ $(xattr "$S/models" error) == *uploads/* ]]
     fails_with "Operation not permitted" rm "$M/a.ply"
     fails_with "Operation not permitted" rm "$M"
     fails_with "Operation not permitted" mv "$M" "$S/by-name/Other"

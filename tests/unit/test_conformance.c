@@ -693,14 +693,16 @@ static void a_canceled_call_ends_within_a_second(void **state)
 static void a_read_only_account_changes_nothing(void **state)
 {
     struct pm_entry *e = NULL;
+    char             why[200];
 
     (void)state;
     w.account.read_only = true;
     assert_int_equal(pm_backend_mkdir(w.b, &w.ctx, &root, "x", &e), -EROFS);
     assert_int_equal(upload(&root, "x", NULL, "abc", 3, &e), -EROFS);
-    assert_false(pm_backend_can(w.b, PM_CAP_CREATE));
+    assert_int_equal(pm_backend_manner(w.b, &root, why, sizeof(why)), PM_MANNER_FIXED);
+    assert_string_equal(why, "the account is configured read-only");
     w.account.read_only = false;
-    assert_true(pm_backend_can(w.b, PM_CAP_CREATE));
+    assert_int_equal(pm_backend_manner(w.b, &root, why, sizeof(why)), PM_MANNER_TREE);
     assert_int_equal(count(&root), 0);
     assert_no_breach();
 }
@@ -1101,11 +1103,13 @@ static void dead_sessions_and_small_contents(void **state)
 static void nothing_of_models_can_be_changed(void **state)
 {
     struct pm_entry *e = NULL, models = folder_at("models");
+    char             why[200];
 
     (void)state;
     assert_int_equal(upload(&models, "x.ply", NULL, "abc", 3, &e), -EOPNOTSUPP);
     assert_int_equal(pm_backend_mkdir(w.b, &w.ctx, &models, "x", &e), -EOPNOTSUPP);
-    assert_false(pm_backend_can(w.b, PM_CAP_CREATE));
+    assert_int_equal(pm_backend_manner(w.b, &models, why, sizeof(why)), PM_MANNER_FIXED);
+    assert_non_null(strstr(why, "uploads/"));
     assert_no_breach();
 }
 
