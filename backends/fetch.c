@@ -34,6 +34,9 @@ struct pm_source {
     unsigned            generation; /* lock; of location */
     struct pm_location  location; /* lock */
     char               *redirect; /* lock; NULL: none */
+    int64_t             failed_ms; /* lock; when asking the backend failed last; 0: it did not */
+    int                 failure; /* lock; with failed_ms */
+    char                failed_why[WHY_MAX + 1]; /* lock; with failed_ms */
 };
 
 struct job {
@@ -59,6 +62,7 @@ struct job {
     bool                  fell_back; /* from a remembered redirect, since bytes last came */
     unsigned              generation; /* of the location in use */
     int64_t               not_before_ms; /* of the exchange after a new location */
+    int64_t               wanted_ms; /* since when a new location is wanted */
     unsigned              tries;
     uint64_t              tried_pos; /* pos when tries was last reset */
     char                 *next_redirect; /* told by this exchange */
@@ -372,6 +376,10 @@ static int locate(struct pm_source *s, bool anew, enum pm_prio prio, const atomi
         s->generation++;
         free(s->redirect);
         s->redirect = NULL;
+    } else if (err != -ECANCELED) {
+        s->failed_ms = pm_now_ms();
+        s->failure = err;
+        memcpy(s->failed_why, ctx.why, sizeof(s->failed_why));
     }
     pthread_cond_broadcast(&s->located);
     pthread_mutex_unlock(&s->lock);
@@ -387,11 +395,13 @@ static bool is_fresh_locked(const struct pm_source *s, int64_t now_ms)
     return s->has_location && (!s->location.expires_ms || s->location.expires_ms > now_ms);
 }
 
-/* Makes sure that there is a location newer than `refused` (0: any fresh one). Blocks. */
-static int need_location(struct pm_source *s, unsigned refused, enum pm_prio prio,
+/* Makes sure that there is a location newer than `refused` (0: any fresh one). Many may want one at once:
+ * what one of them is told since `wanted_ms`, good or bad, is for all. Blocks. */
+static int need_location(struct pm_source *s, unsigned refused, int64_t wanted_ms, enum pm_prio prio,
                          const atomic_bool *cancel, char *why)
 {
     bool must;
+    int  err = 0;
 
     pthread_mutex_lock(&s->lock);
     while (s->locating) {
@@ -402,10 +412,14 @@ static int need_location(struct pm_source *s, unsigned refused, enum pm_prio pri
         }
     }
     must = refused ? s->generation == refused : !is_fresh_locked(s, pm_now_ms());
-    if (must)
-        s->locating = true;
+    if (must && s->failed_ms > wanted_ms) {
+        err = s->failure;
+        memcpy(why, s->failed_why, sizeof(s->failed_why));
+        must = false;
+    }
+    s->locating = must;
     pthread_mutex_unlock(&s->lock);
-    return must ? locate(s, refused != 0, prio, cancel, why) : 0;
+    return must ? locate(s, refused != 0, prio, cancel, why) : err;
 }
 
 /* --- one exchange after the other */
@@ -418,7 +432,7 @@ static void relocate(void *arg)
     char        why[WHY_MAX + 1] = "";
     int         err;
 
-    err = need_location(j->s, j->generation, j->prio, j->cancel, why);
+    err = need_location(j->s, j->generation, j->wanted_ms, j->prio, j->cancel, why);
     if (err)
         finish(j, err, why);
     else
@@ -480,6 +494,7 @@ static bool try_elsewhere(struct job *j, const struct pm_http_end *end)
         return false;
     j->relocated = true;
     j->not_before_ms = 0;
+    j->wanted_ms = pm_now_ms();
     return pm_net_defer(j->s->b->net, relocate, j);
 }
 
@@ -501,6 +516,7 @@ static bool try_again(struct job *j, const struct pm_http_end *end)
     fresh = j->s->redirect || is_fresh_locked(j->s, when);
     pthread_mutex_unlock(&j->s->lock);
     j->not_before_ms = when;
+    j->wanted_ms = pm_now_ms();
     if (fresh)
         start(j, when);
     return fresh || pm_net_defer(j->s->b->net, relocate, j);
@@ -647,7 +663,7 @@ void pm_fetch(struct pm_source *s, uint64_t off, uint64_t len, enum pm_prio prio
         fetch_by_backend(s, off, len, prio, cancel, sink, arg);
         return;
     }
-    err = need_location(s, 0, prio, cancel, why);
+    err = need_location(s, 0, pm_now_ms(), prio, cancel, why);
     j = err ? NULL : calloc(1, sizeof(*j));
     if (!j) {
         sink->done(arg, err ? err : -ENOMEM, why);

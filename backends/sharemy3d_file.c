@@ -17,7 +17,7 @@
 /* --- the URL */
 
 struct dated {
-    int64_t date_ms; /* by the service's clock */
+    int64_t date_ms; /* by the service's clock; 0: it does not tell */
 };
 
 static void note_date(void *arg, const struct pm_http_head *head)
@@ -49,7 +49,7 @@ static int get_url(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *id, 
         err = -EIO;
     } else {
         *url = strdup(told);
-        *use_ms = pm_signed_use_ms(told, dated.date_ms ? dated.date_ms : pm_wall_ms());
+        *use_ms = pm_signed_use_ms(told, dated.date_ms);
         err = *url ? 0 : -ENOMEM;
     }
     free(origin);

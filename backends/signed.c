@@ -122,8 +122,8 @@ int64_t pm_signed_use_ms(const char *url, int64_t server_ms)
     int64_t ends = 0, life = 0, left_ms, margin_ms;
 
     if (read_v4(url, "Goog", &ends, &life) || read_v4(url, "Amz", &ends, &life)) {
-        left_ms = ends * 1000 - server_ms;
-    } else if (seconds_of(url, "Expires", &ends)) { /* V2: it was signed just now */
+        left_ms = server_ms ? ends * 1000 - server_ms : life * 1000;
+    } else if (server_ms && seconds_of(url, "Expires", &ends)) { /* V2: it was signed just now */
         left_ms = ends * 1000 - server_ms;
         life = left_ms / 1000;
     } else {

@@ -11,8 +11,9 @@
 #include <stdint.h>
 
 /* How long a URL that was signed just now, or a while ago, should be used from now on: until min(60 s,
- * half its life) before its end, by the server's clock, which is at `server_ms` (since 1970). Both of
- * Google's forms are known, and S3's; any other counts as one that lives 5 minutes. 0: no more. */
+ * half its life) before its end, by the server's clock, which is at `server_ms` (since 1970; 0: it did
+ * not tell, and ours does not count). Both of Google's forms are known, and S3's; any other counts as one
+ * that lives 5 minutes. 0: no more. */
 int64_t pm_signed_use_ms(const char *url, int64_t server_ms);
 
 /* A parameter of a URL's query, decoded, whatever the case of its name. Owned; NULL: there is none,

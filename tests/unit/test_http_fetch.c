@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #define SIZE 100000
+#define CROWD 12 /* ranges that are wanted at once */
 
 /* --- a service that only locates */
 
@@ -20,6 +21,8 @@ struct place {
     const char       *token; /* of the last location */
     const char       *origin; /* NULL: locations carry no token */
     int64_t           life_ms; /* 0: it is not told */
+    struct server    *crowd; /* another location is given when it was asked this often; NULL: at once */
+    int               fails; /* what another location is then; 0: given */
     atomic_uint       located;
 };
 
@@ -28,9 +31,16 @@ static int place_locate(struct pm_backend *b, struct pm_ctx *ctx, const struct p
 {
     struct place *p = container_of(b, struct place, base);
 
-    (void)ctx;
     (void)e;
     p->located++;
+    if (p->crowd && p->located > 1) {
+        for (int i = 0; i < 500 && server_requests(p->crowd) < CROWD; i++)
+            usleep(10000);
+        usleep(200000); /* the last answers arrive, too */
+        snprintf(ctx->why, sizeof(ctx->why), "not now");
+        if (p->fails)
+            return p->fails;
+    }
     free(loc->auth);
     loc->auth = NULL;
     loc->url = pm_asprintf("%s?n=%u", p->url, p->located);
@@ -649,6 +659,58 @@ static void closing_the_loop_ends_downloads(void **state)
     down(&w);
 }
 
+/* Old locations only are refused. */
+static bool wants_another(void *arg, const struct server_request *req, int fd)
+{
+    return strstr(req->head, "?n=1 ") ? server_reply(fd, 403, "", "no") : ranges(arg, req, fd);
+}
+
+/* Many ranges, all of them refused at once. */
+static void get_refused(struct world *w, int err)
+{
+    struct kept kept[CROWD] = {0};
+
+    up(w, wants_another, NULL);
+    w->place.origin = NULL;
+    w->place.crowd = w->server;
+    w->place.fails = err;
+    for (size_t i = 0; i < CROWD; i++) {
+        pthread_mutex_init(&kept[i].lock, NULL);
+        pm_cond_init(&kept[i].over);
+        pm_fetch(w->source, i * 6000, 6000, PM_INTERACTIVE, NULL, &sink, &kept[i]);
+    }
+    for (size_t i = 0; i < CROWD; i++) {
+        pthread_mutex_lock(&kept[i].lock);
+        while (!kept[i].done)
+            pthread_cond_wait(&kept[i].over, &kept[i].lock);
+        pthread_mutex_unlock(&kept[i].lock);
+        assert_int_equal(kept[i].err, err);
+        assert_string_equal(kept[i].why, err ? "not now" : "");
+        assert_int_equal(kept[i].bytes.len, err ? 0 : 6000);
+        pm_buf_free(&kept[i].bytes);
+    }
+    down(w);
+}
+
+static void ranges_that_are_refused_at_once_ask_once_for_a_location(void **state)
+{
+    struct world w = {0};
+
+    (void)state;
+    get_refused(&w, 0);
+    assert_int_equal(w.place.located, 2);
+}
+
+/* A service in trouble is not asked by each of them in turn. */
+static void ranges_that_get_no_location_fail_together(void **state)
+{
+    struct world w = {0};
+
+    (void)state;
+    get_refused(&w, -EIO);
+    assert_in_range(w.place.located, 2, 4);
+}
+
 static void sixteen_ranges_side_by_side(void **state)
 {
     struct world w = {0};
@@ -696,6 +758,8 @@ int main(void)
         cmocka_unit_test(a_long_hold_is_ebusy_at_once),
         cmocka_unit_test(a_cancel_ends_a_download_soon),
         cmocka_unit_test(closing_the_loop_ends_downloads),
+        cmocka_unit_test(ranges_that_are_refused_at_once_ask_once_for_a_location),
+        cmocka_unit_test(ranges_that_get_no_location_fail_together),
         cmocka_unit_test(sixteen_ranges_side_by_side),
     };
 

@@ -47,6 +47,14 @@ static void a_url_is_renewed_before_it_ends(void **state)
                      (long long)pm_signed_use_ms(rows[i].url, SIGNED_MS + rows[i].after_ms));
 }
 
+/* Without a Date our own clock, which may be years off, must not make a URL old or young. */
+static void without_a_server_s_clock_a_url_was_signed_just_now(void **state)
+{
+    (void)state;
+    assert_int_equal(pm_signed_use_ms(V4 "20190301T090000Z&X-Goog-Expires=20", 0), 10000);
+    assert_int_equal(pm_signed_use_ms("https://h/b/o?GoogleAccessId=a&Expires=1551430920", 0), 240000);
+}
+
 static void check_text(char *got, const char *wanted, const char *of)
 {
     if (!wanted != !got || (got && strcmp(got, wanted) != 0))
@@ -164,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_url_is_renewed_before_it_ends),
+        cmocka_unit_test(without_a_server_s_clock_a_url_was_signed_just_now),
         cmocka_unit_test(a_disposition_names_the_file),
         cmocka_unit_test(a_url_names_the_file),
         cmocka_unit_test(only_the_code_of_an_error_is_told),
