@@ -114,6 +114,8 @@ static struct where find_place(const struct pm_entry *e)
         w.kind = (enum pm_sm_kind)kind;
         w.place = p[len] ? place_below(p + len + 1, &w) : THINGS;
     }
+    if (w.place == INFO && e->kind == PM_FILE) /* a model's file may be called so, too */
+        w.place = ORIGINAL;
     if (len == strlen(BY_NAME) && !strncmp(p, BY_NAME, len))
         w.place = p[len] ? LINK : NAMES;
     if (len == strlen(BY_STATUS) && !strncmp(p, BY_STATUS, len))
@@ -329,6 +331,17 @@ static int list_states(struct pm_sharemy3d *sm, pm_entry_fn *each, void *arg)
     return err;
 }
 
+/* What stands around the object in the answer to /info is none of it. */
+static int get_object(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct where *w,
+                      struct cJSON **out)
+{
+    int err = pm_sm_get(sm, ctx, w->kind, w->id, "info", out);
+
+    if (!err)
+        pm_json_remove(*out, "class");
+    return err;
+}
+
 /* The object of an entry, as it was listed, or asked for; owned. */
 static int object_of(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct pm_entry *e,
                      const struct where *w, struct cJSON **out)
@@ -340,7 +353,7 @@ static int object_of(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct p
         return 0;
     }
     pm_json_free(obj);
-    return pm_sm_get(sm, ctx, w->kind, w->id, "info", out);
+    return get_object(sm, ctx, w, out);
 }
 
 static int list_thing(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct pm_entry *dir,
@@ -386,17 +399,6 @@ static int keep_entry(void *arg, const struct pm_entry *e)
 
     *out = pm_entry_dup(e);
     return *out ? 0 : -ENOMEM;
-}
-
-/* What stands around the object in the answer to /info is none of it. */
-static int get_object(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct where *w,
-                      struct cJSON **out)
-{
-    int err = pm_sm_get(sm, ctx, w->kind, w->id, "info", out);
-
-    if (!err)
-        pm_json_remove(*out, "class");
-    return err;
 }
 
 static int sm_stat(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define NAME      "sharemy3d.name."
+#define LONG      1000 /* what is longer is no name */
 #define AGAIN_MS  (10 * 60 * 1000) /* so long it is not asked again for a file that it did not give */
 
 /* --- the URL */
@@ -107,9 +108,9 @@ static int want_no_more(void *arg, const void *buf, size_t len)
 }
 
 /* What the storage host calls the file; NULL: it does not say. A signed URL is for GET, so its first
- * byte is asked for. */
-static int ask_storage(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *url, bool empty,
-                       char **name)
+ * byte is asked for. *elsewhere is owned: where the file is instead, or NULL. */
+static int look(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *url, bool empty, char **name,
+                char **elsewhere)
 {
     static const char *const headers[] = {"Accept-Encoding: identity", "Range: bytes=0-0", NULL};
     static const char *const plain[] = {"Accept-Encoding: identity", NULL};
@@ -121,6 +122,8 @@ static int ask_storage(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *
     int                    err = pm_http_call(sm->base.net, ctx, &req, &answer);
 
     *name = glance.disposition ? pm_signed_disposition(glance.disposition) : NULL;
+    *elsewhere = answer.location;
+    answer.location = NULL;
     free(glance.disposition);
     if (err && answer.status) { /* its words may hold parts of the URL */
         char code[PM_SIGNED_CODE_MAX];
@@ -129,6 +132,18 @@ static int ask_storage(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *
         snprintf(ctx->why, sizeof(ctx->why), "the storage says %s", *code ? code : "no");
     }
     return err == -EINTR ? 0 : err;
+}
+
+/* As reading does, one redirect is followed. */
+static int ask_storage(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *url, bool empty,
+                       char **name)
+{
+    PM_AUTO(free) char *elsewhere = NULL;
+    PM_AUTO(free) char *farther = NULL;
+    int                 err = look(sm, ctx, url, empty, name, &elsewhere);
+    PM_AUTO(free) char *origin = elsewhere ? pm_http_origin(elsewhere) : NULL;
+
+    return origin ? look(sm, ctx, elsewhere, empty, name, &farther) : err;
 }
 
 /* Does it say that it will not, so that asking once more makes no sense? */
@@ -161,6 +176,10 @@ static int ask_name(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *id,
     }
     if (!err && !*name)
         *name = pm_signed_file_name(url);
+    if (*name && strlen(*name) > LONG) {
+        free(*name);
+        *name = NULL;
+    }
     return err;
 }
 

@@ -1,8 +1,9 @@
 /* Lists: all pages side by side.
  *
  * Pages go by offset over a list that may change meanwhile. They are sorted by time (and name: what was
- * made in one second must have an order, too), so that what is new comes last and moves nothing; what is removed moves all that follows, and the list is then asked for
- * again, until a whole one has been seen. Each id is handed on once.
+ * made in one second must have an order, too), so that what is new comes last and moves nothing; what is
+ * removed moves all that follows, and the list is then asked for again, until a whole one has been seen.
+ * Each id is handed on once. A service that says more than it has ends the list with an empty page.
  *
  * The first page tells how many there are; then a few threads take a page after the other, and the
  * calling thread hands on what they got. No more than a few pages are in memory. */
@@ -50,6 +51,31 @@ struct listing {
 
 /* --- one page */
 
+static bool page_total(const struct cJSON *body, uint64_t *total)
+{
+    uint64_t n;
+
+    if (!pm_json_u64(pm_json_get(body, "meta"), "totalCount", &n) || n > TOTAL_MAX)
+        return false;
+    *total = n;
+    return true;
+}
+
+/* No array at all will do where the service says that there is nothing from `offset` on (api/notes.md 0,
+ * 4: empty lists that are null). */
+static bool is_page(const struct listing *l, const struct cJSON *body, uint64_t offset)
+{
+    const struct cJSON *things = pm_json_get(body, pm_sm_words[l->kind].folder);
+    uint64_t            total;
+
+    return things ? pm_json_is_array(things) : page_total(body, &total) && total <= offset;
+}
+
+static const struct cJSON *first_thing(const struct listing *l, const struct cJSON *body)
+{
+    return pm_json_first(pm_json_get(body, pm_sm_words[l->kind].folder));
+}
+
 static int get_page(const struct listing *l, struct pm_ctx *ctx, uint64_t offset, struct cJSON **out)
 {
     PM_AUTO(free) char *url =
@@ -59,23 +85,13 @@ static int get_page(const struct listing *l, struct pm_ctx *ctx, uint64_t offset
     struct pm_http_request req = {.method = "GET", .url = url};
     int                    err = url ? pm_sm_call(l->sm, ctx, &req, out) : -ENOMEM;
 
-    if (!err && !pm_json_is_array(pm_json_get(*out, pm_sm_words[l->kind].folder))) {
+    if (!err && !is_page(l, *out, offset)) {
         snprintf(ctx->why, sizeof(ctx->why), "the list is broken");
         pm_json_free(*out);
         *out = NULL;
         err = -EIO;
     }
     return err;
-}
-
-static bool page_total(const struct cJSON *body, uint64_t *total)
-{
-    uint64_t n;
-
-    if (!pm_json_u64(pm_json_get(body, "meta"), "totalCount", &n) || n > TOTAL_MAX)
-        return false;
-    *total = n;
-    return true;
 }
 
 /* --- handing on, on the caller's thread */
@@ -111,8 +127,7 @@ static int take_page(struct listing *l, const struct cJSON *body, uint64_t *coun
 
     if (page_total(body, &total) && total != l->total)
         l->changed = true;
-    for (const struct cJSON *v = pm_json_first(pm_json_get(body, words->folder)); v && err >= 0;
-         v = pm_json_next(v)) {
+    for (const struct cJSON *v = first_thing(l, body); v && err >= 0; v = pm_json_next(v)) {
         ++*count;
         if (!pm_json_scalar(v, words->id, id, sizeof(id)) || !pm_sm_is_id(id)) {
             pm_log(PM_WARN, "%s: one of the %s has no id that can be used", l->sm->base.conf->name,
@@ -171,6 +186,8 @@ static void *work(void *arg)
             }
             break;
         }
+        if (!first_thing(l, p->body))
+            l->next = l->total;
         p->next = l->ready;
         l->ready = p;
         l->nready++;
@@ -254,19 +271,19 @@ static int get_rest(struct listing *l, struct pm_ctx *ctx, uint64_t *count)
 
 /* --- passes */
 
-/* Without a total: until a page is not full. */
+/* Without a total: until a page is not full, or has nothing new (which page was asked for is ignored). */
 static int get_in_order(struct listing *l, struct pm_ctx *ctx, uint64_t *count)
 {
     int err = 0;
 
     for (uint64_t last = PAGE; !err && last >= PAGE && l->next < TOTAL_MAX; l->next += PAGE) {
         struct cJSON *body = NULL;
-        uint64_t      before = *count;
+        uint64_t      before = *count, seen = l->nseen;
 
         err = get_page(l, ctx, l->next, &body);
         if (!err)
             err = take_page(l, body, count);
-        last = *count - before;
+        last = l->nseen > seen ? *count - before : 0;
         pm_json_free(body);
     }
     return err;

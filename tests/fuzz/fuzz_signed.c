@@ -13,8 +13,9 @@ static void check_name(const char *name)
 
 static void check_use(const char *url)
 {
-    static const int64_t clocks[] = {0, INT64_C(1551430800000), INT64_C(1795353680000)};
+    static const int64_t clocks[] = {1, INT64_C(1551430800000), INT64_C(1795353680000)};
 
+    CHECK(pm_signed_use_ms(url, 0) >= 0); /* nobody's clock */
     for (size_t i = 0; i < PM_COUNT(clocks); i++) {
         int64_t use = pm_signed_use_ms(url, clocks[i]);
 

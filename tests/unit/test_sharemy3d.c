@@ -60,6 +60,11 @@ struct world {
     bool        refuses; /* any token */
     bool        shuffled; /* one page repeats another's; a second time it does not */
     unsigned    broken_offset; /* the page there is no list; 0: none */
+    bool        null; /* an empty page is one */
+    bool        untold; /* no total */
+    bool        stuck; /* every page is the first */
+    unsigned    boasts; /* the total that it tells; 0: the true one */
+    bool        redirects; /* the storage does, once */
     int         original; /* status of GET …/original; 0: 200 */
     const char *url_tail; /* of a downloadUrl; NULL: /object */
     const char *disposition; /* the storage's; NULL: none */
@@ -84,6 +89,11 @@ static bool give_list(struct world *w, const char *head, int fd)
     assert_non_null(strstr(head, "sort=time"));
     if (w->shuffled && offset == 100 && n < 4)
         offset = 0;
+    if (w->stuck)
+        offset = 0;
+    if (w->null && offset >= total)
+        return server_reply(fd, 200, "", "{\"class\":\"GetModelListResponse\",\"models\":null,"
+                                         "\"meta\":{\"totalCount\":\"0\"}}");
     if (w->broken_offset && offset == w->broken_offset)
         return server_reply(fd, 200, "", "{\"class\":\"x\"}");
     pm_buf_str(&b, "{\"class\":\"GetModelListResponse\",\"models\":[");
@@ -93,7 +103,10 @@ static bool give_list(struct world *w, const char *head, int fd)
                       "\"downloadable\":false,\"timeCreated\":%u,\"status\":\"ACTIVE\",\"size\":123,"
                       "\"numViews\":7}",
                       i > offset ? "," : "", i + gone, i + gone, 1485557110 + i + gone);
-    pm_buf_printf(&b, "],\"meta\":{\"totalCount\":%u,\"next\":null}}", total);
+    pm_buf_str(&b, "]");
+    if (!w->untold)
+        pm_buf_printf(&b, ",\"meta\":{\"totalCount\":%u,\"next\":null}", w->boasts ? w->boasts : total);
+    pm_buf_str(&b, "}");
     return server_reply(fd, 200, "", b.ptr);
 }
 
@@ -127,12 +140,14 @@ static bool serve(void *arg, const struct server_request *req, int fd)
 static bool store(void *arg, const struct server_request *req, int fd)
 {
     struct world *w = arg;
-    char          more[300];
+    char          more[2000];
 
     w->looks++;
     assert_null(strstr(req->head, "Authorization"));
     assert_null(strstr(req->head, TOKEN));
     assert_non_null(strstr(req->head, "Range: bytes=0-0\r\n"));
+    if (w->redirects && !strstr(req->head, "/elsewhere "))
+        return server_reply(fd, 302, "Location: /elsewhere\r\n", "");
     if (w->storage_status)
         return server_reply(fd, w->storage_status, "", "<Error><Code>ExpiredToken</Code></Error>");
     snprintf(more, sizeof(more), "Content-Range: bytes 0-0/123\r\n%s%s%s",
@@ -232,6 +247,9 @@ static char *original_name(struct world *w, const char *fields)
 
 /* --- the tests */
 
+#define A10  "aaaaaaaaaa"
+#define A100 A10 A10 A10 A10 A10 A10 A10 A10 A10 A10
+
 static void every_page_is_asked_for_once_and_everything_kept(void **state)
 {
     struct world w = {.models = 1234};
@@ -303,6 +321,38 @@ static void a_page_that_fails_fails_the_list(void **state)
     end(&w);
 }
 
+static void no_models_at_all_may_be_null(void **state)
+{
+    struct world w = {.null = true};
+    struct seen  s = {0};
+
+    (void)state;
+    begin(&w);
+    assert_int_equal(list(&w, "models", NULL, &s), 0);
+    assert_int_equal(s.count, 0);
+    assert_int_equal(w.lists, 1);
+    end(&w);
+}
+
+/* However many a service says it has, or which page it was asked for: a list ends. */
+static void a_list_ends_where_nothing_new_comes(void **state)
+{
+    struct world w = {.models = 150, .boasts = 9000000}, stuck = {.models = 150, .untold = true, .stuck = true};
+    struct seen  s = {0}, some = {0};
+
+    (void)state;
+    begin(&w);
+    assert_int_equal(list(&w, "models", NULL, &s), 0);
+    assert_int_equal(s.count, 150);
+    assert_in_range(w.lists, 3, 40);
+    end(&w);
+    begin(&stuck);
+    assert_int_equal(list(&stuck, "models", NULL, &some), 0);
+    assert_int_equal(some.count, 100);
+    assert_in_range(stuck.lists, 2, 3);
+    end(&stuck);
+}
+
 static void names_and_states_are_links_to_the_ids(void **state)
 {
     struct world w = {.models = 2};
@@ -367,6 +417,55 @@ static void a_file_without_a_name_has_its_url_s_or_its_model_s(void **state)
         assert_int_equal(w.originals, 1);
         end(&w);
     }
+}
+
+static void a_name_is_found_behind_a_redirect(void **state)
+{
+    struct world w = {.disposition = "attachment; filename=\"Book.ply\"", .redirects = true};
+    char        *name;
+
+    (void)state;
+    begin(&w);
+    name = original_name(&w, MODEL("ACTIVE"));
+    assert_string_equal(name, "Book.ply");
+    free(name);
+    assert_int_equal(w.originals, 1);
+    assert_int_equal(w.looks, 2);
+    end(&w);
+}
+
+/* The particulars and the file are told apart by what they are, not by their names. */
+static void a_file_may_be_called_as_the_particulars_are(void **state)
+{
+    struct world     w = {.disposition = "attachment; filename=\"info.json\""};
+    struct seen      s = {0};
+    struct pm_entry *now = NULL;
+    struct pm_entry  e = {.kind = PM_FILE, .root = "", .id = "m0/original", .name = "info.json",
+                          .path = "models/m0/info.json", .target = "", .version = "", .state = ""};
+
+    (void)state;
+    begin(&w);
+    assert_int_equal(list(&w, "models/m0", MODEL("ACTIVE"), &s), 0);
+    assert_int_equal(s.count, 2);
+    assert_int_equal(pm_backend_stat(w.b, &w.ctx, &e, &now), 0);
+    assert_int_equal(now->kind, PM_FILE);
+    assert_string_equal(now->id, "m0/original");
+    free(now);
+    end(&w);
+}
+
+static void a_name_longer_than_any_is_none(void **state)
+{
+    struct world w = {.disposition = "attachment; filename=\"" A100 A100 A100 A100 A100 A100 A100 A100
+                                     A100 A100 A100 ".ply\""};
+    char        *name;
+
+    (void)state;
+    begin(&w);
+    name = original_name(&w, MODEL("ACTIVE"));
+    assert_string_equal(name, "One");
+    free(name);
+    end(&w);
 }
 
 static void what_the_service_does_not_give_yet_is_not_listed(void **state)
@@ -584,9 +683,14 @@ int main(void)
         cmocka_unit_test(a_list_that_moved_is_asked_for_again),
         cmocka_unit_test(a_list_that_lacks_some_is_asked_for_again),
         cmocka_unit_test(a_page_that_fails_fails_the_list),
+        cmocka_unit_test(no_models_at_all_may_be_null),
+        cmocka_unit_test(a_list_ends_where_nothing_new_comes),
         cmocka_unit_test(names_and_states_are_links_to_the_ids),
         cmocka_unit_test(the_name_of_a_file_is_asked_once_for_good),
         cmocka_unit_test(a_file_without_a_name_has_its_url_s_or_its_model_s),
+        cmocka_unit_test(a_name_is_found_behind_a_redirect),
+        cmocka_unit_test(a_file_may_be_called_as_the_particulars_are),
+        cmocka_unit_test(a_name_longer_than_any_is_none),
         cmocka_unit_test(what_the_service_does_not_give_yet_is_not_listed),
         cmocka_unit_test(a_list_that_cannot_name_the_file_fails),
         cmocka_unit_test(a_refused_url_is_asked_for_once_more),
