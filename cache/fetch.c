@@ -159,7 +159,7 @@ static int check_version_locked(struct pm_content *k, const struct pm_answer *a)
     }
     if (*a->validator && !*k->validator)
         snprintf(k->validator, sizeof(k->validator), "%s", a->validator);
-    if (a->digest && strlen(a->digest) < sizeof(k->digest))
+    if (a->digest && *a->digest && strlen(a->digest) < sizeof(k->digest)) /* not every answer tells */
         memcpy(k->digest, a->digest, strlen(a->digest) + 1);
     return 0;
 }

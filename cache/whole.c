@@ -9,10 +9,16 @@ struct digesting {
     struct pm_job      job;
     struct pm_cache   *cache;
     struct pm_content *content; /* a reference */
-    int64_t            gen; /* the content's when it began */
     uint64_t           size;
     char               digest[64];
 };
+
+/* Is it what came, all of it and nothing else? */
+static bool is_pristine_locked(const struct pm_content *k, uint64_t size)
+{
+    return k->gen == 0 && !k->marked && !k->stale && !k->gone && !k->transfers && k->size == size &&
+           k->base_end == size;
+}
 
 /* Nothing of it is to be believed: it goes, and is fetched anew by whoever wants it. */
 static void distrust(struct digesting *d)
@@ -21,7 +27,7 @@ static void distrust(struct digesting *d)
     bool               same;
 
     pthread_mutex_lock(&k->lock);
-    same = k->gen == d->gen && !k->gone && !k->transfers && k->base_end == d->size;
+    same = is_pristine_locked(k, d->size);
     if (same) {
         pm_ranges_sub(&k->present, 0, d->size);
         k->stale = k->changed = true;
@@ -42,7 +48,7 @@ static void distrust(struct digesting *d)
     pm_tell_node(d->cache, k->node, true);
 }
 
-/* What was written here is another content. */
+/* What was written here, before it was closed last, is another content. */
 static bool is_written(struct pm_cache *c, pm_node node)
 {
     bool yes;
@@ -68,13 +74,13 @@ void pm_whole_check_locked(struct pm_cache *c, struct pm_content *k)
     struct pm_range   gap;
     struct digesting *d;
 
-    if (!*k->digest || k->transfers || k->stale || c->stopping || k->size != k->base_end ||
+    if (!*k->digest || c->stopping || !is_pristine_locked(k, k->base_end) ||
         pm_ranges_gap(&k->present, 0, k->base_end, &gap))
         return;
     d = calloc(1, sizeof(*d));
     if (!d)
         return;
-    *d = (struct digesting){.job = {.run = digest_run}, .cache = c, .content = k, .gen = k->gen,
+    *d = (struct digesting){.job = {.run = digest_run}, .cache = c, .content = k,
                             .size = k->base_end};
     memcpy(d->digest, k->digest, sizeof(d->digest));
     k->digest[0] = '\0';

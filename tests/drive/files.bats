@@ -186,6 +186,20 @@ sent() {
     equal "pending" "$(pending)" 0
 }
 
+@test "what is written to a removed file that is still open stays, though its service tells a digest of what it had" {
+    seed '{"path":"/gone.bin","size":3000000}'
+    fault '{"endpoint":"download","header":"x-goog-hash: crc32c=AAAAAA=="}'
+    on ls "$S" >/dev/null
+    exec 7<>"$S/gone.bin"
+    on rm "$S/gone.bin"
+    printf 'more' >&7 # of what the rest is fetched
+    equal "size" "$(on cat <&7 | wc -c)" 2999996
+    sleep 1 # whatever is done with the whole of it
+    exec 8<"/proc/self/fd/7"
+    equal "content" "$(on head -c 4 <&8)" "more"
+    exec 7>&- 8<&-
+}
+
 @test "what systems and file managers litter stays on this machine" {
     local name
     on mkdir "$S/dir"

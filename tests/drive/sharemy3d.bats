@@ -168,6 +168,18 @@ read_short_lived() {
     wait_until 10 is_cached
 }
 
+@test "a digest that comes with one of many ranges is compared, too" {
+    seed_model '{"size":20000000,"filename":"a.ply"}'
+    option sm3d.hashes '"none"'
+    mount_sm3d
+    on ls "$S/models/$ID/" >/dev/null
+    fault '{"endpoint":"storage","count":1,"header":"x-goog-hash: crc32c=AAAAAA=="}'
+    within 60 cat "$S/models/$ID/a.ply" >/dev/null || true
+    says_so() { [[ $(xattr "$S/models/$ID/a.ply" error) == *digest* ]]; }
+    wait_until 10 says_so
+    holds "$S/models/$ID/a.ply"
+}
+
 @test "every form of the storage's headers is read: names, hashes" {
     local form
     for form in disposition header path; do
