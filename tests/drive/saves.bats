@@ -205,11 +205,13 @@ nano_saves() {
 
 # bats test_tags=quick
 @test "CAD programs save by temporary file, old file to .bak, and again" {
+    on "$PM" pause "$MNT" # an automatic save has no temporary name: it would be sent when it is left alone
     write "$S/dir/plan_1_1_8246.sv\$" "automatic save"
     write "$S/dir/save1.tmp" "in between"
     on mv "$F" "$S/dir/plan.bak"
     on mv "$S/dir/save1.tmp" "$F"
     on rm "$S/dir/plan_1_1_8246.sv\$"
+    on "$PM" resume "$MNT"
     equal "backup" "$(text_of "$S/dir/plan.bak")" "$OLD."
     saved "in between"
     write "$S/dir/save2.tmp" "$NEW"
