@@ -24,9 +24,14 @@ struct pm_http_head;
 
 /* --- what is asked ------------------------------------------------------------------------- */
 
+/* Makes the header of one try, owned (pm_secret_free). 0 or -errno. On the starting thread. */
+typedef int pm_http_sign_fn(void *arg, const char *method, const char *url, char **header);
+
 struct pm_http_auth {
-    const char *origin; /* any URL of it, such as the account's endpoint */
-    const char *header; /* "Authorization: Bearer …" */
+    const char      *origin; /* any URL of it, such as the account's endpoint */
+    const char      *header; /* "Authorization: Bearer …"; NULL: `sign` makes it, anew for each try */
+    pm_http_sign_fn *sign;
+    void            *arg; /* of sign; borrowed until the last try began */
 };
 
 /* A content sent from a descriptor, by pread only, on the loop's thread. */

@@ -143,20 +143,31 @@ static int on_seek(void *arg, curl_off_t off, int origin)
 /* --- making it */
 
 /* The only way a secret gets into a request. */
-static int add_auth(struct transfer *t, const struct pm_http_auth *auth)
+static int add_auth(struct transfer *t, const struct pm_http_request *req)
 {
-    PM_AUTO(free) char *origin = pm_http_origin(auth->origin);
-    struct curl_slist  *more;
+    const struct pm_http_auth *auth = req->auth;
+    PM_AUTO(free) char        *origin = pm_http_origin(auth->origin);
+    struct curl_slist         *more = NULL;
+    char                      *made = NULL;
+    const char                *header = auth->header;
+    int                        err = 0;
 
     if (!origin || strcmp(origin, t->origin) != 0)
         return 0;
-    if (strpbrk(auth->header, "\r\n"))
-        return -EINVAL;
-    more = curl_slist_append(t->headers, auth->header);
-    if (!more)
-        return -ENOMEM;
-    t->headers = more;
-    return 0;
+    if (!header) {
+        err = auth->sign(auth->arg, req->method, req->url, &made);
+        header = made;
+    }
+    if (!err && strpbrk(header, "\r\n"))
+        err = -EINVAL;
+    if (!err) {
+        more = curl_slist_append(t->headers, header);
+        err = more ? 0 : -ENOMEM;
+    }
+    pm_secret_free(made);
+    if (more)
+        t->headers = more;
+    return err;
 }
 
 static int add_header(struct transfer *t, const char *line)
@@ -263,7 +274,7 @@ static int set_request(struct transfer *t, const struct pm_conf *conf,
     curl_easy_setopt(e, CURLOPT_PRIVATE, t);
     set_connection(t, conf, req);
     if (req->auth)
-        err = add_auth(t, req->auth);
+        err = add_auth(t, req);
     for (const char *const *h = req->headers; !err && h && *h; h++)
         err = add_header(t, *h);
     if (!err)
