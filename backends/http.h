@@ -34,9 +34,14 @@ struct pm_http_auth {
     void            *arg; /* of sign; borrowed until the last try began */
 };
 
+/* Reads like pread, whole but at the end: the count or -errno. On the loop's thread; must not block. */
+typedef ssize_t pm_http_read_fn(void *arg, void *buf, size_t len, uint64_t off);
+
 /* A content sent from a descriptor, by pread only, on the loop's thread. */
 struct pm_http_file {
     int         fd;
+    pm_http_read_fn *read; /* NULL: the descriptor's bytes; else what this gives, from `off` on */
+    void            *read_arg;
     uint64_t    off;
     uint64_t    len;
     const char *field; /* multipart field, or NULL: the bytes are the body */

@@ -118,7 +118,8 @@ static size_t on_read(char *buf, size_t size, size_t count, void *arg)
     }
     if (t->up->rate && len > 16384)
         len = 16384;
-    n = pm_pread_all(t->file.fd, buf, len, t->file.off + t->file_sent);
+    n = t->file.read ? t->file.read(t->file.read_arg, buf, len, t->file.off + t->file_sent)
+                     : pm_pread_all(t->file.fd, buf, len, t->file.off + t->file_sent);
     if (n != (ssize_t)len) {
         pm_transfer_stop(t, n < 0 ? (int)n : -EIO, "the local file became shorter");
         return CURL_READFUNC_ABORT;

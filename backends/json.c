@@ -171,6 +171,11 @@ const struct cJSON *pm_json_next(const struct cJSON *v)
     return v ? v->next : NULL;
 }
 
+const char *pm_json_name(const struct cJSON *v)
+{
+    return v ? v->string : NULL;
+}
+
 const char *pm_json_string(const struct cJSON *v)
 {
     return cJSON_IsString(v) ? v->valuestring : NULL;

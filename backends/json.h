@@ -32,6 +32,8 @@ bool                pm_json_is_array(const struct cJSON *v);
 /* The elements of an array, or the members of an object: first, then each next until NULL. */
 const struct cJSON *pm_json_first(const struct cJSON *v);
 const struct cJSON *pm_json_next(const struct cJSON *v);
+/* Under which name a member of an object is there; NULL: it is none. */
+const char *pm_json_name(const struct cJSON *v);
 /* The value itself as text, or a member; NULL if it is no string. */
 const char *pm_json_string(const struct cJSON *v);
 const char *pm_json_text(const struct cJSON *obj, const char *key);
