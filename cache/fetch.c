@@ -2,6 +2,8 @@
 
 #include "cache/held.h"
 #include "cache/list.h"
+#include "cache/located.h"
+#include "cache/recheck.h"
 #include "cache/whole.h"
 
 #include <assert.h>
@@ -294,102 +296,6 @@ static int transfer_data(void *arg, const void *buf, size_t len)
     return err;
 }
 
-/* --- where there is no validator: was the version still the same after the last byte? */
-
-struct recheck {
-    struct pm_job      job;
-    struct pm_cache   *cache;
-    struct pm_content *content; /* a reference */
-    uint64_t           bytes; /* doubtful when it began */
-};
-
-#define GONE ((pm_node)-1) /* the object that it was fetched from has another content now */
-
-/* The node whose object the content is fetched from, or GONE. In a transaction. */
-static pm_node origin_of(struct pm_cache *c, const struct pm_content *k)
-{
-    return (pm_node)pm_db_int(c->db, (int64_t)k->node, "SELECT origin FROM content WHERE id=?1", "i",
-                              k->id);
-}
-
-/* 0; -ESTALE: the service has another version than what is kept here; -ECANCELED: the base became
- * another object meanwhile. */
-static int same_version(struct pm_cache *c, struct pm_content *k)
-{
-    PM_AUTO(free) struct pm_entry *known = NULL;
-    PM_AUTO(free) struct pm_entry *now = NULL;
-    struct pm_ctx                  ctx = {.deadline_ms = pm_now_ms() + c->conf->op_timeout_ms,
-                                          .cancel = &c->stopping};
-    struct pm_row                  row = {.id = 0};
-    struct pm_account             *a;
-    char                           version[sizeof(k->version)];
-    pm_node                        origin;
-    unsigned                       base;
-    int                            err;
-
-    pthread_mutex_lock(&k->lock);
-    memcpy(version, k->version, sizeof(version));
-    base = k->base;
-    pthread_mutex_unlock(&k->lock);
-    pm_db_begin(c->db);
-    origin = origin_of(c, k);
-    err = origin == GONE ? -ESTALE : pm_node_get(c->db, origin, &row);
-    if (!err)
-        err = pm_node_entry(c->db, origin, &known);
-    err = pm_db_end(c->db, err);
-    a = err ? NULL : pm_account_by_id(c, row.account);
-    if (!a || !known)
-        return err ? err : -ENOENT;
-    err = pm_backend_stat(a->backend, &ctx, known, &now);
-    if (err)
-        return err;
-    if (pm_backend_same_version(a->backend, now->version, version) ||
-        (row.settling && now->size == known->size))
-        return 0;
-    PM_GUARD(&k->lock);
-    return k->base == base ? -ESTALE : -ECANCELED; /* another object was asked about */
-}
-
-static void recheck_run(struct pm_job *job)
-{
-    struct recheck    *r = container_of(job, struct recheck, job);
-    struct pm_content *k = r->content;
-    int                err = same_version(r->cache, k);
-
-    pthread_mutex_lock(&k->lock);
-    if (!err) {
-        /* What came while it was asked is checked when that batch ends. */
-        if (!k->transfers && pm_ranges_count(&k->doubtful, 0, PM_RANGE_MAX) == r->bytes)
-            k->doubtful.n = 0;
-    } else if (err == -ESTALE) {
-        for (size_t i = 0; i < k->doubtful.n; i++)
-            pm_ranges_sub(&k->present, k->doubtful.r[i].off, k->doubtful.r[i].end);
-        k->doubtful.n = 0;
-        k->stale = k->changed = true;
-    }
-    pthread_mutex_unlock(&k->lock);
-    if (err == -ESTALE) {
-        pm_store_stale(k);
-        pm_list_expire_around(r->cache, k->node);
-        pm_fetch_wake(k, -ESTALE);
-    }
-    pm_content_put(k);
-    free(r);
-}
-
-/* A batch ended: check it. Called with content->lock. */
-static void recheck_start(struct pm_cache *c, struct pm_content *k)
-{
-    struct recheck *r = calloc(1, sizeof(*r));
-
-    if (!r)
-        return;
-    *r = (struct recheck){.job = {.run = recheck_run}, .cache = c, .content = k};
-    r->bytes = pm_ranges_count(&k->doubtful, 0, PM_RANGE_MAX);
-    pm_content_ref(k);
-    pm_pool_run(c->pool, &r->job);
-}
-
 /* --- the end of a transfer */
 
 static void unlink_locked(struct pm_transfer *t)
@@ -409,7 +315,7 @@ static void transfer_done(void *arg, int err, const char *why);
 static void judge_run(struct pm_job *job)
 {
     struct pm_transfer *t = container_of(job, struct pm_transfer, job);
-    int                 err = same_version(t->cache, t->content);
+    int                 err = pm_recheck_version(t->cache, t->content);
 
     if (err == -ENOENT)
         err = -ESTALE;
@@ -452,7 +358,7 @@ static void transfer_done(void *arg, int err, const char *why)
         failed = collect_locked(c, k, is_let_down, t);
     woken = collect_locked(c, k, is_left_alone, t);
     if (!k->transfers && k->doubtful.n && !k->stale && !c->stopping)
-        recheck_start(c, k); /* under the lock: pm_cache_stop takes it before it ends the pool */
+        pm_recheck_start_locked(c, k); /* under the lock: pm_cache_stop takes it before it ends the pool */
     pm_whole_check_locked(c, k); /* likewise */
     pthread_mutex_unlock(&k->lock);
     if (err && err != -ECANCELED)
@@ -472,80 +378,6 @@ static const struct pm_sink transfer_sink = {transfer_begin, transfer_data, tran
 
 /* --- starting */
 
-/* A source, and of what. An object that moves on the service gets a new one; transfers under way
- * keep theirs, so the old ones live as long as the content. */
-struct pm_located {
-    struct pm_located *next;
-    struct pm_source  *source;
-    char               key[]; /* id and path */
-};
-
-void pm_fetch_free_located(struct pm_located *l)
-{
-    while (l) {
-        struct pm_located *next = l->next;
-
-        pm_source_close(l->source);
-        free(l);
-        l = next;
-    }
-}
-
-static int locate(struct pm_account *a, const struct pm_entry *e, struct pm_located **out)
-{
-    size_t             len = strlen(e->id) + strlen(e->path) + 2;
-    struct pm_located *l = calloc(1, sizeof(*l) + len);
-    int                err;
-
-    if (!l)
-        return -ENOMEM;
-    snprintf(l->key, len, "%s %s", e->id, e->path);
-    err = pm_source_open(a->backend, e, &l->source);
-    if (err) {
-        free(l);
-        return err;
-    }
-    *out = l;
-    return 0;
-}
-
-/* The content's source by what the index says of its object now. An object that is in no list any
- * more is got from where it was. */
-static int source_of(struct pm_cache *c, struct pm_content *k, struct pm_source **out)
-{
-    PM_AUTO(free) struct pm_entry *e = NULL;
-    struct pm_located             *made = NULL;
-    struct pm_account             *a;
-    struct pm_row                  row = {.id = 0};
-    pm_node                        origin;
-    int                            err;
-
-    pm_db_begin(c->db);
-    origin = origin_of(c, k);
-    err = origin == GONE ? -ESTALE : pm_node_get(c->db, origin, &row);
-    if (!err)
-        err = pm_node_entry(c->db, origin, &e);
-    err = pm_db_end(c->db, err);
-    if (err == -ESTALE)
-        return err;
-    if (!err)
-        err = pm_account_reaches(c, &row);
-    a = err ? NULL : pm_account_by_id(c, row.account);
-    if (a && e)
-        err = locate(a, e, &made);
-    PM_GUARD(&k->lock);
-    if (made && (!k->located || strcmp(k->located->key, made->key) != 0)) {
-        made->next = k->located;
-        k->located = made;
-        made = NULL;
-    }
-    pm_fetch_free_located(made);
-    if (!k->located)
-        return err ? err : -ENXIO;
-    *out = k->located->source;
-    return 0;
-}
-
 /* A copy that is not sent yet: what is held here of its source need not be fetched. False: nothing
  * came. */
 static bool copy_held(struct pm_transfer *t)
@@ -559,9 +391,9 @@ static bool copy_held(struct pm_transfer *t)
     int                 err = 0;
 
     pm_db_begin(t->cache->db);
-    origin = origin_of(t->cache, k);
+    origin = pm_located_origin(t->cache, k);
     pm_db_end(t->cache->db, 0);
-    if (origin == GONE || origin == k->node ||
+    if (origin == PM_ORIGIN_GONE || origin == k->node ||
         !pm_held_open(t->cache, origin, k, t->base, t->off, &end, &held))
         return false;
     pthread_mutex_lock(&k->lock);
@@ -592,7 +424,7 @@ static void transfer_run(struct pm_job *job)
     pthread_mutex_lock(&t->content->lock);
     t->base = t->content->base;
     pthread_mutex_unlock(&t->content->lock);
-    err = t->cancel ? -ECANCELED : source_of(t->cache, t->content, &source);
+    err = t->cancel ? -ECANCELED : pm_located_source(t->cache, t->content, &source);
     if (err) {
         transfer_done(t, err, NULL);
         return;

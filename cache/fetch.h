@@ -19,8 +19,6 @@ int pm_fetch_want_locked(struct pm_cache *c, struct pm_content *content, uint64_
 int pm_fetch_whole(struct pm_cache *c, struct pm_content *content, const atomic_bool *cancel);
 /* Ends the transfers of a content that nobody has open any more. Called with content->lock. */
 void pm_fetch_cancel_locked(struct pm_content *content);
-/* Frees what a content that nobody uses any more was got from. NULL is fine. */
-void pm_fetch_free_located(struct pm_located *l);
 /* Wakes every waiter of the content with `err`. No lock may be held. */
 void pm_fetch_wake(struct pm_content *content, int err);
 

@@ -6,6 +6,7 @@
 #include "cache/fetch.h"
 #include "cache/journal.h"
 #include "cache/kept.h"
+#include "cache/located.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -270,7 +271,7 @@ static void destroy(struct pm_content *c)
     assert(!c->transfers && !c->waiters);
     if (c->fd >= 0)
         close(c->fd);
-    pm_fetch_free_located(c->located);
+    pm_located_free(c->located);
     pm_ranges_free(&c->present);
     pm_ranges_free(&c->doubtful);
     pthread_mutex_destroy(&c->lock);
