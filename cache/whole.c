@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define DIFFERS "what came does not have the digest that the service tells; it is fetched anew"
+
 struct digesting {
     struct pm_job      job;
     struct pm_cache   *cache;
@@ -38,14 +40,20 @@ static void distrust(struct digesting *d)
     pm_log(PM_ERROR, "read of file %llu: its bytes do not have the digest that the service tells",
            (unsigned long long)k->node);
     pm_db_begin(d->cache->db);
-    pm_db_run(d->cache->db,
-              "UPDATE node SET error='what came does not have the digest that the service tells; it is"
-              " fetched anew' WHERE id=?1",
-              "i", (int64_t)k->node);
+    pm_db_run(d->cache->db, "UPDATE node SET error='" DIFFERS "' WHERE id=?1", "i", (int64_t)k->node);
     pm_db_end(d->cache->db, 0);
     pm_store_stale(k);
     pm_fetch_wake(k, -ESTALE);
     pm_tell_node(d->cache, k->node, true);
+}
+
+/* What was wrong with it once is no more. */
+static void trust(struct digesting *d)
+{
+    pm_db_begin(d->cache->db);
+    pm_db_run(d->cache->db, "UPDATE node SET error=NULL WHERE id=?1 AND error='" DIFFERS "'", "i",
+              (int64_t)d->content->node);
+    pm_db_end(d->cache->db, 0);
 }
 
 /* What was written here, before it was closed last, is another content. */
@@ -61,10 +69,14 @@ static bool is_written(struct pm_cache *c, pm_node node)
 static void digest_run(struct pm_job *job)
 {
     struct digesting *d = container_of(job, struct digesting, job);
+    int               same = is_written(d->cache, d->content->node)
+                                 ? -ECANCELED
+                                 : pm_digest_check(d->digest, d->content->fd, d->size, &d->cache->stopping);
 
-    if (!is_written(d->cache, d->content->node) &&
-        pm_digest_check(d->digest, d->content->fd, d->size, &d->cache->stopping) == 0)
+    if (same == 0)
         distrust(d);
+    else if (same > 0)
+        trust(d);
     pm_content_put(d->content);
     free(d);
 }

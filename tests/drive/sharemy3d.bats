@@ -166,6 +166,8 @@ read_short_lived() {
     holds "$S/models/$ID/a.ply"
     is_cached() { [ "$(xattr "$S/models/$ID/a.ply" state)" = cached ]; }
     wait_until 10 is_cached
+    says_nothing() { ! says_so; }
+    wait_until 10 says_nothing
 }
 
 @test "a digest that comes with one of many ranges is compared, too" {
