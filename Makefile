@@ -13,7 +13,7 @@ DEPS_TEST  := $(DEPS_DEMO) libcmocka-dev bats parallel attr psmisc python3 git s
               libglib2.0-bin fio stress-ng dbench bonnie++ nodejs npm
 # From npm, into build/npm: what the emulator is measured by.
 DEPS_NPM   := @google-cloud/storage@7.22.0
-DEPS_BENCH := build-essential curl jq
+DEPS_BENCH := aria2 build-essential curl jq
 DEPS_LINT  := clang clang-format clang-tidy cppcheck
 
 comma    := ,

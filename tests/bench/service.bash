@@ -21,21 +21,31 @@ use_service() {
     peer_requests() { curl -s "$CTL/log/summary" | jq '.total // 0'; }
 }
 
+# service_line: the storage host is as far away as the service, on a line of its own
+service_line() {
+    STORAGE_STATS=$((BASE + 8))
+    "$T/bin/wanproxy" --listen $((BASE + 7)) --to 127.0.0.1:$((BASE + 6)) --stats $STORAGE_STATS \
+        $(proxy_args) &
+    LINE_PID=$!
+}
+
 service_start() {
     local ready=$T/log/service
+    service_line
     rm -rf "$SRV/service" "$ready"
     mkdir -p "$SRV/service"
     "$EMU" --data "$SRV/service" --api $((BASE + 5)) --storage $((BASE + 6)) --public-api "$URL" \
-        >"$ready" 2>>"$T/log/service.err" &
+        --public-storage "http://127.0.0.1:$((BASE + 7))" >"$ready" 2>>"$T/log/service.err" &
     SERVICE_PID=$!
     for _ in $(seq 100); do
         [ -s "$ready" ] && break
         sleep 0.05
     done
-    read -r CTL SMARTSHAPE TOKEN THREE_SIXTY KEY < <(
-        jq -r '"\(.control) \(.smartshape) \(.token) \(.three_sixty) \(.three_sixty_token)"' "$ready")
+    read -r CTL SMARTSHAPE TOKEN THREE_SIXTY KEY SHAREMY3D SM3D_TOKEN < <(
+        jq -r '[.control, .smartshape, .token, .three_sixty, .three_sixty_token, .sharemy3d, .sharemy3d_token] |
+            join(" ")' "$ready")
     CTL=http://127.0.0.1:$((BASE + 5))/_control # not by the line
-    export SMARTSHAPE TOKEN THREE_SIXTY KEY SCAN PHOTOS CHUNKS
+    export SMARTSHAPE TOKEN THREE_SIXTY KEY SHAREMY3D SM3D_TOKEN SCAN PHOTOS CHUNKS
 }
 
 # A client that broke a rule was not measured, but something else.
@@ -43,13 +53,20 @@ service_stop() {
     local breaches
     breaches=$(curl -s "$CTL/breaches")
     [ "$breaches" = "[]" ] || say "$PEER $W broke the service's rules: $breaches"
-    kill "$SERVICE_PID"
-    wait "$SERVICE_PID" 2>/dev/null
+    kill "$SERVICE_PID" "$LINE_PID"
+    wait "$SERVICE_PID" "$LINE_PID" 2>/dev/null
     rm -rf "$SRV/service"
 }
 
 seed_big() {
     curl -sf "$CTL/seed" -d "{\"path\":\"/big.bin\",\"size\":$((BIG_MIB << 20)),\"seed\":1}" >/dev/null
+}
+
+# seed_big_sm3d: MODEL is its id
+seed_big_sm3d() {
+    MODEL=$(curl -sf "$CTL/sm3d/seed" -d "{\"size\":$((BIG_MIB << 20)),\"filename\":\"big.ply\",\"seed\":1}" |
+        jq -r .id)
+    export MODEL
 }
 
 # until_sent START COUNT BYTES: gives done_s, -1 if the service has anything else by now than so many

@@ -1,6 +1,6 @@
 # polymount with its default configuration. An upload is over when `polymount sync` says so, which sends
 # at once, as curl does, instead of after upload.delay.
-PEER_CAN="360big 360small seq ttfb upload"
+PEER_CAN="360big 360small seq sm3dseq ttfb upload"
 use_service
 
 peer_start() {
@@ -15,6 +15,10 @@ peer_start() {
 		type = 360
 		endpoint = $THREE_SIXTY
 		token = $KEY
+		[account sm3d]
+		type = sharemy3d
+		endpoint = $SHAREMY3D
+		token = $SM3D_TOKEN
 	END
     chmod 600 "$T/conf"
     "$PM" -c "$T/conf" -f ${BENCH_DEBUG:+-d} "$MNT" >>"$T/log/polymount" 2>&1 &
@@ -55,6 +59,14 @@ limit_seq() {
     seed_big
     polymount_mounted && stat "$MNT/s/big.bin" >/dev/null && snap &&
         timed s dd if="$MNT/s/big.bin" of=/dev/null bs=1M
+    costs ""
+}
+
+limit_sm3dseq() {
+    local STATS_PORT=$STORAGE_STATS
+    seed_big_sm3d
+    polymount_mounted && stat "$MNT/sm3d/models/$MODEL/big.ply" >/dev/null && snap &&
+        timed s dd if="$MNT/sm3d/models/$MODEL/big.ply" of=/dev/null bs=1M
     costs ""
 }
 
