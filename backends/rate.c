@@ -36,6 +36,9 @@ struct window {
     unsigned     paid; /* lock; written down and not used */
     unsigned     batch; /* lock; counts them */
     int64_t      hold_until_ms; /* lock; pm_now_ms(); the service wants none before */
+    unsigned     others; /* lock; calls that the service counts and that are not known here … */
+    int64_t      others_until_ms; /* lock; … pm_now_ms(); it does so no longer then, at the latest */
+    bool         unsure; /* lock; it had none left, and may have some now: one call finds out */
     struct batch batches[BATCHES]; /* lock; oldest first */
     size_t       nbatches; /* lock */
     bool         loaded; /* lock */
@@ -233,23 +236,40 @@ static int pay_locked(struct pm_rate *r, struct window *w, const struct pm_rate_
 
 /* --- asking */
 
+static void forget_others_locked(struct window *w, int64_t now)
+{
+    if (now >= w->others_until_ms) {
+        w->others = 0;
+        w->unsure = false;
+    } else if (w->unsure && w->hold_until_ms && now >= w->hold_until_ms) {
+        w->others = 0; /* it has one again, or all that others used */
+    }
+}
+
 static unsigned left_locked(struct pm_rate *r, struct pm_backend *b, size_t which,
                             int64_t *wait_ms)
 {
     const struct pm_rate_rule *rule = &r->rules[which];
     struct window             *w = &r->windows[which];
+    unsigned                   used;
     int64_t                    now;
 
     if (!w->loaded)
         load_locked(r, w, rule, b);
     now = pm_now_ms();
     forget_old_locked(w, rule, now);
+    forget_others_locked(w, now);
     *wait_ms = w->count ? w->ended[w->first] + rule->window_ms + 1 - now : POLL_MS;
+    if (w->others && (!w->count || w->others_until_ms - now < *wait_ms))
+        *wait_ms = w->others_until_ms - now;
     if (w->hold_until_ms > now) {
         *wait_ms = w->hold_until_ms - now;
         return 0;
     }
-    return w->count + w->running < rule->calls ? rule->calls - w->count - w->running : 0;
+    used = w->count + w->running + w->others;
+    if (w->unsure && used < rule->calls)
+        return w->running ? 0 : 1;
+    return used < rule->calls ? rule->calls - used : 0;
 }
 
 unsigned pm_rate_left(struct pm_rate *r, struct pm_backend *b, size_t which, int64_t *wait_ms)
@@ -282,7 +302,7 @@ static int try_begin(struct pm_rate *r, struct pm_backend *b, unsigned keep, str
     int            err = 0;
 
     PM_GUARD(&r->lock);
-    if (left_locked(r, b, call->which, wait_ms) <= keep) {
+    if (left_locked(r, b, call->which, wait_ms) <= (w->unsure ? 0 : keep)) {
         *wait_ms = *wait_ms > 0 ? *wait_ms : 1;
         return -EBUSY;
     }
@@ -296,11 +316,13 @@ static int try_begin(struct pm_rate *r, struct pm_backend *b, unsigned keep, str
     return 0;
 }
 
-static bool may_wait(const struct pm_ctx *ctx, int64_t ms)
+static bool may_wait(const struct pm_backend *b, const struct pm_ctx *ctx, int64_t ms)
 {
     if (ctx->prio == PM_BACKGROUND)
         return ms <= 1000;
-    return ctx->deadline_ms && pm_now_ms() + ms < ctx->deadline_ms;
+    if (ctx->deadline_ms)
+        return pm_now_ms() + ms < ctx->deadline_ms;
+    return b->net && ms < pm_net_conf(b->net)->op_timeout_ms;
 }
 
 static void tell_limit(const struct pm_rate_rule *rule, int64_t wait_ms, char *out, size_t size)
@@ -319,7 +341,7 @@ int pm_rate_begin(struct pm_rate *r, struct pm_backend *b, struct pm_ctx *ctx, s
 
     call->which = which;
     while ((err = try_begin(r, b, ctx->prio == PM_INTERACTIVE ? 0 : keep, call, &wait_ms)) == -EBUSY) {
-        if (!may_wait(ctx, wait_ms)) {
+        if (!may_wait(b, ctx, wait_ms)) {
             ctx->retry_ms = wait_ms;
             tell_limit(&r->rules[which], wait_ms, ctx->why, sizeof(ctx->why));
             return -EBUSY;
@@ -343,6 +365,21 @@ void pm_rate_end(struct pm_rate *r, const struct pm_rate_call *call, bool sent)
         w->paid++;
     else
         add_locked(w, &r->rules[call->which], pm_now_ms());
+}
+
+void pm_rate_correct(struct pm_rate *r, const struct pm_rate_call *call, uint64_t left)
+{
+    const struct pm_rate_rule *rule = &r->rules[call->which];
+    struct window             *w = &r->windows[call->which];
+    uint64_t                   used = left < rule->calls ? rule->calls - left : 0;
+    int64_t                    now = pm_now_ms();
+
+    PM_GUARD(&r->lock);
+    forget_old_locked(w, rule, now);
+    /* Of those under way it may have counted none but this one. */
+    w->others = used > w->count + 1 ? (unsigned)used - w->count - 1 : 0;
+    w->others_until_ms = now + rule->window_ms;
+    w->unsure = !left;
 }
 
 int64_t pm_rate_hold(struct pm_rate *r, struct pm_backend *b, size_t which, int64_t ms)

@@ -346,6 +346,79 @@ static void what_cannot_be_written_down_is_not_sent(void **state)
     end(&w);
 }
 
+/* A call whose answer says how many are left. */
+static int corrected(struct world *w, size_t which, uint64_t left)
+{
+    struct pm_rate_call c;
+    int                 err = pm_rate_begin(w->rate, &w->b, &w->ctx, which, 0, &c);
+
+    if (err)
+        return err;
+    pm_rate_correct(w->rate, &c, left);
+    pm_rate_end(w->rate, &c, true);
+    return 0;
+}
+
+static void what_others_use_is_used(void **state)
+{
+    struct world w = {.ctx.prio = PM_BACKGROUND};
+
+    (void)state;
+    start(&w);
+    assert_int_equal(corrected(&w, 1, 2), 0); /* as it is known here */
+    assert_int_equal(pm_rate_left(w.rate, &w.b, 1, NULL), 2);
+    assert_int_equal(corrected(&w, 1, 0), 0);
+    assert_int_equal(pm_rate_left(w.rate, &w.b, 1, NULL), 0);
+    assert_int_equal(corrected(&w, 1, 2), -EBUSY);
+    assert_true(w.ctx.retry_ms > 3590 * 1000);
+    end(&w);
+    w.kept.value[1][0] = '\0';
+    start(&w);
+    assert_int_equal(corrected(&w, 1, 1), 0);
+    assert_int_equal(pm_rate_left(w.rate, &w.b, 1, NULL), 1);
+    assert_int_equal(corrected(&w, 1, 3), 0); /* theirs are over */
+    assert_int_equal(pm_rate_left(w.rate, &w.b, 1, NULL), 1);
+    assert_int_equal(corrected(&w, 1, 1000), 0); /* it may say more: no more is used */
+    assert_int_equal(pm_rate_left(w.rate, &w.b, 1, NULL), 0);
+    assert_int_equal(corrected(&w, 0, 0), 0);
+    usleep(2 * WINDOW_MS * 1000);
+    assert_int_equal(pm_rate_left(w.rate, &w.b, 0, NULL), 5);
+    end(&w);
+}
+
+static void after_a_wait_that_the_service_dated_one_call_finds_out(void **state)
+{
+    struct world        w = {.ctx.prio = PM_BACKGROUND};
+    struct pm_rate_call c;
+
+    (void)state;
+    start(&w);
+    assert_int_equal(corrected(&w, 1, 0), 0);
+    pm_rate_hold(w.rate, &w.b, 1, 300);
+    assert_int_equal(pm_rate_left(w.rate, &w.b, 1, NULL), 0);
+    usleep(400 * 1000);
+    assert_int_equal(pm_rate_begin(w.rate, &w.b, &w.ctx, 1, 2, &c), 0);
+    assert_int_equal(pm_rate_left(w.rate, &w.b, 1, NULL), 0);
+    pm_rate_correct(w.rate, &c, 2);
+    pm_rate_end(w.rate, &c, true);
+    assert_int_equal(pm_rate_left(w.rate, &w.b, 1, NULL), 1); /* our two, of three */
+    end(&w);
+}
+
+static void who_waits_without_a_deadline_waits_for_op_timeout(void **state)
+{
+    struct world w = {.ctx.prio = PM_INTERACTIVE};
+
+    (void)state;
+    start(&w);
+    for (int i = 0; i < 6; i++) /* the last waits for the window's end */
+        assert_int_equal(call(&w, 0), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(call(&w, 1), 0);
+    assert_int_equal(call(&w, 1), -EBUSY);
+    end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,6 +435,9 @@ int main(void)
         cmocka_unit_test(what_never_left_is_spent_if_others_were_begun_since),
         cmocka_unit_test(a_service_that_asks_to_wait_is_obeyed_after_a_restart_too),
         cmocka_unit_test(what_cannot_be_written_down_is_not_sent),
+        cmocka_unit_test(what_others_use_is_used),
+        cmocka_unit_test(after_a_wait_that_the_service_dated_one_call_finds_out),
+        cmocka_unit_test(who_waits_without_a_deadline_waits_for_op_timeout),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
