@@ -409,22 +409,25 @@ documented='
 # The blocks of configuration that README shows, leading to the emulator.
 conf_of_readme() {
     sed -n '/^    \[/,/^$/s/^    //p' "$BATS_TEST_DIRNAME/../../README.md" |
-        sed "s|^type = smartshape$|&\nendpoint = $URL|; s|^type = 360$|&\nendpoint = $URL_360|"
+        sed "s|^type = smartshape$|&\nendpoint = $URL|; s|^type = 360$|&\nendpoint = $URL_360|
+            s|^type = sharemy3d$|&\nendpoint = $URL_SM3D|"
 }
 
 @test "the configuration that README shows mounts as it stands" {
     mkdir -p "$T/bin" "$T/home/.config/polymount"
     printf '#!/bin/sh\n[ "$*" = "lookup service smartshape" ] && exec echo %s\n' "$TOKEN" >"$T/bin/secret-tool"
     printf '[ "$*" = "lookup service 360" ] && exec echo %s\n' "$TOKEN_360" >>"$T/bin/secret-tool"
+    printf '[ "$*" = "lookup service sharemy3d" ] && exec echo %s\n' "$TOKEN_SM3D" >>"$T/bin/secret-tool"
     chmod +x "$T/bin/secret-tool"
     (umask 077 && conf_of_readme >"$T/home/.config/polymount/polymount.conf")
-    equal "accounts, cache, upload, net" "$(grep -c '^\[' "$T/home/.config/polymount/polymount.conf")" 5
+    equal "accounts, cache, upload, net" "$(grep -c '^\[' "$T/home/.config/polymount/polymount.conf")" 6
     seed_text /a.txt "a"
     mount_behind env -u XDG_CONFIG_HOME -u XDG_STATE_HOME HOME="$T/home" PATH="$T/bin:$PATH" "$PM" "$MNT"
     equal "content" "$(on cat "$MNT/smartshape/a.txt")" "a"
     on mkdir "$MNT/360/house"
     write "$MNT/360/house/a.e57" "a"
     run -0 on "$PM" publish "$MNT/360/house"
-    equal "troubles" "$(status_json | jq -c '[.accounts[].error]')" '["",""]'
+    on ls "$MNT/sharemy3d/models" >/dev/null
+    equal "troubles" "$(status_json | jq -c '[.accounts[].error]')" '["","",""]'
     umount_drive
 }
