@@ -225,11 +225,13 @@ nano_saves() {
 }
 
 # aside MODEL BACKUP TEMPORARY: what it saves goes to a name of its own, then the old file becomes
-# the backup, and the new one takes its place.
+# the backup, and the new one takes its place. It does so at once, or the name of its own would be sent.
 aside() {
+    on "$PM" pause "$MNT"
     write "$3" "$NEW"
     on mv "$1" "$2"
     on mv "$3" "$1"
+    on "$PM" resume "$MNT"
     equal "backup" "$(text_of "$2")" "$OLD."
     wait_until 15 remote_is "/dir/${1##*/}" size ${#NEW}
 }
@@ -256,9 +258,11 @@ aside() {
     saved
     on perl -pi -e 's/^third/3rd/' "$F"
     saved "${NEW/third/3rd}"
-    # QSaveFile: written, synced, renamed
+    # QSaveFile: written, synced, renamed at once
+    on "$PM" pause "$MNT"
     printf %s "$OLD" | on dd of="$F.AbCdEf" conv=fsync status=none
     on mv "$F.AbCdEf" "$F"
+    on "$PM" resume "$MNT"
     saved "$OLD"
     equal "names" "$(names)" "plan.txt "
 }
