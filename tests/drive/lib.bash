@@ -5,6 +5,7 @@
 #   $CTL           the control interface     $CONF $STATE configuration, state folder
 #   $URL $TOKEN    SmartShape                $URL_360 $TOKEN_360 360-for-you
 #                                            $URL_SM3D $TOKEN_SM3D ShareMy3D
+#                                            $URL_SW $KEY_SW $SECRET_SW $TOKEN_SW $TOKEN_SECRET_SW Shapeways
 #   $DRIVE_PID     the daemon's process      $LOG         what it said, with -d
 #   $SLOW          how many times as long as usual a program may take here, for limits of time
 #
@@ -149,9 +150,12 @@ start_emulator() {
         cat "$T/emu.log" >&2
         return 1
     fi
-    read -r CTL URL TOKEN URL_360 TOKEN_360 URL_SM3D TOKEN_SM3D storage < <(
-        jq -r '[.control, .smartshape, .token, .three_sixty, .three_sixty_token, .sharemy3d,
-            .sharemy3d_token, .storage]|join(" ")' "$ready")
+    read -r CTL URL TOKEN URL_360 TOKEN_360 URL_SM3D TOKEN_SM3D URL_SW KEY_SW SECRET_SW TOKEN_SW \
+        TOKEN_SECRET_SW storage < <(
+            jq -r '[.control, .smartshape, .token, .three_sixty, .three_sixty_token, .sharemy3d,
+                .sharemy3d_token, .shapeways, .shapeways_key, .shapeways_secret, .shapeways_token,
+                .shapeways_token_secret, .storage]|join(" ")' "$ready"
+        )
     EMU_PORTS=(--api "$(port_of "$URL")" --storage "$(port_of "$storage")")
 }
 

@@ -10,6 +10,7 @@
 
 #include "tests/emulator/seed.h"
 #include "tests/emulator/services.h"
+#include "tests/emulator/shapeways.h"
 #include "tests/emulator/sharemy3d.h"
 #include "tests/emulator/smartshape.h"
 #include "tests/emulator/three_sixty.h"
@@ -371,7 +372,7 @@ static void control_finish(struct request *rq)
     const char *name = rq->raw_path + sizeof("/_control") - 1;
     name += *name == '/';
     if (!obey_one_of(orders, name, rq) && !obey_one_of(three_sixty_orders, name, rq) &&
-        !obey_one_of(sharemy3d_orders, name, rq))
+        !obey_one_of(sharemy3d_orders, name, rq) && !obey_one_of(shapeways_orders, name, rq))
         control_error(rq, 404, "no such order: see tests/emulator/README.md");
 }
 

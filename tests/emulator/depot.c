@@ -242,28 +242,31 @@ int64_t depot_rate_used(struct ledger *d, const struct rate *rate, int64_t now)
                       window_start(rate, now)));
 }
 
+/* Until the first of the last `limit` is over. */
+int64_t depot_rate_wait(struct ledger *d, const struct rate *rate, int64_t now)
+{
+    int64_t used = depot_rate_used(d, rate, now);
+    if (used < rate->limit)
+        return 0;
+    if (rate->fixed)
+        return rate->window_ms - now % rate->window_ms;
+    return rate->window_ms - now +
+           ledger_finish_number(
+               d, ledger_use(d,
+                             "SELECT at FROM rate WHERE name = ?1 AND at > ?2 ORDER BY at LIMIT 1 "
+                             "OFFSET ?3",
+                             "sii", rate->name, window_start(rate, now), used - rate->limit));
+}
+
 int64_t depot_rate(struct ledger *d, const struct rate *rate, int64_t now)
 {
-    int64_t start = window_start(rate, now);
-    int64_t wait = 0;
     ledger_begin(d);
-    ledger_finish(
-        d, ledger_use(d, "DELETE FROM rate WHERE name = ?1 AND at <= ?2", "si", rate->name, start));
-    int64_t used = depot_rate_used(d, rate, now);
-    bool refused = used >= rate->limit;
-    if (!refused || rate->counts_refused) {
+    ledger_finish(d, ledger_use(d, "DELETE FROM rate WHERE name = ?1 AND at <= ?2", "si",
+                                rate->name, window_start(rate, now)));
+    bool refused = depot_rate_used(d, rate, now) >= rate->limit;
+    if (!refused || rate->counts_refused)
         ledger_finish(d, ledger_use(d, "INSERT INTO rate VALUES (?1, ?2)", "si", rate->name, now));
-        used++;
-    }
-    if (refused && rate->fixed)
-        wait = rate->window_ms - now % rate->window_ms;
-    else if (refused) /* until the first of the last `limit` is over */
-        wait = rate->window_ms - now +
-               ledger_finish_number(
-                   d, ledger_use(d,
-                                 "SELECT at FROM rate WHERE name = ?1 ORDER BY at LIMIT 1 "
-                                 "OFFSET ?2",
-                                 "si", rate->name, used - rate->limit));
+    int64_t wait = refused ? depot_rate_wait(d, rate, now) : 0;
     ledger_commit(d);
     return wait;
 }

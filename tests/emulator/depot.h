@@ -88,6 +88,8 @@ int64_t depot_projects_count(struct ledger *d);
 /* One more request at this time: 0, or in how many ms there will be room. */
 int64_t depot_rate(struct ledger *d, const struct rate *rate, int64_t now);
 int64_t depot_rate_used(struct ledger *d, const struct rate *rate, int64_t now);
+/* In how many ms there will be room for one; 0: now. */
+int64_t depot_rate_wait(struct ledger *d, const struct rate *rate, int64_t now);
 void depot_rate_forget(struct ledger *d);
 
 #endif

@@ -40,6 +40,13 @@ struct emulator {
     char            sharemy3d_token[40];    /* immutable */
     atomic_uint     sharemy3d_puts;     /* to sessions, that brought something new */
     struct runs    *runs;               /* see sharemy3d_runs.h */
+    struct ledger  *print_shop;         /* Shapeways': see shapeways_stock.h */
+    struct {
+        char consumer_key[40];
+        char consumer_secret[40];
+        char access_token[40];
+        char access_secret[40];
+    } shapeways;                        /* immutable */
     struct flights *flights;            /* see flight.h */
 };
 

@@ -222,12 +222,14 @@ cJSON *faults_json(struct faults *f)
     return all;
 }
 
-bool faults_pick(struct faults *f, const char *endpoint, const char *text, struct fault_plan *out)
+bool faults_pick(struct faults *f, const char *endpoint, const char *text, const char *before,
+                 struct fault_plan *out)
 {
     bool hit = false;
     pthread_mutex_lock(&f->lock);
     for (struct fault *fault = f->first; fault != NULL && !hit; fault = fault->next) {
         if (fault->left == 0 || strstr(text, fault->match) == NULL ||
+            (before != NULL && strstr(before, fault->match) != NULL) ||
             (strcmp(fault->endpoint, "any") != 0 && strcmp(fault->endpoint, endpoint) != 0))
             continue;
         if (fault->skip > 0) {

@@ -14,6 +14,8 @@
 #include "tests/emulator/flight.h"
 #include "tests/emulator/seed.h"
 #include "tests/emulator/server.h"
+#include "tests/emulator/shapeways.h"
+#include "tests/emulator/shapeways_stock.h"
 #include "tests/emulator/sharemy3d.h"
 #include "tests/emulator/sharemy3d_runs.h"
 #include "tests/emulator/sharemy3d_stock.h"
@@ -110,11 +112,14 @@ static int emulator_open(struct emulator *emu, const struct arguments *a)
         r = depot_open(a->data, &emu->depot);
     if (r == 0)
         r = stock_open(a->data, &emu->stock);
+    if (r == 0)
+        r = sw_stock_open(a->data, &emu->print_shop);
     if (r < 0)
         return r;
     load_secrets(emu);
     three_sixty_load_token(emu);
     sharemy3d_load_token(emu);
+    shapeways_load_keys(emu);
     return a->samples ? samples_make(emu) : 0;
 }
 
@@ -123,6 +128,7 @@ static void emulator_close(struct emulator *emu)
     faults_stop(emu->faults);
     for (int i = 0; i < PORTS; i++)
         server_stop(&emu->ports[i]);
+    ledger_close(emu->print_shop);
     ledger_close(emu->stock);
     ledger_close(emu->depot);
     store_close(emu->store);
@@ -177,11 +183,15 @@ static void say_ready(const struct emulator *emu)
     printf("{\"pid\":%d,\"smartshape\":\"%s\",\"storage\":\"%s\",\"control\":\"http%s://"
            "127.0.0.1:%d/_control\",\"token\":\"%s\",\"three_sixty\":\"%s" THREE_SIXTY_PREFIX
            "\",\"three_sixty_token\":\"%s\",\"sharemy3d\":\"%s" SHAREMY3D_PREFIX
-           "\",\"sharemy3d_token\":\"%s\"}\n",
+           "\",\"sharemy3d_token\":\"%s\",\"shapeways\":\"%s" SHAPEWAYS_PREFIX
+           "\",\"shapeways_key\":\"%s\",\"shapeways_secret\":\"%s\",\"shapeways_token\":\"%s\","
+           "\"shapeways_token_secret\":\"%s\"}\n",
            (int)getpid(), emu->ports[PORT_API].url, emu->ports[PORT_STORAGE].url,
            emu->tls ? "s" : "", emu->ports[PORT_API].number, emu->secrets.token,
            emu->ports[PORT_API].url, emu->three_sixty_token, emu->ports[PORT_API].url,
-           emu->sharemy3d_token);
+           emu->sharemy3d_token, emu->ports[PORT_API].url, emu->shapeways.consumer_key,
+           emu->shapeways.consumer_secret, emu->shapeways.access_token,
+           emu->shapeways.access_secret);
     fflush(stdout);
 }
 

@@ -94,6 +94,53 @@ struct sm3d_options {
     char retry_after[8];                /* of a 429: "none", "seconds" or "date" */
 };
 
+/* Shapeways'; their names begin with "shapeways.". */
+struct shapeways_options {
+    char    auth[8];                    /* "both", "oauth1" or "oauth2" */
+    char    consumer_secret[64];        /* "": the one it was made with, which else is over */
+    char    no_credentials[8];          /* answered by "empty" (200) or "401" */
+    char    bad_credentials[8];         /* "401", "empty" or "html" (403) */
+    char    errors[8];                  /* their bodies: "json", "html" or "empty" */
+    int     invalid_status;             /* of what makes no sense: 400 or 500 */
+    int     gone_status;                /* of what is not there: 400, 403, 404, 500 */
+    int     clock_s;                    /* the service's clock is so much ahead */
+    int     skew_s;                     /* so far a timestamp may be off */
+    int     request_ttl_s;              /* life of a request token */
+    int     oauth2_ttl_s;
+    char    token_form[12];             /* oauth_token "inside" the URL, or "separate", too */
+    char    login_url[8];               /* "own" or "foreign" host */
+    char    terms[12];                  /* "accepted" or "open" */
+    char    file_form[8];               /* "percent", "plain" or "either" */
+    char    checksums[8];               /* "told" or "null" */
+    int64_t file_max;                   /* bytes; 0: no limit */
+    int     file_max_status;
+    char    numbers[8];                 /* "strings", "numbers" or "mixed" */
+    char    flags[8];                   /* "digits", "bool" or "strings" */
+    char    empty_list[8];              /* "null", "array" or "absent" */
+    char    empty_object[8];            /* "array", "object" or "null" */
+    bool    slashes;                    /* written as \/ */
+    char    unicode[8];                 /* "escaped" or "utf8" */
+    char    data_at[12];                /* fileData: "document", "first" or "last" */
+    char    model_data[8];              /* GET of a model has it as "null", "absent", "whole" */
+    char    no_version[8];              /* one that is not there: the "last", or "refused" */
+    char    list_title[12];             /* "title" or "modelTitle" */
+    char    list_order[8];              /* "newest" or "oldest" first */
+    int     list_lag_ms;                /* a new one is not listed before */
+    char    materials[8];               /* of a PUT: "merge" or "replace" */
+    char    materials_told[8];          /* "all" or "chosen" */
+    char    history[8];                 /* of the rate: "object" or "array" */
+    int     process_ms;                 /* "printable" is not known before */
+    char    second_post[8];             /* "breach" or "fine" */
+    int     speed;                      /* of downloads, bytes a second; 0: no limit */
+    int64_t hold_at;                    /* they wait here until this is 0 */
+    int     rate_limit;                 /* 0: none */
+    int     rate_window_ms;
+    bool    rate_headers;
+    bool    rate_counts_refused;
+    bool    rate_breach;
+    char    retry_after[8];             /* of a 429: "none", "seconds" or "date" */
+};
+
 struct option_values {
     int  max_connections;               /* more at once is a breach */
     int  signed_ttl_s;                  /* life of signed URLs */
@@ -122,6 +169,7 @@ struct option_values {
     bool copy_dirs;                     /* directories can be copied */
     struct three_sixty_options three_sixty;
     struct sm3d_options sm3d;
+    struct shapeways_options shapeways;
 };
 
 struct options;

@@ -239,28 +239,47 @@ static void obey_plan_at_once(struct request *rq)
         request_reset(rq);
 }
 
-void request_fault_again(struct request *rq, const char *text)
+static void pick_fault(struct request *rq, const char *text, const char *before)
 {
     if (rq->plan.id != 0 || rq->quiet)
         return;
-    if (faults_pick(rq->emu->faults, rq->endpoint, text, &rq->plan))
+    if (faults_pick(rq->emu->faults, rq->endpoint, text, before, &rq->plan))
         obey_plan_at_once(rq);
 }
 
-static void pick_fault(struct request *rq)
+void request_fault_again(struct request *rq, const char *text)
 {
-    struct buf text = {0};
-    buf_printf(&text, "%s", rq->path);
+    pick_fault(rq, text, NULL);
+}
+
+/* What faults match of the request's head. */
+static void head_text(struct request *rq, struct buf *text)
+{
+    buf_printf(text, "%s", rq->path);
     if (rq->raw_query[0] != '\0') {
-        buf_puts(&text, "?");
-        url_decode(rq->raw_query, strlen(rq->raw_query), true, &text);
+        buf_puts(text, "?");
+        url_decode(rq->raw_query, strlen(rq->raw_query), true, text);
     }
     if (rq->service != NULL && rq->service->subject != NULL) {
-        buf_puts(&text, " ");
-        rq->service->subject(rq, &text);
+        buf_puts(text, " ");
+        rq->service->subject(rq, text);
     }
-    request_fault_again(rq, text.data);
+}
+
+static void pick_first_fault(struct request *rq)
+{
+    struct buf text = {0};
+    head_text(rq, &text);
+    pick_fault(rq, text.data, NULL);
     buf_free(&text);
+}
+
+void request_fault_body(struct request *rq, const char *text)
+{
+    struct buf before = {0};
+    head_text(rq, &before);
+    pick_fault(rq, text, before.data);
+    buf_free(&before);
 }
 
 void request_begin(struct request *rq, const char *method)
@@ -287,7 +306,7 @@ void request_begin(struct request *rq, const char *method)
     if (rq->quiet)
         return;
     begin_log(rq);
-    pick_fault(rq);
+    pick_first_fault(rq);
 }
 
 static bool status_instead(const struct request *rq)

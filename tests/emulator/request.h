@@ -103,6 +103,7 @@ bool request_wants_answer_now(struct request *rq);
 void request_breach(struct request *rq, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void request_fault_again(struct request *rq, const char *text); /* more is known to match with */
+void request_fault_body(struct request *rq, const char *text);  /* the same, of its body only */
 const char *request_header(struct request *rq, const char *name); /* "" if absent; borrowed */
 /* A query parameter, decoded as a form does ('+' is a space). False if absent. */
 bool request_query(struct request *rq, const char *name, struct buf *out);

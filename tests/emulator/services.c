@@ -7,6 +7,7 @@ static const struct service *const services[] = {
     &smartshape_service,
     &three_sixty_service,
     &sharemy3d_service,
+    &shapeways_service,
 };
 
 static bool below(const char *path, const char *prefix, size_t len)

@@ -8,6 +8,7 @@ extern const struct service control_service;
 extern const struct service smartshape_service;
 extern const struct service three_sixty_service;
 extern const struct service sharemy3d_service;
+extern const struct service shapeways_service;
 
 /* Whose path it is, at either port; NULL if nobody's. */
 const struct service *service_for(const struct request *rq);
