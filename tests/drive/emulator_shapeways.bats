@@ -289,7 +289,7 @@ has_size() {
     says 200 ".contentLength == \"66000000\" and .fileMd5Checksum == \"$(md5 "$T/src/big.stl")\""
     header_for GET "$API/models/$ID/files/0/v1?file=1"
     curl -s -m 60 -H "$AUTH" "$API/models/$ID/files/0/v1?file=1" >"$T/upload"
-    sed 's/.*"fileData":"//; s/".*//; s,\\/,/,g' "$T/upload" | base64 -d | cmp - "$T/src/big.stl"
+    LC_ALL=C sed 's/.*"fileData":"//; s/".*//; s,\\/,/,g' "$T/upload" | base64 -d | cmp - "$T/src/big.stl"
     sanitized || at_most "memory in KiB" "$(awk '/VmHWM/ {print $2}' "/proc/$EMU_PID/status")" 40000
     option shapeways.file_max 64000000
     post_file "/models/$ID/files/v1" "$T/src/big.stl"

@@ -33,7 +33,7 @@ call() {
 
 # percent, plain: the text that a file (standard input) becomes
 percent() {
-    base64 -w 0 | sed 's/+/%2B/g; s,/,%2F,g; s/=/%3D/g'
+    base64 -w 0 | LC_ALL=C sed 's/+/%2B/g; s,/,%2F,g; s/=/%3D/g'
 }
 
 plain() {

@@ -45,8 +45,8 @@ int faults_add(struct faults *f, const cJSON *spec, const char **why);
 cJSON *faults_json(struct faults *f);   /* owned by the caller */
 void faults_clear(struct faults *f);    /* also wakes all sleepers, whose requests then end */
 
-/* The first fault that still applies to this endpoint and text, counted as hit. False: none. Those that
- * match `before`, too, had their turn (NULL: nothing had). */
+/* The first fault that still applies to this endpoint and text, counted as hit. False: none.
+ * Those that match `before`, too, had their turn (NULL: nothing had). */
 bool faults_pick(struct faults *f, const char *endpoint, const char *text, const char *before,
                  struct fault_plan *out);
 struct fault_plan fault_none(void);

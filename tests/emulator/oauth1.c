@@ -51,7 +51,7 @@ const char *oauth1_add_header(struct oauth1_params *p, const char *header)
         at += strspn(at, " \t\r\n");
         size_t name_len = strcspn(at, "=, ");
         if (at[name_len] != '=' || at[name_len + 1] != '"')
-            return "a parameter that is not NAME=\"VALUE\"";
+            return "a parameter without a value in quotes";
         const char *value = at + name_len + 2;
         size_t value_len = strcspn(value, "\"");
         if (value[value_len] != '"')
@@ -124,10 +124,8 @@ static void add_parameters(const struct oauth1_params *p, struct buf *out)
     oauth1_free(&encoded);
 }
 
-static bool is_default_port(const char *scheme, size_t scheme_len, const char *port, size_t len)
+static bool is_default_port(bool https, const char *port, size_t len)
 {
-    bool https = scheme_len == 5;
-    (void)scheme;
     return len == 0 || (https && len == 3 && strncmp(port, "443", 3) == 0) ||
            (!https && len == 2 && strncmp(port, "80", 2) == 0);
 }
@@ -146,7 +144,7 @@ static void add_base_uri(const char *uri, struct buf *out)
     for (size_t i = 0; i < host_len; i++)
         buf_printf(out, "%c", tolower((unsigned char)host[i]));
     if (host_len < authority_len &&
-        !is_default_port(uri, scheme_len, host + host_len + 1, authority_len - host_len - 1))
+        !is_default_port(scheme_len == 5, host + host_len + 1, authority_len - host_len - 1))
         buf_add(out, host + host_len, authority_len - host_len);
     const char *path = host + authority_len;
     size_t path_len = strcspn(path, "?#");

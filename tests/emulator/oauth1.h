@@ -1,5 +1,5 @@
-/* OAuth 1.0 as RFC 5849 has it: parameters, base string, HMAC-SHA1. The server's side; what a request
- * must be is judged elsewhere. */
+/* OAuth 1.0 as RFC 5849 has it: parameters, base string, HMAC-SHA1. The server's side; what a
+ * request must be is judged elsewhere. */
 #ifndef EMULATOR_OAUTH1_H
 #define EMULATOR_OAUTH1_H
 

@@ -191,7 +191,7 @@ static void judge_query(struct request *rq)
     for (const char *p = rq->raw_query; *p != '\0';) {
         size_t len = strcspn(p, "=&");
         if (!is_among(sw_visit(rq)->route->query, p, len) && strncmp(p, "oauth_", 6) != 0)
-            request_breach(rq, "\"%.*s\" is no documented parameter", (int)len, p);
+            request_breach(rq, "%.*s is no documented parameter", (int)len, p);
         p += strcspn(p, "&");
         p += *p == '&';
     }

@@ -189,8 +189,9 @@ void sw_error(struct request *rq, int status, const char *reason)
         return;
     }
     if (sw_is(form, "html"))
-        buf_printf(&text, "<html>\r\n<head><title>%d</title></head>\r\n<body>\r\n<center><h1>%d</h1>"
-                          "</center>\r\n<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n",
+        buf_printf(&text,
+                   "<html>\r\n<head><title>%d</title></head>\r\n<body>\r\n<center><h1>%d</h1>"
+                   "</center>\r\n<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n",
                    status, status);
     rq->reply.status = status;
     rq->reply.memory = text;

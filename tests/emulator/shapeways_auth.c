@@ -29,7 +29,7 @@ static bool refuse(struct request *rq, const char *reason)
         return false;
     }
     if (sw_is(form, "html"))
-        buf_puts(&text, "<!DOCTYPE html><html><title>Attention Required! | Cloudflare</title></html>");
+        buf_puts(&text, "<html><title>Attention Required! | Cloudflare</title></html>");
     rq->reply.status = sw_is(form, "html") ? 403 : 200;
     rq->reply.memory = text;
     reply_header(&rq->reply, "Content-Type", "text/html; charset=UTF-8");
@@ -96,7 +96,8 @@ static const char *consumer_secret(const struct request *rq)
     return *now != '\0' ? now : rq->emu->shapeways.consumer_secret;
 }
 
-/* The signature is as it should be. One that is right but for a secret which is over is no breach. */
+/* The signature is as it should be. One that is right but for a secret which is over is no
+ * breach. */
 static bool verify(struct request *rq, const struct oauth1_params *p, const char *token_secret)
 {
     struct buf uri = {0};
@@ -160,7 +161,8 @@ static bool judge_time(struct request *rq, const struct oauth1_params *p)
     if (*text == '\0' || *end != '\0' || value <= 0)
         return refuse_breach(rq, "oauth_timestamp is no number of seconds");
     if (off > sw_opt(rq)->skew_s || -off > sw_opt(rq)->skew_s)
-        return refuse_known(rq, "shapeways clock", "oauth_timestamp is too far from the server's time");
+        return refuse_known(rq, "shapeways clock",
+                            "oauth_timestamp is too far from the server's time");
     return true;
 }
 
@@ -256,14 +258,14 @@ static void judge_secrets(struct request *rq)
         request_breach(rq, "OAuth's parameters belong into the header");
 }
 
-/* A library that is not told otherwise calls the body a form, and the service then counts it into the
- * signature: whatever was signed is wrong. */
+/* A library that is not told otherwise calls the body a form, and the service then counts it
+ * into the signature: whatever was signed is wrong. */
 static bool judge_type(struct request *rq)
 {
     bool body = strcmp(rq->method, "POST") == 0 || strcmp(rq->method, "PUT") == 0;
     if (!body || strncasecmp(rq->content_type, "application/json", 16) == 0)
         return true;
-    request_breach(rq, "Content-Type \"%s\", not application/json", rq->content_type);
+    request_breach(rq, "Content-Type %s, not application/json", rq->content_type);
     return refuse(rq, "Invalid signature");
 }
 

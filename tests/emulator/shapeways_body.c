@@ -89,7 +89,8 @@ static void flush(struct sw_body *b)
     b->piece_len = 0;
 }
 
-/* As PHP's base64_decode() does it if it is not told to be strict: what is no digit is passed over. */
+/* As PHP's base64_decode() does it if it is not told to be strict: what is no digit is passed
+ * over. */
 static void take_digit(struct sw_body *b, unsigned char c)
 {
     int value = b->values[c];

@@ -1,5 +1,5 @@
-/* A JSON body with a file in it: the member `file` of the object is decoded as it arrives and goes to
- * the store, everything else is kept as text. Memory does not grow with the file. */
+/* A JSON body with a file in it: the member `file` of the object is decoded as it arrives and
+ * goes to the store, everything else is kept as text. Memory does not grow with the file. */
 #ifndef EMULATOR_SHAPEWAYS_BODY_H
 #define EMULATOR_SHAPEWAYS_BODY_H
 
@@ -12,13 +12,14 @@
 
 struct sw_body;
 
-/* How the service reads the text: "percent" (percent-encoded base64: '+' is a space), "plain" (base64),
- * "either" (percent-encoded, but '+' is itself). */
+/* How the service reads the text: "percent" (percent-encoded base64: '+' is a space), "plain"
+ * (base64), "either" (percent-encoded, but '+' is itself). */
 struct sw_body *sw_body_new(struct store *store, const char *form);
 void sw_body_free(struct sw_body *b);   /* NULL is fine */
 int sw_body_feed(struct sw_body *b, const char *bytes, size_t len);     /* 0 or -errno */
 
-/* The object without the file's text, which is "" there. Borrowed; at most 1 MiB, the rest is cut. */
+/* The object without the file's text, which is "" there. Borrowed; at most 1 MiB, the rest is
+ * cut. */
 const struct buf *sw_body_rest(const struct sw_body *b);
 /* The outermost object has ended. */
 bool sw_body_whole(const struct sw_body *b);

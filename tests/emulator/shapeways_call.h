@@ -1,11 +1,12 @@
-/* Shared by the parts of Shapeways: shapeways.c (dispatch, rates), _auth.c (who may call), _login.c
- * (tokens are had), _answer.c (how answers are written), _wish.c (parameters), _body.c (files inside
- * JSON), _model.c, _file.c (new models and versions, downloads), _photo.c, _shop.c (materials, printers,
- * categories, price, cart, the rate), _control.c. */
+/* Shared by the parts of Shapeways: shapeways.c (dispatch, rates), _auth.c (who may call),
+ * _login.c (tokens are had), _answer.c (how answers are written), _wish.c (parameters), _body.c
+ * (files inside JSON), _model.c, _file.c (new models and versions, downloads), _photo.c, _shop.c
+ * (materials, printers, categories, price, cart, the rate), _control.c. */
 #ifndef EMULATOR_SHAPEWAYS_CALL_H
 #define EMULATOR_SHAPEWAYS_CALL_H
 
 #include <cjson/cJSON.h>
+#include <string.h>
 
 #include "tests/emulator/depot.h"
 #include "tests/emulator/flight.h"
@@ -62,13 +63,14 @@ static inline struct ledger *sw_stock(const struct request *rq)
 
 static inline bool sw_is(const char *option, const char *word)
 {
-    return __builtin_strcmp(option, word) == 0;
+    return strcmp(option, word) == 0;
 }
 
 /* ---- shapeways.c ---- */
 int64_t sw_now(const struct option_values *opt);        /* the service's clock, ms */
-struct rate sw_rate(const struct option_values *opt);   /* what all calls share … */
-struct rate sw_rate_of_others(const struct option_values *opt);    /* … and other programs' part */
+struct rate sw_rate(const struct option_values *opt);   /* what all calls share */
+/* Other programs' part of it. */
+struct rate sw_rate_of_others(const struct option_values *opt);
 /* So many calls of this window are left, and in how many seconds there is one; 0: now. */
 int64_t sw_remaining(struct emulator *emu, const struct option_values *opt, int64_t *retry_s);
 
@@ -82,7 +84,8 @@ void sw_request_token(struct request *rq);
 void sw_access_token(struct request *rq);
 void sw_login_page(struct request *rq);
 void sw_oauth2_token(struct request *rq);
-/* The user says yes or no to this request token. Appends where the browser is sent; nothing: a PIN. */
+/* The user says yes or no to this request token. Appends where the browser is sent; nothing: a
+ * PIN. */
 void sw_grant(struct ledger *stock, struct sw_token *t, bool yes, struct buf *redirect);
 
 /* ---- shapeways_answer.c ---- */
@@ -106,8 +109,8 @@ struct sw_param {
     bool         required;
 };
 
-/* The JSON object of the body, as these parameters say; what is not among them is gone. NULL: there is
- * a reply. Owned by the caller. */
+/* The JSON object of the body, as these parameters say; what is not among them is gone. NULL:
+ * there is a reply. Owned by the caller. */
 cJSON *sw_wish(struct request *rq, const struct sw_param *params, size_t count);
 const char *sw_wish_text(const cJSON *json, const char *name, const char *otherwise);
 double sw_wish_number(const cJSON *json, const char *name, double otherwise);

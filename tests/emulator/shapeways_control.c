@@ -215,9 +215,10 @@ static int make_content(struct request *rq, const cJSON *order, struct sw_versio
     struct sums sums;
     const char *text = sw_wish_text(order, "text", NULL);
     v->size = text != NULL ? strlen(text) : (uint64_t)sw_wish_number(order, "size", 0);
+    uint64_t seed = (uint64_t)sw_wish_number(order, "seed", 1);
+    bool zero = sw_wish_flag(order, "zero", false);
     int r = text != NULL ? store_put(store, text, v->size, v->content)
-                         : store_generate(store, v->size, (uint64_t)sw_wish_number(order, "seed", 1),
-                                          sw_wish_flag(order, "zero", false), v->content);
+                         : store_generate(store, v->size, seed, zero, v->content);
     int fd = r == 0 ? store_read_fd(store, v->content) : r;
     if (fd < 0)
         return fd;
@@ -461,7 +462,9 @@ static void post_sign(struct request *rq)
         return;
     const char *url = text_of(order, "url");
     const char *query = strchr(url, '?');
-    const char *wrong = has(order, "header") ? oauth1_add_header(&p, text_of(order, "header")) : NULL;
+    const char *wrong = NULL;
+    if (has(order, "header"))
+        wrong = oauth1_add_header(&p, text_of(order, "header"));
     oauth1_add_form(&p, query != NULL ? query + 1 : "");
     oauth1_add_form(&p, text_of(order, "form"));
     if (has(order, "base"))

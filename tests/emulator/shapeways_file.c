@@ -15,8 +15,8 @@ bool sw_answer_is_lost(const struct request *rq)
 
 /* ---- the text that the file was ---- */
 
-/* Either form is one that clients send; but which one this service wants, is known after one try: its
- * MD5 was another than the file's. */
+/* Either form is one that clients send; but which one this service wants, is known after one
+ * try: its MD5 was another than the file's. */
 static void judge_form(struct request *rq, const struct sw_text *text)
 {
     const char *form = sw_opt(rq)->file_form;
@@ -82,7 +82,7 @@ static bool judge_declarations(struct request *rq, const cJSON *wish)
         return false;
     }
     if (sw_is(sw_opt(rq)->terms, "open")) {
-        sw_error(rq, 403, "The Terms and Conditions have changed: accept them at www.shapeways.com");
+        sw_error(rq, 403, "The Terms and Conditions have changed: please accept them");
         return false;
     }
     if (sw_wish_number(wish, "uploadScale", 1) <= 0) {
@@ -100,7 +100,7 @@ static bool take_version(struct request *rq, const cJSON *wish, struct sw_versio
     if (!judge_declarations(rq, wish))
         return false;
     if (*name == '\0' || strlen(name) >= sizeof(v->name) || strchr(name, '/') != NULL) {
-        request_breach(rq, "fileName \"%s\" is no file's name", name);
+        request_breach(rq, "fileName %s is no file's name", name);
         sw_invalid(rq, "\nfileName is invalid");
         return false;
     }
@@ -282,7 +282,8 @@ static bool take_file_wish(struct request *rq, bool *whole)
     return good;
 }
 
-/* Recorded: of a version that does not exist the newest is told, under the number that was asked for. */
+/* Recorded: of a version that does not exist the newest is told, under the number that was asked
+ * for. */
 static bool find_version(struct request *rq, const struct sw_model *m, struct sw_version *v)
 {
     int64_t wanted = sw_visit(rq)->ids[1];

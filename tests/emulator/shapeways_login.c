@@ -44,7 +44,7 @@ void sw_request_token(struct request *rq)
     struct buf url = {0};
     struct buf text = {0};
     if (!pin && !is_loopback(callback))
-        request_breach(rq, "the callback \"%s\" leads away from this machine", callback);
+        request_breach(rq, "the callback %s leads away from this machine", callback);
     sw_new_token(&t, SW_REQUEST);
     t.expires = sw_now(&rq->opt) + sw_opt(rq)->request_ttl_s * 1000LL;
     if (!pin)
@@ -206,7 +206,7 @@ void sw_oauth2_token(struct request *rq)
     struct buf text = {0};
     struct buf grant = {0};
     if (strncasecmp(rq->content_type, "application/x-www-form-urlencoded", 33) != 0)
-        request_breach(rq, "Content-Type \"%s\", not a form's", rq->content_type);
+        request_breach(rq, "Content-Type %s, not a form's", rq->content_type);
     form_value(form, "grant_type", &grant);
     buf_add(&grant, "", 0);
     bool right = strcmp(grant.data, "client_credentials") == 0;

@@ -1,4 +1,5 @@
-/* The print shop: materials, printers, categories, prices, the cart; and what is left of the rate. */
+/* The print shop: materials, printers, categories, prices, the cart; and what is left of the
+ * rate. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -265,10 +266,9 @@ static void judge_second_item(struct request *rq, const struct sw_item *i)
     int64_t since = sw_stock_marked(stock, "cart lost");
     if (since != 0 && sw_stock_marked(stock, text.data) >= since)
         request_breach(rq, "added again after a lost answer, and the cart was not read between");
-    if (sw_answer_is_lost(rq)) {
-        sw_stock_mark(stock, text.data, now_ms());
+    sw_stock_mark(stock, text.data, sw_answer_is_lost(rq) ? now_ms() : 0);
+    if (sw_answer_is_lost(rq))
         sw_stock_mark(stock, "cart lost", since != 0 ? since : now_ms());
-    }
     buf_free(&text);
 }
 

@@ -259,7 +259,8 @@ void sw_stock_cart_add(struct ledger *l, const struct sw_item *i)
 
 void sw_stock_cart(struct ledger *l, sw_item_fn *each, void *arg)
 {
-    sqlite3_stmt *s = ledger_use(l, "SELECT model, material, quantity FROM cart ORDER BY rowid", "");
+    sqlite3_stmt *s =
+        ledger_use(l, "SELECT model, material, quantity FROM cart ORDER BY rowid", "");
     while (ledger_next(l, s)) {
         struct sw_item i = {sqlite3_column_int64(s, 0), sqlite3_column_int64(s, 1),
                             sqlite3_column_int64(s, 2)};
@@ -271,6 +272,7 @@ void sw_stock_cart(struct ledger *l, sw_item_fn *each, void *arg)
 void sw_stock_cart_clear(struct ledger *l)
 {
     ledger_finish(l, ledger_use(l, "DELETE FROM cart", ""));
+    ledger_finish(l, ledger_use(l, "DELETE FROM mark WHERE what LIKE 'cart lost%'", ""));
 }
 
 /* ---- tokens and nonces ---- */

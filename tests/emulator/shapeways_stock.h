@@ -89,8 +89,8 @@ typedef void sw_model_fn(const struct sw_model *m, void *arg);
 typedef void sw_version_fn(const struct sw_version *v, void *arg);
 typedef void sw_photo_fn(const struct sw_photo *p, void *arg);
 typedef void sw_item_fn(const struct sw_item *i, void *arg);
-/* Of `limit` models (-1: all) from `offset`, the newest or the oldest first, those posted before. The
- * lock is held: `each` may call the stock, but not change it. */
+/* Of `limit` models (-1: all) from `offset`, the newest or the oldest first, those posted
+ * before. The lock is held: `each` may call the stock, but not change it. */
 void sw_stock_models(struct ledger *l, bool newest, int64_t before, int64_t limit, int64_t offset,
                      sw_model_fn *each, void *arg);
 

@@ -41,7 +41,7 @@ static bool is_materials(struct request *rq, const cJSON *all)
             else if (strcmp(item->string, "isActive") == 0)
                 good = good && is_flag(item);
             else
-                request_breach(rq, "\"%s\" of a material is no documented parameter", item->string);
+                request_breach(rq, "%s of a material is no documented parameter", item->string);
         }
     }
     return good;
@@ -96,12 +96,12 @@ static bool judge_members(struct request *rq, cJSON *json, const struct sw_param
         const struct sw_param *param = param_named(params, count, item->string);
         next = item->next;
         if (param == NULL) {
-            request_breach(rq, "\"%s\" is no documented parameter", item->string);
+            request_breach(rq, "%s is no documented parameter", item->string);
             cJSON_Delete(cJSON_DetachItemViaPointer(json, item));
         } else if (cJSON_GetObjectItemCaseSensitive(json, item->string) != item) {
-            request_breach(rq, "\"%s\" is there twice", item->string);
+            request_breach(rq, "%s is there twice", item->string);
         } else if (!fits(rq, item, param->kind)) {
-            request_breach(rq, "\"%s\" is not %s", item->string, name_of(param->kind));
+            request_breach(rq, "%s is not %s", item->string, name_of(param->kind));
             sw_invalid(rq, "\n%s is invalid", item->string);
             return false;
         }
@@ -116,7 +116,7 @@ static bool judge_required(struct request *rq, const cJSON *json, const struct s
     for (size_t i = 0; i < count; i++) {
         if (!params[i].required || cJSON_HasObjectItem(json, params[i].name))
             continue;
-        request_breach(rq, "a required parameter is missing: \"%s\"", params[i].name);
+        request_breach(rq, "a required parameter is missing: %s", params[i].name);
         sw_invalid(rq, "\n%s is required", params[i].name);
         return false;
     }
