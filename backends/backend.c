@@ -87,7 +87,8 @@ int pm_backend_open(const struct pm_account_conf *conf, struct pm_net *net, cons
 
     if (!ops)
         return -EINVAL;
-    if (ops->secret && pm_credential_open(conf, ops->secret, &credential))
+    if (ops->secret &&
+        pm_credential_open(conf, ops->secret, ops->parts ? ops->parts(conf) : NULL, &credential))
         return -ENOMEM;
     err = ops->open(conf, &b);
     if (err) {

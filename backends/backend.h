@@ -216,6 +216,9 @@ struct pm_backend_ops {
     const char *endpoint; /* the default */
     uint32_t    caps; /* enum pm_cap */
     const char *secret; /* the key of its credential, such as "token"; NULL: it needs none */
+    /* The keys of a credential that has several parts, up to a NULL: it is their values, a line each, and
+     * `secret` is what people call it. NULL: it has one. */
+    const char *const *(*parts)(const struct pm_account_conf *conf);
 
     /* Makes the backend; the struct embeds `struct pm_backend base` and sets nothing in it.
      * Required; makes no request. */

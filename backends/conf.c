@@ -434,6 +434,7 @@ static void free_account(struct pm_account_conf *a)
     free(a->type);
     free(a->endpoint);
     free(a->auth_scheme);
+    free(a->auth);
 }
 
 void pm_conf_free(struct pm_conf *conf)

@@ -23,6 +23,7 @@ struct pm_account_conf {
     char             *endpoint; /* no trailing slash; the type's default if not given */
     bool              read_only;
     char             *auth_scheme; /* "bearer", "bare"; NULL: found out, where the service may want either */
+    char             *auth; /* "oauth1", "oauth2"; NULL: the service's first, where it has both */
     int64_t           publish_idle_ms; /* after so long without a change a draft is published; 0: never */
     struct pm_secret *secrets;
     size_t            nsecrets;

@@ -30,6 +30,7 @@
 struct pm_credential {
     const struct pm_account_conf *conf; /* immutable */
     const char                   *key; /* immutable */
+    const char *const            *parts; /* immutable; NULL: it has one */
     struct pm_gate                gate; /* immutable after the first call; zeroes: none */
     pthread_mutex_t               lock; /* leaf */
     pthread_cond_t                looked; /* lock; when `looking` ends */
@@ -46,7 +47,7 @@ struct pm_credential {
     bool                          candidate_refused; /* lock */
 };
 
-int pm_credential_open(const struct pm_account_conf *conf, const char *key,
+int pm_credential_open(const struct pm_account_conf *conf, const char *key, const char *const *parts,
                        struct pm_credential **out)
 {
     struct pm_credential *c = calloc(1, sizeof(*c));
@@ -55,6 +56,7 @@ int pm_credential_open(const struct pm_account_conf *conf, const char *key,
         return -ENOMEM;
     c->conf = conf;
     c->key = key;
+    c->parts = parts;
     pthread_mutex_init(&c->lock, NULL);
     pm_cond_init(&c->looked);
     *out = c;
@@ -276,6 +278,45 @@ static int same_again_locked(struct pm_backend *b, struct pm_ctx *ctx, char *sec
     return prove_locked(b, ctx, secret, c->doubt != PM_STRANGE);
 }
 
+static int get_part(struct pm_backend *b, const char *key, bool anew, char **out, char *why,
+                    size_t why_len)
+{
+    const struct pm_account_conf *conf = b->credential->conf;
+
+    return anew ? pm_conf_secret_now(pm_net_conf(b->net), conf, key, out, why, why_len)
+                : pm_conf_secret(conf, key, out, why, why_len);
+}
+
+/* The secret from its source; `anew`: as that says by now. */
+static int get_secret(struct pm_backend *b, bool anew, char **out, char *why, size_t why_len)
+{
+    const struct pm_credential *c = b->credential;
+    char                       *all = NULL;
+    int                         err = 0;
+
+    if (!c->parts)
+        return get_part(b, c->key, anew, out, why, why_len);
+    for (const char *const *key = c->parts; *key && !err; key++) {
+        char *part = NULL, *more;
+
+        err = get_part(b, *key, anew, &part, why, why_len);
+        if (err == -ENOENT && !*why)
+            snprintf(why, why_len, "no credential is configured: %s", *key);
+        if (err)
+            break;
+        more = all ? pm_asprintf("%s\n%s", all, part) : strdup(part);
+        pm_secret_free(all);
+        pm_secret_free(part);
+        all = more;
+        err = all ? 0 : -ENOMEM;
+    }
+    if (err)
+        pm_secret_free(all);
+    else
+        *out = all;
+    return err;
+}
+
 /* Entered and left with the lock held. `refused`: the service just did not take the one in use. */
 static int look_locked(struct pm_backend *b, struct pm_ctx *ctx, bool refused, bool now)
 {
@@ -288,8 +329,7 @@ static int look_locked(struct pm_backend *b, struct pm_ctx *ctx, bool refused, b
 
     c->looking = true;
     pthread_mutex_unlock(&c->lock);
-    err = anew ? pm_conf_secret_now(pm_net_conf(b->net), c->conf, c->key, &secret, why, sizeof(why))
-               : pm_conf_secret(c->conf, c->key, &secret, why, sizeof(why));
+    err = get_secret(b, anew, &secret, why, sizeof(why));
     pthread_mutex_lock(&c->lock);
     if (err)
         err = miss_locked(c, ctx, err, why);
@@ -376,13 +416,19 @@ int pm_credential_refuse(struct pm_backend *b, struct pm_ctx *ctx, unsigned gene
     return -EACCES;
 }
 
+/* Does it hold the beginning of the secret, or of one of its parts? */
 static bool repeats(const char *why, const char *secret)
 {
-    char start[17] = "";
+    for (const char *part = secret; part && *part;) {
+        size_t len = strcspn(part, "\n");
+        char   start[17];
 
-    if (secret)
-        snprintf(start, sizeof(start), "%s", secret);
-    return strlen(start) >= 8 && strstr(why, start);
+        snprintf(start, sizeof(start), "%.*s", (int)(len < 16 ? len : 16), part);
+        if (len >= 8 && strstr(why, start))
+            return true;
+        part += len + (part[len] == '\n');
+    }
+    return false;
 }
 
 void pm_credential_hide(struct pm_backend *b, char *why)

@@ -11,12 +11,13 @@
 
 struct pm_credential;
 
-/* `key` names the secret, such as "token"; both are borrowed. *out is owned. 0 or -ENOMEM. */
-int  pm_credential_open(const struct pm_account_conf *conf, const char *key,
+/* `key` names the secret, such as "token"; of one with several parts (else NULL) `parts` are the keys, and
+ * `key` is only said. All are borrowed. *out is owned. 0 or -ENOMEM. */
+int  pm_credential_open(const struct pm_account_conf *conf, const char *key, const char *const *parts,
                         struct pm_credential **out);
 void pm_credential_close(struct pm_credential *c);
 
-/* The secret of b->credential, a copy: pm_secret_free. `refused`: the generation of one that the
+/* The secret of b->credential, a copy: pm_secret_free; parts are a line each. `refused`: the generation of one that the
  * service just refused, with its word in ctx->why, or 0; then another one, if there is one.
  * -EACCES with why: it is refused, or not known to be the account's, or cannot be got.
  * -ECANCELED, -ETIMEDOUT, and what the service answers to the list that proves it. Blocks. */

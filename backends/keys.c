@@ -18,6 +18,7 @@
 
 static const char *const on_close[] = { "async", "wait" };
 static const char *const auth_scheme[] = { "bearer", "bare" };
+static const char *const auth[] = { "oauth1", "oauth2" };
 
 /* clang-format off */
 static const struct pm_key keys[] = {
@@ -40,6 +41,7 @@ static const struct pm_key keys[] = {
     { "account", "endpoint", K_URL, IN_ACCOUNT(endpoint), NULL, NULL, NULL, NULL },
     { "account", "publish", K_PUBLISH, IN_ACCOUNT(publish_idle_ms), "idle 10m", NULL, NULL, NULL },
     { "account", "auth_scheme", K_WORD, IN_ACCOUNT(auth_scheme), NULL, NULL, NULL, auth_scheme },
+    { "account", "auth", K_WORD, IN_ACCOUNT(auth), NULL, NULL, NULL, auth },
     { "account", "read_only", K_SWITCH, IN_ACCOUNT(read_only), "no", NULL, NULL, NULL },
 };
 /* clang-format on */
