@@ -3,6 +3,7 @@
 #include "backends/credential.h"
 #include "backends/http.h"
 #include "backends/memory.h"
+#include "backends/shapeways.h"
 #include "backends/sharemy3d.h"
 #include "backends/smartshape.h"
 #include "backends/three_sixty.h"
@@ -17,6 +18,7 @@ static const struct pm_backend_ops *const services[] = {
     &pm_smartshape_ops,
     &pm_three_sixty_ops,
     &pm_sharemy3d_ops,
+    &pm_shapeways_ops,
     &pm_memory_ops, /* for tests */
     &pm_memory_draft_ops,
 };

@@ -298,6 +298,27 @@ bool pm_json_id(const struct cJSON *obj, char *out, size_t size)
            pm_json_scalar(pm_json_get(obj, "_id"), "$oid", out, size);
 }
 
+int pm_json_word(const char *text, const char *key, char *out, size_t size)
+{
+    struct cJSON       *obj = text ? pm_json_parse(text, strlen(text)) : NULL;
+    const struct cJSON *v = pm_json_get(obj, key);
+    PM_AUTO(free) char *printed = v && !pm_json_string(v) ? pm_json_print(v, false) : NULL;
+    const char         *word = v ? pm_json_string(v) : NULL;
+    int                 err = 0;
+
+    word = word ? word : printed;
+    if (!v)
+        err = -ENODATA;
+    else if (!word)
+        err = -ENOMEM;
+    else if (strlen(word) >= size)
+        err = -ERANGE;
+    else
+        snprintf(out, size, "%s", word);
+    pm_json_free(obj);
+    return err;
+}
+
 /* --- making ------------------------------------------------------------------------------- */
 
 struct cJSON *pm_json_object(void)

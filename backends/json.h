@@ -49,6 +49,10 @@ bool pm_json_scalar(const struct cJSON *obj, const char *key, char *out, size_t 
 /* "id", else "_id" (also {"$oid": …}), as pm_json_scalar. */
 bool pm_json_id(const struct cJSON *obj, char *out, size_t size);
 
+/* A member of the object in a text, such as struct pm_entry's fields (NULL: none), in words: a string as it
+ * is, others as JSON. 0; -ENODATA: there is none of that name; -ERANGE; -ENOMEM. */
+int pm_json_word(const char *text, const char *key, char *out, size_t size);
+
 /* --- making an object. All return false without memory; `obj` may be NULL (false). */
 
 struct cJSON *pm_json_object(void); /* owned; NULL: no memory */

@@ -454,24 +454,8 @@ static int sm_fetch(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_en
 static int sm_field(struct pm_backend *b, const struct pm_entry *e, const char *name, char *out,
                     size_t size)
 {
-    struct cJSON       *obj = e->fields ? pm_json_parse(e->fields, strlen(e->fields)) : NULL;
-    const struct cJSON *v = pm_json_get(obj, name);
-    PM_AUTO(free) char *printed = v && !pm_json_string(v) ? pm_json_print(v, false) : NULL;
-    const char         *text = v ? pm_json_string(v) : NULL;
-    int                 err = 0;
-
     (void)b;
-    text = text ? text : printed;
-    if (!v)
-        err = -ENODATA;
-    else if (!text)
-        err = -ENOMEM;
-    else if (strlen(text) >= size)
-        err = -ERANGE;
-    else
-        snprintf(out, size, "%s", text);
-    pm_json_free(obj);
-    return err;
+    return pm_json_word(e->fields, name, out, size);
 }
 
 static enum pm_manner sm_manner(struct pm_backend *b, const struct pm_entry *dir, char *why, size_t size)

@@ -1,6 +1,7 @@
 #include "backends/sign.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdio.h>
@@ -17,6 +18,15 @@ int pm_sign_hmac_sha1(const char *key, const char *text, char out[PM_HMAC_SHA1_M
         return -ENOMEM;
     EVP_EncodeBlock((unsigned char *)out, md, (int)len);
     return 0;
+}
+
+char *pm_sign_base64(const void *data, size_t len)
+{
+    char *out = len < INT_MAX / 2 ? malloc(len / 3 * 4 + 5) : NULL;
+
+    if (out)
+        EVP_EncodeBlock((unsigned char *)out, data, (int)len);
+    return out;
 }
 
 struct pm_md5 {

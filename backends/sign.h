@@ -11,6 +11,9 @@
 #define PM_HMAC_SHA1_MAX 29
 int pm_sign_hmac_sha1(const char *key, const char *text, char out[PM_HMAC_SHA1_MAX]);
 
+/* Bytes as base64. Owned: pm_secret_free where they are secret. NULL: no memory. */
+char *pm_sign_base64(const void *data, size_t len);
+
 /* The MD5 of bytes that come in pieces. */
 struct pm_md5;
 
