@@ -18,6 +18,7 @@
 
 static const uint8_t *left; /* what is left of the input */
 static size_t         nleft;
+static char          *service_auth; /* the account's key auth */
 
 /* Each request that is made; the target's. */
 static void check_request(const struct pm_http_request *req);
@@ -45,7 +46,15 @@ static void check_form(const struct pm_http_request *req)
     for (const char *c = req->url + strlen(ENDPOINT); *c; c++)
         CHECK((unsigned char)*c > 0x20 && (unsigned char)*c < 0x7f && !strchr("#@\\\"<>", *c));
     CHECK(req->auth && !strcmp(req->auth->origin, ENDPOINT));
-    CHECK(!strpbrk(req->auth->header, "\r\n"));
+    if (req->auth->header) {
+        CHECK(!strpbrk(req->auth->header, "\r\n"));
+    } else {
+        char *header = NULL;
+
+        CHECK(req->auth->sign(req->auth->arg, req->method, req->url, &header) == 0);
+        CHECK(!strpbrk(header, "\r\n"));
+        free(header);
+    }
 }
 
 static int give(const struct pm_http_request *req, struct pm_http_answer *answer,
@@ -95,17 +104,19 @@ static void check_context(const struct pm_ctx *ctx)
 static int run_service(const char *type, const struct pm_kv *kv, const uint8_t *data, size_t size,
                        void (*run)(struct pm_backend *b, char op, const char *name))
 {
-    char                   key[] = "token", how[] = "", value[] = TOKEN, endpoint[] = ENDPOINT;
-    char                   account[] = "a";
+    char                   how[] = "", value[] = TOKEN, endpoint[] = ENDPOINT, account[] = "a";
+    char                   keys[][16] = {"token", "consumer_key", "consumer_secret", "access_token", "access_secret"};
     PM_AUTO(free) char    *kind = fuzz_text(type, strlen(type));
-    struct pm_secret       secret = {key, how, value};
-    struct pm_account_conf conf = {.name = account, .type = kind, .endpoint = endpoint,
-                                   .secrets = &secret, .nsecrets = 1};
+    struct pm_secret       secrets[PM_COUNT(keys)];
+    struct pm_account_conf conf = {.name = account, .type = kind, .endpoint = endpoint, .auth = service_auth,
+                                   .secrets = secrets, .nsecrets = PM_COUNT(keys)};
     struct pm_backend     *b = NULL;
     size_t                 len = 0;
     const uint8_t         *piece = fuzz_piece(&data, &size, '~', &len);
     PM_AUTO(free) char    *name = NULL;
 
+    for (size_t i = 0; i < PM_COUNT(keys); i++)
+        secrets[i] = (struct pm_secret){keys[i], how, value};
     if (!piece || len < 2)
         return 0;
     name = fuzz_text(piece + 1, len - 1);
