@@ -74,7 +74,7 @@ char *pm_sw_recall(struct pm_shapeways *sw, const char *path, int64_t age_ms)
 
     PM_GUARD(&sw->lock);
     t = slot_locked(sw, path);
-    if (!t->path || strcmp(t->path, path) != 0 || pm_now_ms() - t->got_ms > age_ms)
+    if (!t->path || strcmp(t->path, path) != 0 || pm_now_ms() - t->got_ms >= age_ms)
         return NULL;
     return strdup(t->text);
 }

@@ -85,8 +85,8 @@ int pm_sw_get_model(struct pm_shapeways *sw, struct pm_ctx *ctx, const char *id,
 bool pm_sw_version(const struct cJSON *obj, unsigned *version);
 int  pm_sw_give_model(const struct cJSON *obj, const char *id, pm_entry_fn *each, void *arg);
 int  pm_sw_give_link(const struct cJSON *obj, const char *id, pm_entry_fn *each, void *arg);
-/* What is in a model's folder, of an answer to GET /models/ID/v1, which is changed. */
-int pm_sw_give_inside(struct pm_shapeways *sw, struct cJSON *obj, const char *id, pm_entry_fn *each,
+/* What is in a model's folder, of an answer to GET /models/ID/v1. */
+int pm_sw_give_inside(struct pm_shapeways *sw, const struct cJSON *obj, const char *id, pm_entry_fn *each,
                       void *arg);
 int pm_sw_give_versions_folder(const struct pm_shapeways *sw, const struct cJSON *obj, const char *id,
                                pm_entry_fn *each, void *arg);
@@ -96,7 +96,7 @@ int pm_sw_give_versions(const struct pm_shapeways *sw, unsigned version, const c
                         pm_entry_fn *each, void *arg);
 /* Of an answer to GET /models/ID/files/N/v1; version -1: the current one. */
 int pm_sw_give_file(const struct cJSON *obj, const char *id, int version, pm_entry_fn *each, void *arg);
-int pm_sw_give_info(struct pm_shapeways *sw, struct cJSON *obj, const char *id, pm_entry_fn *each,
+int pm_sw_give_info(struct pm_shapeways *sw, const struct cJSON *obj, const char *id, pm_entry_fn *each,
                     void *arg);
 /* Streams a version's file, and checks it. */
 int pm_sw_fetch_file(struct pm_shapeways *sw, struct pm_ctx *ctx, const struct pm_entry *e,
@@ -110,7 +110,7 @@ void pm_sw_unwrap(struct cJSON *obj);
 char *pm_sw_text_of(const struct cJSON *obj);
 /* Keeps the text of a document for a while. */
 void pm_sw_keep(struct pm_shapeways *sw, const char *path, const char *text);
-/* Such a text that is not older; owned; NULL: there is none. */
+/* Such a text that is younger; owned; NULL: there is none. */
 char *pm_sw_recall(struct pm_shapeways *sw, const char *path, int64_t age_ms);
 void  pm_sw_forget_texts(struct pm_shapeways *sw);
 /* A document's entry; `fields` may be NULL. */
@@ -125,7 +125,7 @@ extern const char *const pm_sw_pages[PM_SW_PAGES]; /* the documents' */
 /* All of a folder, or the one with this id. -ENOENT: it is not there. */
 int pm_sw_list_shop(struct pm_shapeways *sw, struct pm_ctx *ctx, enum pm_sw_shop shop, const char *id,
                     pm_entry_fn *each, void *arg);
-/* One that is not older; with an age, what is kept is better than an answer that makes no sense or is not
+/* One that is younger; with an age, what is kept is better than an answer that makes no sense or is not
  * to be had because of the rate. */
 int pm_sw_give_page(struct pm_shapeways *sw, struct pm_ctx *ctx, enum pm_sw_page page, int64_t age_ms,
                     pm_entry_fn *each, void *arg);

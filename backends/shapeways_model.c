@@ -106,19 +106,26 @@ int pm_sw_give_link(const struct cJSON *obj, const char *id, pm_entry_fn *each, 
     return each(arg, &e);
 }
 
+/* The object without some members. Owned; NULL: no memory. */
+static struct cJSON *without(const struct cJSON *obj, const char *const *not)
+{
+    PM_AUTO(free) char *all = pm_json_print(obj, false);
+    struct cJSON       *copy = all ? pm_json_parse(all, strlen(all)) : NULL;
+
+    for (; copy && *not; not++)
+        pm_json_remove(copy, *not);
+    return copy;
+}
+
 /* What it says of itself in few words, as fields of its file and its document. Owned. */
 static char *particulars(const struct cJSON *obj)
 {
     static const char *const not[] = {"materials", "categories", "secretKey", "claimKey", "fileData",
-                                      "result", "nextActionSuggestions"};
-    PM_AUTO(free) char *all = pm_json_print(obj, false);
-    struct cJSON       *copy = all ? pm_json_parse(all, strlen(all)) : NULL;
-    char               *text;
+                                      "result", "nextActionSuggestions", NULL};
+    struct cJSON            *few = without(obj, not);
+    char                    *text = few ? pm_json_print(few, false) : NULL;
 
-    for (size_t i = 0; i < PM_COUNT(not); i++)
-        pm_json_remove(copy, not[i]);
-    text = copy ? pm_json_print(copy, false) : NULL;
-    pm_json_free(copy);
+    pm_json_free(few);
     return text;
 }
 
@@ -170,20 +177,22 @@ int pm_sw_give_file(const struct cJSON *obj, const char *id, int which, pm_entry
 }
 
 /* info.json is what GET /models/ID/info/v1 would tell, without the keys that let anybody in. */
-int pm_sw_give_info(struct pm_shapeways *sw, struct cJSON *obj, const char *id, pm_entry_fn *each,
+int pm_sw_give_info(struct pm_shapeways *sw, const struct cJSON *obj, const char *id, pm_entry_fn *each,
                     void *arg)
 {
     static const char *const not[] = {"fileName", "contentLength", "fileMd5Checksum", "fileData",
-                                      "secretKey", "claimKey"};
+                                      "secretKey", "claimKey", NULL};
     PM_AUTO(free) char *path = pm_asprintf("models/%s/info.json", id);
     PM_AUTO(free) char *rid = pm_asprintf("%s/info", id);
     PM_AUTO(free) char *fields = particulars(obj);
     PM_AUTO(free) char *text = NULL;
+    struct cJSON       *info = without(obj, not);
 
-    pm_sw_unwrap(obj);
-    for (size_t i = 0; i < PM_COUNT(not); i++)
-        pm_json_remove(obj, not[i]);
-    text = pm_sw_text_of(obj);
+    if (info) {
+        pm_sw_unwrap(info);
+        text = pm_sw_text_of(info);
+    }
+    pm_json_free(info);
     if (!path || !rid || !text || !fields)
         return -ENOMEM;
     pm_sw_keep(sw, path, text);
@@ -219,14 +228,15 @@ int pm_sw_give_versions_folder(const struct pm_shapeways *sw, const struct cJSON
     return give_folder(sw, path, rid, "versions", fields, each, arg);
 }
 
-int pm_sw_give_inside(struct pm_shapeways *sw, struct cJSON *obj, const char *id, pm_entry_fn *each,
+/* The file comes last: it may have any name, and the others keep theirs. */
+int pm_sw_give_inside(struct pm_shapeways *sw, const struct cJSON *obj, const char *id, pm_entry_fn *each,
                       void *arg)
 {
-    int err = pm_sw_give_file(obj, id, -1, each, arg);
+    int err = pm_sw_give_info(sw, obj, id, each, arg);
 
     if (!err)
         err = pm_sw_give_versions_folder(sw, obj, id, each, arg);
-    return err ? err : pm_sw_give_info(sw, obj, id, each, arg);
+    return err ? err : pm_sw_give_file(obj, id, -1, each, arg);
 }
 
 int pm_sw_give_version(const struct pm_shapeways *sw, unsigned n, const char *id, pm_entry_fn *each,
