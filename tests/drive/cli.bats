@@ -406,9 +406,10 @@ documented='
     wait_until 10 gone "$pid"
 }
 
-# The blocks of configuration that README shows, leading to the emulator.
+# The blocks of configuration that README shows, leading to the emulator; but for the one that only its
+# reader can fill in.
 conf_of_readme() {
-    sed -n '/^    \[/,/^$/s/^    //p' "$BATS_TEST_DIRNAME/../../README.md" |
+    sed -n '/^    \[account shapeways/,/^$/d; /^    \[/,/^$/s/^    //p' "$BATS_TEST_DIRNAME/../../README.md" |
         sed "s|^type = smartshape$|&\nendpoint = $URL|; s|^type = 360$|&\nendpoint = $URL_360|
             s|^type = sharemy3d$|&\nendpoint = $URL_SM3D|"
 }
