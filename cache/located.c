@@ -10,6 +10,20 @@ pm_node pm_located_origin(struct pm_cache *c, const struct pm_content *k)
                               k->id);
 }
 
+int pm_located_object(struct pm_cache *c, const struct pm_content *k, struct pm_row *row,
+                      struct pm_entry **out)
+{
+    pm_node origin;
+    int     err;
+
+    pm_db_begin(c->db);
+    origin = pm_located_origin(c, k);
+    err = origin == PM_ORIGIN_GONE ? -ESTALE : pm_node_get(c->db, origin, row);
+    if (!err)
+        err = pm_node_entry(c->db, origin, out);
+    return pm_db_end(c->db, err);
+}
+
 /* A source, and of what. An object that moves on the service gets a new one; transfers under way
  * keep theirs, so the old ones live as long as the content. */
 struct pm_located {
@@ -53,15 +67,8 @@ int pm_located_source(struct pm_cache *c, struct pm_content *k, struct pm_source
     struct pm_located             *made = NULL;
     struct pm_account             *a;
     struct pm_row                  row = {.id = 0};
-    pm_node                        origin;
-    int                            err;
+    int                            err = pm_located_object(c, k, &row, &e);
 
-    pm_db_begin(c->db);
-    origin = pm_located_origin(c, k);
-    err = origin == PM_ORIGIN_GONE ? -ESTALE : pm_node_get(c->db, origin, &row);
-    if (!err)
-        err = pm_node_entry(c->db, origin, &e);
-    err = pm_db_end(c->db, err);
     if (err == -ESTALE)
         return err;
     if (!err)

@@ -23,7 +23,6 @@ int pm_recheck_version(struct pm_cache *c, struct pm_content *k)
     struct pm_row                  row = {.id = 0};
     struct pm_account             *a;
     char                           version[sizeof(k->version)];
-    pm_node                        origin;
     unsigned                       base;
     int                            err;
 
@@ -31,12 +30,7 @@ int pm_recheck_version(struct pm_cache *c, struct pm_content *k)
     memcpy(version, k->version, sizeof(version));
     base = k->base;
     pthread_mutex_unlock(&k->lock);
-    pm_db_begin(c->db);
-    origin = pm_located_origin(c, k);
-    err = origin == PM_ORIGIN_GONE ? -ESTALE : pm_node_get(c->db, origin, &row);
-    if (!err)
-        err = pm_node_entry(c->db, origin, &known);
-    err = pm_db_end(c->db, err);
+    err = pm_located_object(c, k, &row, &known);
     a = err ? NULL : pm_account_by_id(c, row.account);
     if (!a || !known)
         return err ? err : -ENOENT;
