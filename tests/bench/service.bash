@@ -6,8 +6,8 @@ PM=$PM_BUILD/polymount
 
 make_service_data() {
     local file
-    SCAN=$T/native/scan.e57 PHOTOS=$T/native/photos CHUNKS=$T/native/chunks
-    ln "$T/native/big.bin" "$SCAN" && mkdir "$PHOTOS" "$CHUNKS" || return 1
+    SCAN=$T/native/scan.e57 PHOTOS=$T/native/photos CHUNKS=$T/native/chunks PLY=$T/native/scan.ply
+    ln "$T/native/big.bin" "$SCAN" && ln "$SCAN" "$PLY" && mkdir "$PHOTOS" "$CHUNKS" || return 1
     for file in "$T"/native/small/*; do
         ln "$file" "$PHOTOS/${file##*/}.jpg" || return 1
     done
@@ -45,7 +45,7 @@ service_start() {
         jq -r '[.control, .smartshape, .token, .three_sixty, .three_sixty_token, .sharemy3d, .sharemy3d_token] |
             join(" ")' "$ready")
     CTL=http://127.0.0.1:$((BASE + 5))/_control # not by the line
-    export SMARTSHAPE TOKEN THREE_SIXTY KEY SHAREMY3D SM3D_TOKEN SCAN PHOTOS CHUNKS
+    export SMARTSHAPE TOKEN THREE_SIXTY KEY SHAREMY3D SM3D_TOKEN SCAN PLY PHOTOS CHUNKS
 }
 
 # A client that broke a rule was not measured, but something else.
@@ -85,7 +85,9 @@ until_sent() {
 
 sent_360() { curl -s "$CTL/360/sessions" | jq '[.[].files[] | select(.complete) | {size: .total}]'; }
 sent_smartshape() { curl -s "$CTL/tree?path=/" | jq '[.[] | select(.type == "file")]'; }
+sent_sm3d() { curl -s "$CTL/sm3d/items?kind=model" | jq '[.[] | select(.generation > 0) | {size: .held}]'; }
 
 sent_big_360() { until_sent "$1" 1 $((BIG_MIB << 20)) sent_360; }
 sent_small_360() { until_sent "$1" "$SMALL_N" $((SMALL_N * SMALL_KIB * 1024)) sent_360; }
+sent_big_sm3d() { until_sent "$1" 1 $((BIG_MIB << 20)) sent_sm3d; }
 sent_big_smartshape() { until_sent "$1" 1 $((BIG_MIB << 20)) sent_smartshape; }

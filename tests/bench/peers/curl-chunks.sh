@@ -22,4 +22,4 @@ limit_360big() {
     sent_big_360 "$START"
     costs ""
 }
-unset -f limit_360small limit_seq limit_ttfb limit_upload
+unset -f limit_360small limit_seq limit_sm3dup limit_ttfb limit_upload

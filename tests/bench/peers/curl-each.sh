@@ -18,4 +18,4 @@ limit_360small() {
     sent_small_360 "$START"
     costs ""
 }
-unset -f limit_360big limit_seq limit_ttfb limit_upload
+unset -f limit_360big limit_seq limit_sm3dup limit_ttfb limit_upload

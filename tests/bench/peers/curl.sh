@@ -1,6 +1,6 @@
 # One curl, one connection that is kept: what the line gives to one upload or download. It is never slower
 # than it need be: no Expect: 100-continue.
-PEER_CAN="360big 360small seq ttfb upload"
+PEER_CAN="360big 360small seq sm3dup ttfb upload"
 use_service
 
 open_session() {
@@ -28,7 +28,15 @@ post_big() {
     curl -sf -o /dev/null -H Expect: -H "Authorization: Bearer $TOKEN" -F "file=@$SCAN" \
         "$SMARTSHAPE/file/upload/?path=/"
 }
-export -f open_session put_big put_small get_big post_big
+
+put_model() {
+    local url
+    url=$(curl -sf -H "Authorization: Bearer $SM3D_TOKEN" -H "Content-Type: application/json" \
+        -d "{\"size\":$(stat -c %s "$PLY"),\"filename\":\"scan.ply\",\"name\":\"Scan\"}" \
+        "$SHAREMY3D/models/upload" | jq -r .uploadUrl)
+    curl -sf -o /dev/null -H Expect: -H Content-Type: -T "$PLY" "$url"
+}
+export -f open_session put_big put_small get_big post_big put_model
 
 limit_360big() {
     START=$(now)
@@ -47,6 +55,15 @@ limit_360small() {
 limit_seq() {
     seed_big
     timed s bash -c get_big
+    costs ""
+}
+
+limit_sm3dup() {
+    local STATS_PORT=$STORAGE_STATS
+    snap
+    START=$(now)
+    timed cp_s bash -c put_model
+    sent_big_sm3d "$START"
     costs ""
 }
 

@@ -1,6 +1,6 @@
 # polymount with its default configuration. An upload is over when `polymount sync` says so, which sends
 # at once, as curl does, instead of after upload.delay.
-PEER_CAN="360big 360small seq sm3dseq ttfb upload"
+PEER_CAN="360big 360small seq sm3dseq sm3dup ttfb upload"
 use_service
 
 peer_start() {
@@ -67,6 +67,13 @@ limit_sm3dseq() {
     seed_big_sm3d
     polymount_mounted && stat "$MNT/sm3d/models/$MODEL/big.ply" >/dev/null && snap &&
         timed s dd if="$MNT/sm3d/models/$MODEL/big.ply" of=/dev/null bs=1M
+    costs ""
+}
+
+limit_sm3dup() {
+    local STATS_PORT=$STORAGE_STATS
+    polymount_mounted && ls "$MNT/sm3d/uploads" >/dev/null && polymount_send "$MNT/sm3d/uploads" "$PLY"
+    sent_big_sm3d "$START"
     costs ""
 }
 
