@@ -66,7 +66,7 @@ static bool page_total(const struct cJSON *body, uint64_t *total)
 static bool is_page(const struct listing *l, const struct cJSON *body, uint64_t offset)
 {
     const struct cJSON *things = pm_json_get(body, pm_sm_words[l->kind].folder);
-    uint64_t            total;
+    uint64_t            total = 0;
 
     return things ? pm_json_is_array(things) : page_total(body, &total) && total <= offset;
 }
