@@ -449,6 +449,12 @@ bearer() {
     breached "a second POST of one content: it became version 1"
     post_file "/models/$ID/files/v1" "$T/src/a.stl" # the user wrote the same once more
     breached
+    fault '{"endpoint":"sw_file_new","delay_ms":10000,"count":1}'
+    header_for POST "$API/models/$ID/files/v1"
+    fails_with "" curl -s -m 0.5 -H "$AUTH" -H "$JSON" --data-binary @"$T/upload" "$API/models/$ID/files/v1"
+    wait_until 10 has_versions 5 # it was given up, and became a version all the same
+    post_file "/models/$ID/files/v1" "$T/src/a.stl"
+    breached "a second POST of one content: it became version 4"
     post_photo "$T/src/a.stl"
     post_photo "$T/src/a.stl"
     says 200 '.photoCount == "2"'
@@ -466,6 +472,10 @@ bearer() {
     call POST /orders/cart/v1 -d "$item"
     says 200
     breached
+}
+
+has_versions() {
+    [ "$(stored '.versions|length')" = "$1" ]
 }
 
 @test "emulator, Shapeways: a version of another program that nobody looked at is not replaced or deleted" {

@@ -246,7 +246,7 @@ bool faults_pick(struct faults *f, const char *endpoint, const char *text, const
     return hit;
 }
 
-static bool client_gone(int fd)
+bool client_gone(int fd)
 {
     struct pollfd p = {.fd = fd, .events = POLLRDHUP};
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;

@@ -54,6 +54,7 @@ struct fault_plan fault_none(void);
 /* Sleeps for so long (-1: for ever), or until faults_clear(), faults_stop(), or until the client
  * at socket `fd` has gone. True if the time ran its course. */
 bool faults_sleep(struct faults *f, int fd, int64_t ms);
+bool client_gone(int fd);               /* nobody is there any more to read an answer */
 void faults_stop(struct faults *f);     /* nobody sleeps any more */
 
 #endif

@@ -10,7 +10,7 @@ bool sw_answer_is_lost(const struct request *rq)
 {
     const struct fault_plan *p = &rq->plan;
     return p->reset != RESET_NONE || p->processed || p->cut >= 0 || p->stall >= 0 ||
-           p->wrong_length != 0 || p->garbage || p->has_body;
+           p->wrong_length != 0 || p->garbage || p->has_body || client_gone(rq->fd);
 }
 
 /* ---- the text that the file was ---- */
@@ -62,6 +62,7 @@ bool sw_take_file(struct request *rq, struct sums *sums, uint64_t *size, char co
     }
     *size = text->bytes;
     if (*size == 0 || (max > 0 && *size > (uint64_t)max)) {
+        store_drop(rq->emu->store, content);
         sw_error(rq, *size == 0 ? sw_opt(rq)->invalid_status : sw_opt(rq)->file_max_status,
                  *size == 0 ? "\nfile is empty" : "The file is too large");
         return false;
