@@ -310,11 +310,12 @@ static int get_secret(struct pm_backend *b, bool anew, char **out, char *why, si
         all = more;
         err = all ? 0 : -ENOMEM;
     }
-    if (err)
+    if (err || !all) {
         pm_secret_free(all);
-    else
-        *out = all;
-    return err;
+        return err ? err : -ENOENT;
+    }
+    *out = all;
+    return 0;
 }
 
 /* Entered and left with the lock held. `refused`: the service just did not take the one in use. */

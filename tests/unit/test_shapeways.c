@@ -754,6 +754,21 @@ static void keys_that_are_refused_are_not_used_on_and_on(void **state)
     end(&w);
 }
 
+static void keys_of_which_one_was_mended_are_used(void **state)
+{
+    struct world w = {.models = 40, .wrong = true};
+    struct seen  s = {0};
+
+    (void)state;
+    begin(&w);
+    assert_int_equal(list(&w, "models", "", &s), -EACCES);
+    w.secret[1].value = (char *)"other";
+    assert_int_equal(pm_backend_check(w.b, &w.ctx, true), 0);
+    assert_int_equal(list(&w, "models", "", &s), 0);
+    assert_int_equal(s.count, 40);
+    end(&w);
+}
+
 static void an_answer_with_nothing_in_it_is_a_refusal(void **state)
 {
     struct world w = {.models = 1, .wrong = true, .silent = true};
@@ -965,6 +980,7 @@ int main(void)
         cmocka_unit_test(a_document_that_fails_does_not_hide_the_rest),
         cmocka_unit_test(a_clock_that_is_wrong_is_learned),
         cmocka_unit_test(keys_that_are_refused_are_not_used_on_and_on),
+        cmocka_unit_test(keys_of_which_one_was_mended_are_used),
         cmocka_unit_test(an_answer_with_nothing_in_it_is_a_refusal),
         cmocka_unit_test(a_key_that_is_missing_is_named),
         cmocka_unit_test(a_service_that_tells_a_secret_is_not_quoted),
