@@ -448,6 +448,12 @@ int pm_backend_field(struct pm_backend *b, const struct pm_entry *e, const char 
     return b->ops->field ? b->ops->field(b, e, name, out, size) : -ENODATA;
 }
 
+int pm_backend_login(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_login *user)
+{
+    reset(ctx);
+    return b->ops->login ? checked(ctx, b->ops->login(b, ctx, user)) : -EOPNOTSUPP;
+}
+
 void pm_backend_limits(struct pm_backend *b, pm_limit_fn *each, void *arg)
 {
     if (b->ops->limits)

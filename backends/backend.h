@@ -210,6 +210,17 @@ struct pm_draft_ops {
  * (pm_wall_ms()). */
 typedef void pm_limit_fn(void *arg, const char *what, int64_t until_ms);
 
+/* Who logs in, at a terminal. All are called on the calling thread. */
+struct pm_login {
+    /* Asks for a line; `secret`: it is not shown while it is typed. *out is owned (pm_secret_free).
+     * -ECANCELED: there is no answer. */
+    int (*ask)(void *arg, const char *question, bool secret, char **out);
+    void (*say)(void *arg, const char *line);
+    /* A key of the account's configuration that came out of it. 0 or -ENOMEM. */
+    int (*keep)(void *arg, const char *key, const char *value);
+    void *arg;
+};
+
 /* One const table per service. A non-NULL operation is the capability. */
 struct pm_backend_ops {
     const char *type; /* as in the configuration */
@@ -296,6 +307,10 @@ struct pm_backend_ops {
      * it has none of that name; -ERANGE. Makes no request. NULL: it says nothing. */
     int (*field)(struct pm_backend *b, const struct pm_entry *e, const char *name, char *out,
                  size_t size);
+    /* Gets a credential with the user's help, and has it checked by the service. Keys of it that the account
+     * has already are not asked for. -ECANCELED; -EACCES: something was refused; others as calls. NULL: the
+     * user puts what the service gave out into the configuration. */
+    int (*login)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_login *user);
     /* Hands on the service's published limits that are used up. Makes no request. NULL: it has none. */
     void (*limits)(struct pm_backend *b, pm_limit_fn *each, void *arg);
 };
@@ -445,6 +460,8 @@ int  pm_backend_shared(struct pm_backend *b, int (*each)(void *arg, const char *
 bool pm_backend_has_fields(const struct pm_backend *b);
 int  pm_backend_field(struct pm_backend *b, const struct pm_entry *e, const char *name, char *out,
                       size_t size);
+/* -EOPNOTSUPP: this service has no such thing. */
+int  pm_backend_login(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_login *user);
 void pm_backend_limits(struct pm_backend *b, pm_limit_fn *each, void *arg);
 
 /* For fetch.c only: above it, pm_fetch. */

@@ -22,6 +22,7 @@ struct pm_account_conf {
     char             *type; /* "smartshape", … */
     char             *endpoint; /* no trailing slash; the type's default if not given */
     bool              read_only;
+    bool              accept_terms; /* the user accepts the service's terms, where uploads have to say so */
     char             *auth_scheme; /* "bearer", "bare"; NULL: found out, where the service may want either */
     char             *auth; /* "oauth1", "oauth2"; NULL: the service's first, where it has both */
     int64_t           publish_idle_ms; /* after so long without a change a draft is published; 0: never */

@@ -42,6 +42,7 @@ static const struct pm_key keys[] = {
     { "account", "publish", K_PUBLISH, IN_ACCOUNT(publish_idle_ms), "idle 10m", NULL, NULL, NULL },
     { "account", "auth_scheme", K_WORD, IN_ACCOUNT(auth_scheme), NULL, NULL, NULL, auth_scheme },
     { "account", "auth", K_WORD, IN_ACCOUNT(auth), NULL, NULL, NULL, auth },
+    { "account", "accept_terms", K_SWITCH, IN_ACCOUNT(accept_terms), "no", NULL, NULL, NULL },
     { "account", "read_only", K_SWITCH, IN_ACCOUNT(read_only), "no", NULL, NULL, NULL },
 };
 /* clang-format on */

@@ -455,5 +455,6 @@ const struct pm_backend_ops pm_shapeways_ops = {
     .stat = sw_stat,
     .fetch = sw_fetch,
     .field = sw_field,
+    .login = pm_sw_login,
     .limits = sw_limits,
 };

@@ -303,22 +303,31 @@ static int call_twice(struct pm_shapeways *sw, struct pm_ctx *ctx, struct pm_sw_
     return err;
 }
 
-int pm_sw_call(struct pm_shapeways *sw, struct pm_ctx *ctx, struct pm_sw_call *call)
+int pm_sw_call_with(struct pm_shapeways *sw, struct pm_ctx *ctx, struct pm_sw_call *call,
+                    const char *secret, bool *refused)
 {
     PM_AUTO(free) char *url = pm_asprintf("%s%s", sw->base.conf->endpoint, call->req.url);
-    unsigned            generation = 0;
-    bool                refused = false;
-    int                 err = url ? 0 : -ENOMEM;
 
     call->json = NULL;
     call->status = 0;
-    for (int n = 0; n < 2 && url && (!n || refused); n++) {
+    *refused = false;
+    return url ? call_twice(sw, ctx, call, url, secret, refused) : -ENOMEM;
+}
+
+int pm_sw_call(struct pm_shapeways *sw, struct pm_ctx *ctx, struct pm_sw_call *call)
+{
+    unsigned generation = 0;
+    bool     refused = false;
+    int      err = 0;
+
+    call->json = NULL;
+    for (int n = 0; n < 2 && (!n || refused); n++) {
         char *secret = NULL;
 
         err = pm_credential_use(&sw->base, ctx, generation, &secret, &generation);
         if (err)
             return err;
-        err = call_twice(sw, ctx, call, url, secret, &refused);
+        err = pm_sw_call_with(sw, ctx, call, secret, &refused);
         pm_secret_free(secret);
     }
     return refused ? pm_credential_refuse(&sw->base, ctx, generation) : err;

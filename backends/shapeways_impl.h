@@ -55,6 +55,9 @@ struct pm_sw_call {
  * it is not known whether it arrived, and after `data` took something. -EINVAL: "failure", of whatever
  * status. -EBUSY: not within the rate. */
 int pm_sw_call(struct pm_shapeways *sw, struct pm_ctx *ctx, struct pm_sw_call *call);
+/* The same with these keys (a line each) and no others; *refused: they are not taken. */
+int pm_sw_call_with(struct pm_shapeways *sw, struct pm_ctx *ctx, struct pm_sw_call *call,
+                    const char *secret, bool *refused);
 /* GET; *json is owned. */
 int pm_sw_get(struct pm_shapeways *sw, struct pm_ctx *ctx, const char *path, struct cJSON **json);
 
@@ -66,6 +69,9 @@ void pm_sw_token_drop(struct pm_shapeways *sw, const char *token);
 
 /* Whether it can be an id: what is none is neither shown nor sent. */
 bool pm_sw_is_id(const char *id);
+
+/* struct pm_backend_ops (shapeways_login.c) */
+int pm_sw_login(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_login *user);
 
 /* --- lists (shapeways_list.c) */
 
