@@ -74,6 +74,19 @@ int pm_conf_secret_now(const struct pm_conf *conf, const struct pm_account_conf 
                        const char *key, char **out, char *why, size_t why_len);
 void pm_secret_free(char *secret);
 
+struct pm_conf_pair {
+    const char *key;
+    const char *value;
+};
+
+/* Where the user's own configuration is, or would be: owned; NULL without a home directory. */
+char *pm_conf_own_path(void);
+/* Sets keys of an account in a configuration (made 0600, with the account, where it is not there; else all
+ * other lines stay). 0, or -errno with `why`, and then nothing was changed: what would not be read back as it
+ * is, or a configuration that makes no sense, is -EINVAL. */
+int pm_conf_store(const char *path, const char *account, const char *type,
+                  const struct pm_conf_pair *pairs, size_t count, char *why, size_t why_len);
+
 /* Parse "20G", "64M", "512" (bytes) / "100ms", "60s", "10m", "2h". 0 or -EINVAL. */
 int pm_parse_size(const char *text, uint64_t *out);
 int pm_parse_duration(const char *text, int64_t *out_ms);

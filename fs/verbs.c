@@ -99,6 +99,13 @@ static const struct pm_verb verbs[] = {
       "folder is only read, and must not be in use.\n\n"
       "  --from FOLDER  the state folder (else cache.dir of the configuration)\n",
       { { "--from", true }, { NULL, false } }, 1, 1, pm_verb_rescue },
+    { "login", "TYPE [--name ACCOUNT]", "get the keys of an account",
+      "Gets what an account of this type of service (shapeways) needs, with your help, has the service\n"
+      "check it, and writes it into the configuration, readable by you alone. For Shapeways: register\n"
+      "an application there, type its two keys, open the address that is printed, allow the access, and\n"
+      "type the PIN. Keys of the application that the account has already are not asked for.\n\n"
+      "  --name ACCOUNT  the account, made if there is none of this name (else named as its type)\n",
+      { { "--name", true }, { NULL, false } }, 1, 1, pm_verb_login },
     { "demo", "[MOUNTPOINT]", "try it without an account",
       "Starts simulated services on this machine, SmartShape with sample models and an empty\n"
       "360-for-you, and mounts them (at ~/polymount-demo, made if need be), with a configuration and\n"

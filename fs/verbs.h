@@ -34,5 +34,6 @@ int pm_verb_run(const struct pm_verb *verb, const char *conf, int argc, char **a
 int pm_verb_umount(const struct pm_call *call);
 int pm_verb_demo(const struct pm_call *call);
 int pm_verb_rescue(const struct pm_call *call);
+int pm_verb_login(const struct pm_call *call);
 
 #endif
