@@ -106,27 +106,67 @@ int pm_sw_give_link(const struct cJSON *obj, const char *id, pm_entry_fn *each, 
     return each(arg, &e);
 }
 
-/* The object without some members. Owned; NULL: no memory. */
-static struct cJSON *without(const struct cJSON *obj, const char *const *not)
+/* The keys that let anybody in. */
+static const char *const secrets[] = {"secretKey", "claimKey"};
+
+static bool is_plain(const char *key)
+{
+    for (const char *c = key; *c; c++)
+        if ((unsigned char)*c >= 0x80 || !(isalnum((unsigned char)*c) || strchr("-._~", *c)))
+            return false;
+    return strlen(key) >= 8;
+}
+
+/* They are parts of the model's addresses, too. One that could be anything, or be written in other ways: then
+ * the addresses are left out. */
+static void drop_addresses(const struct cJSON *obj, struct cJSON *copy)
+{
+    for (size_t i = 0; i < PM_COUNT(secrets); i++) {
+        const char *key = pm_json_text(obj, secrets[i]);
+
+        if (key && *key && !is_plain(key))
+            pm_json_remove(copy, "urls");
+    }
+}
+
+static void mask(const struct cJSON *obj, char *text)
+{
+    for (size_t i = 0; i < PM_COUNT(secrets); i++) {
+        const char *key = pm_json_text(obj, secrets[i]);
+
+        for (char *at = key && is_plain(key) ? strstr(text, key) : NULL; at; at = strstr(at, key))
+            memset(at, '*', strlen(key));
+    }
+}
+
+/* What may be shown to all of a model's object, without these members. Owned; NULL: no memory. */
+static char *shown(const struct cJSON *obj, const char *const *not, bool pretty)
 {
     PM_AUTO(free) char *all = pm_json_print(obj, false);
     struct cJSON       *copy = all ? pm_json_parse(all, strlen(all)) : NULL;
+    char               *text = NULL;
 
-    for (; copy && *not; not++)
-        pm_json_remove(copy, *not);
-    return copy;
+    if (copy) {
+        for (; *not; not++)
+            pm_json_remove(copy, *not);
+        for (size_t i = 0; i < PM_COUNT(secrets); i++)
+            pm_json_remove(copy, secrets[i]);
+        drop_addresses(obj, copy);
+        pm_sw_unwrap(copy);
+        text = pretty ? pm_sw_text_of(copy) : pm_json_print(copy, false);
+    }
+    if (text)
+        mask(obj, text);
+    pm_json_free(copy);
+    return text;
 }
 
 /* What it says of itself in few words, as fields of its file and its document. Owned. */
 static char *particulars(const struct cJSON *obj)
 {
-    static const char *const not[] = {"materials", "categories", "secretKey", "claimKey", "fileData",
-                                      "result", "nextActionSuggestions", NULL};
-    struct cJSON            *few = without(obj, not);
-    char                    *text = few ? pm_json_print(few, false) : NULL;
+    static const char *const not[] = {"materials", "categories", "fileData", NULL};
 
-    pm_json_free(few);
-    return text;
+    return shown(obj, not, false);
 }
 
 /* Lower-case hexadecimal digits, or "". */
@@ -176,23 +216,16 @@ int pm_sw_give_file(const struct cJSON *obj, const char *id, int which, pm_entry
     return each(arg, &e);
 }
 
-/* info.json is what GET /models/ID/info/v1 would tell, without the keys that let anybody in. */
+/* info.json is what GET /models/ID/info/v1 would tell, without the keys. */
 int pm_sw_give_info(struct pm_shapeways *sw, const struct cJSON *obj, const char *id, pm_entry_fn *each,
                     void *arg)
 {
-    static const char *const not[] = {"fileName", "contentLength", "fileMd5Checksum", "fileData",
-                                      "secretKey", "claimKey", NULL};
+    static const char *const not[] = {"fileName", "contentLength", "fileMd5Checksum", "fileData", NULL};
     PM_AUTO(free) char *path = pm_asprintf("models/%s/info.json", id);
     PM_AUTO(free) char *rid = pm_asprintf("%s/info", id);
     PM_AUTO(free) char *fields = particulars(obj);
-    PM_AUTO(free) char *text = NULL;
-    struct cJSON       *info = without(obj, not);
+    PM_AUTO(free) char *text = shown(obj, not, true);
 
-    if (info) {
-        pm_sw_unwrap(info);
-        text = pm_sw_text_of(info);
-    }
-    pm_json_free(info);
     if (!path || !rid || !text || !fields)
         return -ENOMEM;
     pm_sw_keep(sw, path, text);

@@ -469,6 +469,14 @@ static int start_locked(struct pm_cache *c, struct pm_content *k, uint64_t off, 
     return 0;
 }
 
+/* Does the service give everything in one piece? Where it is known to, the first answer need not show it. */
+static bool is_in_order_locked(struct pm_cache *c, const struct pm_content *k)
+{
+    const struct pm_account *a = k->in_order ? NULL : pm_account_by_id(c, k->account);
+
+    return k->in_order || (a && !pm_backend_can(a->backend, PM_CAP_RANGE));
+}
+
 /* Starts what is missing of [off, end) and not on its way. */
 static int start_missing_locked(struct pm_cache *c, struct pm_content *k, uint64_t off,
                                 uint64_t end, bool must_keep)
@@ -486,7 +494,7 @@ static int start_missing_locked(struct pm_cache *c, struct pm_content *k, uint64
             off = from;
             continue;
         }
-        if (k->ntransfers >= c->conf->connections || (k->in_order && k->ntransfers))
+        if (k->ntransfers >= c->conf->connections || (k->ntransfers && is_in_order_locked(c, k)))
             return 0;
         to = gap.end - from > CHUNK ? from + CHUNK : gap.end;
         for (const struct pm_transfer *t = k->transfers; t; t = t->next)

@@ -304,6 +304,7 @@ static int load_locked(struct pm_store *s, pm_node node, struct pm_content **out
     c->store = s;
     c->id = f.id;
     c->node = node;
+    c->account = f.row.account;
     c->base_end = f.size;
     c->era = f.era;
     c->clone = f.clone;

@@ -25,6 +25,7 @@ struct pm_content {
     struct pm_content *next; /* store.lock; hash chain */
     int64_t            id; /* immutable; its row, its file's name */
     pm_node            node; /* immutable */
+    uint32_t            account; /* immutable; whose it is */
     int                fd; /* immutable */
     char               version[PM_NAME_MAX + 1]; /* lock */
     atomic_int         refs; /* the last one is given back under store.lock */

@@ -194,7 +194,7 @@ one_line() {
 @test "every verb, and polymount itself, has help" {
     local verb
     for verb in umount status sync pause resume undelete retry discard evict publish forget allow-deletes \
-        rescue demo; do
+        rescue login demo; do
         run -0 on "$PM" "$verb" --help
         [[ $output == "usage: polymount $verb"* ]]
     done

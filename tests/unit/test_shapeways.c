@@ -503,6 +503,41 @@ static void a_models_folder_costs_one_call(void **state)
     end(&w);
 }
 
+static void no_key_that_lets_anybody_in_is_shown(void **state)
+{
+    static const struct {
+        const char *key, *shown; /* the address; NULL: none */
+    } rows[] = {
+        {"s3cr3tk3y", "https://w/model/1000/?key=*********"},
+        {"short", NULL},
+        {"with a blank", NULL},
+        {"", "https://w/model/1000/?key="},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PM_COUNT(rows); i++) {
+        PM_AUTO(free) char *body = pm_asprintf("{\"result\":\"success\"," FILE_MEMBERS ",\"urls\":{\"a\":{\"address\":"
+                                               "\"https:\\/\\/w\\/model\\/1000\\/?key=%s\"}},\"secretKey\":\"%s\"}",
+                                               rows[i].key, rows[i].key);
+        struct world     w = {.path = "/models/1000/v1", .status = 200, .body = body};
+        struct pm_entry *info;
+        struct read      r;
+        char             value[200];
+
+        begin(&w);
+        info = find(&w, "models/1000", "1000", "info.json");
+        assert_int_equal(read_it(&w, info, &r), 0);
+        assert_true(!*rows[i].key || !strstr(r.bytes.ptr, rows[i].key));
+        assert_true(!rows[i].shown || strstr(r.bytes.ptr, rows[i].shown));
+        assert_int_equal(pm_backend_field(w.b, info, "urls", value, sizeof(value)), rows[i].shown ? 0 : -ENODATA);
+        assert_true(!rows[i].shown || strstr(value, rows[i].shown));
+        assert_int_equal(pm_backend_field(w.b, info, "secretKey", value, sizeof(value)), -ENODATA);
+        pm_buf_free(&r.bytes);
+        free(info);
+        end(&w);
+    }
+}
+
 static void an_entry_is_told_again_as_it_was_listed(void **state)
 {
     static const struct {
@@ -968,6 +1003,7 @@ int main(void)
         cmocka_unit_test(titles_are_links_to_the_ids),
         cmocka_unit_test(a_page_that_fails_fails_the_list),
         cmocka_unit_test(a_models_folder_costs_one_call),
+        cmocka_unit_test(no_key_that_lets_anybody_in_is_shown),
         cmocka_unit_test(an_entry_is_told_again_as_it_was_listed),
         cmocka_unit_test(what_is_not_there_is_not_there),
         cmocka_unit_test(a_refusal_of_what_is_listed_is_no_absence),
