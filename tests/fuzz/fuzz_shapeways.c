@@ -3,8 +3,8 @@
  *
  * Input: an operation (l, t lists of models and titles; m a model's folder, v its versions', n one of these;
  * k, p, c materials, printers, categories; r the root; s, f, i, e, j stat of a model, its file, its document,
- * a version, a material; o its file's content, d its document's, q a material's; in upper case with OAuth 2)
- * and any letter; then answers as service.h has them. For v, f and q the first of these may be a text of
+ * a version, a material; o its file's content, d its document's, q a material's; g login; in upper case with
+ * OAuth 2) and any letter; then answers as service.h has them. For v, f and q the first of these may be a text of
  * ours, the fields of the entry, if it begins with `{`. */
 #include "backends/shapeways.h"
 #include "backends/shapeways_impl.h"
@@ -28,6 +28,8 @@ static int fake_wait(struct pm_net *net, const struct pm_ctx *ctx, int64_t ms)
 #define wait_locked wait_for_token
 #define basic       basic_auth
 #include "backends/shapeways_token.c"
+#define take_reason take_word
+#include "backends/shapeways_login.c"
 #undef pm_http_call
 #undef pm_http_wait
 
@@ -39,7 +41,9 @@ static void check_request(const struct pm_http_request *req)
                                        strcspn(req->url + strlen(ENDPOINT), "?"));
     bool                token = path && !strcmp(path, "/oauth2/token");
 
-    CHECK(path && !req->file && req->own_limit && req->single);
+    bool                step_of_login = path && !strncmp(path, "/oauth1/", 8);
+
+    CHECK(path && !req->file && (step_of_login || (req->own_limit && req->single)));
     CHECK(!strcmp(req->method, token ? "POST" : "GET") && !req->body == !token);
     CHECK(token == (req->auth->header && !strncmp(req->auth->header, "Authorization: Basic ", 21)));
     check_segments(path);
@@ -115,6 +119,40 @@ static void fetch(struct pm_backend *b, struct pm_ctx *ctx, struct pm_entry *e)
         CHECK(r.begun && (r.got == r.total || r.total == PM_SIZE_UNKNOWN));
 }
 
+/* --- login */
+
+static int on_ask(void *arg, const char *question, bool secret, char **out)
+{
+    (void)arg, (void)secret;
+    CHECK(*question);
+    *out = fuzz_text("1234", 4);
+    return 0;
+}
+
+/* Nothing that moves a cursor, and no page but the service's. */
+static void on_say(void *arg, const char *line)
+{
+    const char *at = strstr(line, "://");
+
+    (void)arg;
+    for (const char *c = line; *c; c++)
+        CHECK((unsigned char)*c >= 0x20 && (unsigned char)*c < 0x7f);
+    if (!strncmp(line, "http", 4)) {
+        PM_AUTO(free) char *origin = pm_http_origin(line);
+
+        CHECK(origin && at && (strstr(origin, "shapeways.com:443") || !strcmp(origin, ENDPOINT ":443")));
+    }
+}
+
+static int on_keep(void *arg, const char *key, const char *value)
+{
+    (void)arg;
+    CHECK(*key && *value);
+    return 0;
+}
+
+static const struct pm_login user = {.ask = on_ask, .say = on_say, .keep = on_keep};
+
 static void place(struct pm_entry *e, char op)
 {
     static const struct {
@@ -150,7 +188,9 @@ static void run(struct pm_backend *b, char op, const char *name)
     fields = op && strchr("vfq", op) ? own_text() : fuzz_text("", 0);
     e.fields = fields;
     place(&e, op);
-    if (op && strchr("ltmvnkpcr", op))
+    if (op == 'g')
+        pm_backend_login(b, &ctx, &user);
+    else if (op && strchr("ltmvnkpcr", op))
         pm_backend_list(b, &ctx, &e, on_entry, b);
     else if (op && strchr("odq", op))
         fetch(b, &ctx, &e);
