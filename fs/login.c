@@ -24,7 +24,7 @@ struct login {
     struct pm_account_conf fresh; /* of an account that is not configured yet; its strings are owned */
     struct pm_conf_pair    kept[KEPT_MAX]; /* owned */
     size_t                 nkept;
-    struct pm_ctx         *ctx; /* the time that somebody takes to answer is not the service's */
+    struct pm_ctx          ctx; /* the time that somebody takes to answer is not the service's */
 };
 
 static int complain(const char *what, const char *why)
@@ -76,7 +76,7 @@ static int ask(void *arg, const char *question, bool secret, char **out)
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
         fputc('\n', stderr);
     }
-    l->ctx->deadline_ms = pm_now_ms() + LOGIN_MS;
+    l->ctx.deadline_ms = pm_now_ms() + LOGIN_MS;
     return err;
 }
 
@@ -147,21 +147,20 @@ static int store(struct login *l)
 
 static int run_login(struct login *l, const struct pm_account_conf *account, struct pm_net *net)
 {
-    struct pm_ctx         ctx = { .deadline_ms = pm_now_ms() + LOGIN_MS, .prio = PM_INTERACTIVE };
     const struct pm_login user = { .ask = ask, .say = say, .keep = keep, .arg = l };
     struct pm_backend    *b = NULL;
     int                   err = pm_backend_open(account, net, NULL, &b);
-    l->ctx = &ctx;
+    l->ctx = (struct pm_ctx){ .deadline_ms = pm_now_ms() + LOGIN_MS, .prio = PM_INTERACTIVE };
     if (!err)
-        err = pm_backend_login(b, &ctx, &user);
+        err = pm_backend_login(b, &l->ctx, &user);
     pm_backend_close(b);
-    if (err == -EOPNOTSUPP && !*ctx.why) {
+    if (err == -EOPNOTSUPP && !*l->ctx.why) {
         fprintf(stderr, "polymount login: %s gives out its token itself: put it into [account %s] of %s\n",
                 l->type, l->name, l->path);
         return 1;
     }
     if (err)
-        return complain(err == -ECANCELED ? "nothing was changed" : *ctx.why ? ctx.why : strerror(-err), "");
+        return complain(err == -ECANCELED ? "nothing was changed" : *l->ctx.why ? l->ctx.why : strerror(-err), "");
     return store(l);
 }
 
