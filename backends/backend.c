@@ -138,6 +138,23 @@ int pm_backend_learn_surely(const struct pm_backend *b, const char *key, const c
     return err || !b->kv.sync ? err : b->kv.sync(b->kv.arg);
 }
 
+int pm_backend_keep(const struct pm_backend *b, const char *key, const char *value)
+{
+    return b->kv.keep ? b->kv.keep(b->kv.arg, key, value) : -EOPNOTSUPP;
+}
+
+char *pm_backend_kept(const struct pm_backend *b, const char *key)
+{
+    char *value = NULL;
+
+    return b->kv.kept && !b->kv.kept(b->kv.arg, key, &value) ? value : NULL;
+}
+
+int pm_backend_each_kept(const struct pm_backend *b, const char *prefix, pm_kept_fn *fn, void *arg)
+{
+    return b->kv.each ? b->kv.each(b->kv.arg, prefix, fn, arg) : 0;
+}
+
 /* --- calls */
 
 /* What every result must be: 0 or a negative errno, never a stray positive. */

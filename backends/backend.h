@@ -315,6 +315,8 @@ struct pm_backend_ops {
     void (*limits)(struct pm_backend *b, pm_limit_fn *each, void *arg);
 };
 
+typedef int pm_kept_fn(void *arg, const char *key, const char *value);
+
 /* A small persistent store for what a backend learns (forms that worked, rate buckets). */
 struct pm_kv {
     /* *out is owned, NULL if the key is not there. 0 or -errno. */
@@ -322,6 +324,13 @@ struct pm_kv {
     int (*set)(void *arg, const char *key, const char *value);
     /* All that was set survives a power cut from here on; NULL: as it is. 0 or -errno. */
     int (*sync)(void *arg);
+    /* A second store, of what no service could tell again: it is with what is not sent yet, and survives
+     * the loss of the index. value NULL: forgets the key. May be NULL, all three. */
+    int (*keep)(void *arg, const char *key, const char *value);
+    int (*kept)(void *arg, const char *key, char **out); /* as get */
+    /* Hands on all whose keys begin so, in their order, until `fn` returns a negative errno, which is
+     * returned. `fn` must not use the store. */
+    int (*each)(void *arg, const char *prefix, pm_kept_fn *fn, void *fn_arg);
     void *arg;
 };
 
@@ -475,6 +484,10 @@ char *pm_backend_recall(const struct pm_backend *b, const char *key);
 void  pm_backend_learn(const struct pm_backend *b, const char *key, const char *value);
 /* The same, and it is on the disk; 0 or -errno. */
 int   pm_backend_learn_surely(const struct pm_backend *b, const char *key, const char *value);
+/* Of the second store: sets (NULL: forgets), reads (owned; NULL: nothing), hands on. */
+int   pm_backend_keep(const struct pm_backend *b, const char *key, const char *value);
+char *pm_backend_kept(const struct pm_backend *b, const char *key);
+int   pm_backend_each_kept(const struct pm_backend *b, const char *prefix, pm_kept_fn *fn, void *arg);
 
 /* --- reading content ----------------------------------------------------------------------- */
 

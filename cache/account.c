@@ -129,6 +129,58 @@ static int kv_sync(void *arg)
     return pm_db_sync(k->cache->db);
 }
 
+static int kv_keep(void *arg, const char *key, const char *value)
+{
+    const struct kv_arg *k = arg;
+    struct pm_db        *db = k->cache->db;
+    int                  err;
+
+    pm_db_begin(db);
+    if (value)
+        err = pm_db_run(db, "INSERT OR REPLACE INTO j.own(account, key, value) VALUES(?1, ?2, ?3)",
+                        "iss", (int64_t)k->account, key, value);
+    else
+        err = pm_db_run(db, "DELETE FROM j.own WHERE account=?1 AND key=?2", "is",
+                        (int64_t)k->account, key);
+    return pm_db_end(db, err);
+}
+
+static int kv_kept(void *arg, const char *key, char **out)
+{
+    const struct kv_arg *k = arg;
+    struct pm_db        *db = k->cache->db;
+    struct sqlite3_stmt *st;
+
+    *out = NULL;
+    pm_db_begin(db);
+    st = pm_db_query(db, "SELECT value FROM j.own WHERE account=?1 AND key=?2", "is",
+                     (int64_t)k->account, key);
+    if (pm_db_row(db, st)) {
+        *out = pm_col_dup(db, st, 0);
+        pm_db_reset(st);
+    }
+    return pm_db_end(db, 0);
+}
+
+static int kv_each(void *arg, const char *prefix, pm_kept_fn *fn, void *fn_arg)
+{
+    const struct kv_arg *k = arg;
+    struct pm_db        *db = k->cache->db;
+    struct sqlite3_stmt *st;
+    int                  err = 0;
+
+    pm_db_begin(db);
+    st = pm_db_query(db,
+                     "SELECT key, value FROM j.own WHERE account=?1 AND key>=?2 AND"
+                     " substr(key, 1, length(?2))=?2 ORDER BY key",
+                     "is", (int64_t)k->account, prefix);
+    while (err >= 0 && pm_db_row(db, st))
+        err = fn(fn_arg, pm_col_text(st, 0), pm_col_text(st, 1));
+    if (err < 0)
+        pm_db_reset(st);
+    return pm_db_end(db, err < 0 ? err : 0);
+}
+
 /* --- rows */
 
 /* A row of this (type, endpoint) that is not taken: the one of this name, or any, since names change.
@@ -234,7 +286,8 @@ static int open_kv(struct pm_cache *c, struct pm_kv *kv)
     if (!k)
         return -ENOMEM;
     *k = (struct kv_arg){c, 0};
-    *kv = (struct pm_kv){.get = kv_get, .set = kv_set, .sync = kv_sync, .arg = k};
+    *kv = (struct pm_kv){.get = kv_get, .set = kv_set, .sync = kv_sync, .keep = kv_keep,
+                          .kept = kv_kept, .each = kv_each, .arg = k};
     return 0;
 }
 

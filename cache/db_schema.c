@@ -109,7 +109,10 @@ static const char *const journal_schema[] = {
     /* 6: the few that are no uploads are found among many that are */
     "CREATE INDEX j.entry_other ON entry(state, not_before) WHERE op<>1;",
     /* 7: what a removal may be the source of */
-    "CREATE INDEX j.entry_size ON entry(size) WHERE op=1;"};
+    "CREATE INDEX j.entry_size ON entry(size) WHERE op=1;",
+    /* 8: what the backends must not forget (struct pm_kv) */
+    "CREATE TABLE j.own(account INTEGER, key TEXT, value TEXT NOT NULL, PRIMARY KEY(account, key))"
+    " WITHOUT ROWID;"};
 
 /* What a list brings is put here first: it replaces the known list only when it came whole. */
 static const char stage_schema[] =
