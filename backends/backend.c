@@ -217,6 +217,20 @@ bool pm_backend_can(const struct pm_backend *b, enum pm_cap cap)
     return (b->ops->caps & cap) != 0;
 }
 
+bool pm_backend_can_name(const struct pm_backend *b)
+{
+    return b->ops->rename != NULL;
+}
+
+int pm_backend_rename(struct pm_backend *b, const struct pm_entry *e, const char *name,
+                      struct pm_entry **out)
+{
+    struct pm_ctx ctx = {0};
+    int           err = may_change(b, &ctx, b->ops->rename != NULL);
+
+    return err ? err : checked_entry(&ctx, b->ops->rename(b, e, name, out), out);
+}
+
 enum pm_manner pm_backend_manner(struct pm_backend *b, const struct pm_entry *dir, char *why,
                                  size_t size)
 {

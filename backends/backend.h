@@ -107,7 +107,11 @@ struct pm_upload {
     void *arg;
     char *state; /* opaque text the caller stores after each step and gives back after a crash;
                     owned by this struct (malloc); NULL before begin */
+    /* Has `state` on the disk before it returns: for steps that are begun in the middle of a call. NULL:
+     * it is kept between the calls only. 0 or -errno. */
+    int (*keep)(struct pm_upload *up);
     const char *session; /* the open session of the draft that it is part of; NULL: of none */
+    const char *options; /* what the user wants of what is made, a JSON object; NULL: nothing */
 };
 
 /* --- drafts: a folder made here that becomes one thing on the service ---------------------- */
@@ -260,7 +264,8 @@ struct pm_backend_ops {
     int (*fetch)(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e, uint64_t off,
                  uint64_t len, const struct pm_sink *sink, void *arg);
 
-    /* Uploading, as steps. All NULL: the service takes no content. `begin` makes up->state;
+    /* Uploading, as steps. All NULL: the service takes no content. `begin` makes up->state, or
+     * replaces that of a try of which `resume` said -ESTALE;
      * `resume` asks what the service holds of an earlier try and sets *off, or sets *off to
      * up->size when the whole is there; `put` sends from `off` on and sets *off to how far the
      * service has it; `finish` gives the confirmed entry (id, size and checksum compared; owned);
@@ -303,6 +308,10 @@ struct pm_backend_ops {
     /* Hands on the ids of the objects for which check_move is known to refuse, until `each` returns
      * a negative errno, which is returned. Makes no request. NULL: none is. */
     int (*shared)(struct pm_backend *b, int (*each)(void *arg, const char *id), void *arg);
+    /* Gives a file another name in its folder, which only this drive knows; *out is its entry. Makes no
+     * request. NULL: the service has no names of ours. Safe to repeat. */
+    int (*rename)(struct pm_backend *b, const struct pm_entry *e, const char *name,
+                  struct pm_entry **out);
     /* A field of what the service said of an entry when it was listed (e->fields), in words. -ENODATA:
      * it has none of that name; -ERANGE. Makes no request. NULL: it says nothing. */
     int (*field)(struct pm_backend *b, const struct pm_entry *e, const char *name, char *out,
@@ -415,6 +424,11 @@ int pm_backend_accept(struct pm_backend *b);
 
 bool pm_backend_can(const struct pm_backend *b, enum pm_cap cap);
 /* PM_MANNER_FIXED of an account that is configured read-only. `why` is "" where it does not say. */
+/* Can a file get another name without a request? */
+bool           pm_backend_can_name(const struct pm_backend *b);
+/* -EOPNOTSUPP. */
+int            pm_backend_rename(struct pm_backend *b, const struct pm_entry *e, const char *name,
+                                 struct pm_entry **out);
 enum pm_manner pm_backend_manner(struct pm_backend *b, const struct pm_entry *dir, char *why,
                                  size_t size);
 bool pm_backend_same_version(const struct pm_backend *b, const char *x, const char *y);

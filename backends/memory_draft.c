@@ -323,6 +323,7 @@ static int draft_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_uploa
     f->total = up->size;
     f->next = s->files;
     s->files = f;
+    free(up->state);
     up->state = strdup("begun");
     return f->name && f->data && up->state ? after : -ENOMEM;
 }

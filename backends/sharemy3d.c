@@ -2,6 +2,8 @@
  *
  *   models/ID/           info.json, and the original file under its own name
  *   backgrounds/ID/      info.json: no call gives the picture
+ *   uploads/NAME         a model that this drive made (sharemy3d_own.c)
+ *   uploads-backgrounds/NAME  likewise
  *   by-name/NAME         link to models/ID
  *   by-status/STATUS/ID  likewise
  *
@@ -55,6 +57,8 @@ enum place {
     STATES, /* by-status/ */
     STATE, /* by-status/STATUS/ */
     LINK,
+    UPLOADS, /* uploads/, uploads-backgrounds/ */
+    DROP, /* a file there */
     NOWHERE,
 };
 
@@ -114,6 +118,14 @@ static struct where find_place(const struct pm_entry *e)
         w.kind = (enum pm_sm_kind)kind;
         w.place = p[len] ? place_below(p + len + 1, &w) : THINGS;
     }
+    for (int kind = 0; kind < PM_SM_KINDS && *p; kind++) {
+        const char *folder = pm_sm_words[kind].uploads;
+
+        if (strlen(folder) != len || strncmp(p, folder, len) != 0)
+            continue;
+        w.kind = (enum pm_sm_kind)kind;
+        w.place = p[len] ? DROP : UPLOADS;
+    }
     if (w.place == INFO && e->kind == PM_FILE) /* a model's file may be called so, too */
         w.place = ORIGINAL;
     if (len == strlen(BY_NAME) && !strncmp(p, BY_NAME, len))
@@ -127,14 +139,6 @@ static struct where find_place(const struct pm_entry *e)
 
 static const struct pm_entry nothing = {.root = "", .id = "", .name = "", .path = "", .target = "",
                                         .version = "", .state = "", .size = PM_SIZE_UNKNOWN};
-
-static int64_t created_ms(const struct cJSON *obj)
-{
-    uint64_t seconds = 0;
-
-    pm_json_u64(obj, "timeCreated", &seconds);
-    return seconds < INT64_MAX / 1000 ? (int64_t)seconds * 1000 : 0;
-}
 
 static void take_status(const struct cJSON *obj, char *out, size_t size)
 {
@@ -159,7 +163,7 @@ static int give_thing(enum pm_sm_kind kind, const struct cJSON *obj, const char 
     e.path = path;
     e.state = state;
     e.fields = strlen(fields) <= PM_FIELDS_MAX ? fields : "";
-    e.mtime_ms = e.btime_ms = created_ms(obj);
+    e.mtime_ms = e.btime_ms = pm_sm_created_ms(obj);
     return each(arg, &e);
 }
 
@@ -183,7 +187,7 @@ static int give_link(const struct cJSON *obj, const char *folder, const char *na
     e.target = target;
     e.size = strlen(target);
     e.state = state;
-    e.mtime_ms = e.btime_ms = created_ms(obj);
+    e.mtime_ms = e.btime_ms = pm_sm_created_ms(obj);
     return each(arg, &e);
 }
 
@@ -215,7 +219,7 @@ static int give_info(enum pm_sm_kind kind, const struct cJSON *obj, const char *
     e.version = version;
     e.fields = fields;
     e.size = strlen(text);
-    e.mtime_ms = e.btime_ms = created_ms(obj);
+    e.mtime_ms = e.btime_ms = pm_sm_created_ms(obj);
     return strlen(fields) <= PM_FIELDS_MAX ? each(arg, &e) : 0;
 }
 
@@ -240,7 +244,7 @@ static int give_original(const struct cJSON *obj, const char *id, const char *na
     e.path = path.ptr;
     e.state = state;
     e.fields = strlen(fields) <= PM_FIELDS_MAX ? fields : "";
-    e.mtime_ms = e.btime_ms = created_ms(obj);
+    e.mtime_ms = e.btime_ms = pm_sm_created_ms(obj);
     snprintf(version, sizeof(version), "%" PRIu64 ":%" PRId64, e.size, e.mtime_ms);
     e.version = version; /* a model's content never changes */
     return each(arg, &e);
@@ -314,7 +318,8 @@ static int list_everything(struct pm_sharemy3d *sm, struct pm_ctx *ctx, pm_entry
 
 static int list_root(struct pm_sharemy3d *sm, pm_entry_fn *each, void *arg)
 {
-    static const char *const folders[] = {"models", "backgrounds", BY_NAME, BY_STATUS};
+    static const char *const folders[] = {"models", "backgrounds", "uploads", "uploads-backgrounds",
+                                          BY_NAME, BY_STATUS};
     int                      err = 0;
 
     for (size_t i = 0; i < PM_COUNT(folders) && !err; i++)
@@ -383,6 +388,7 @@ static int sm_list(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_ent
     switch (w.place) {
     case ROOT: return ctx->probe ? list_everything(sm, ctx, each, arg) : list_root(sm, each, arg);
     case THINGS: return pm_sm_list(sm, ctx, w.kind, NULL, on_thing, &l);
+    case UPLOADS: return pm_sm_list_own(sm, ctx, w.kind, each, arg);
     case THING: return list_thing(sm, ctx, dir, &w, each, arg);
     case NAMES: return pm_sm_list(sm, ctx, PM_SM_MODEL, NULL, on_name, &l);
     case STATES: return list_states(sm, each, arg);
@@ -411,11 +417,13 @@ static int sm_stat(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_ent
 
     if (w.place == NOWHERE)
         return -ENOENT;
+    *out = NULL;
+    if (w.place == DROP)
+        return pm_sm_own_stat(sm, ctx, w.kind, e, out);
     if (w.place != THING && w.place != INFO && w.place != ORIGINAL)
         return keep_entry(out, e); /* what only the drive has */
     if (w.place == ORIGINAL && w.kind != PM_SM_MODEL)
         return -ENOENT;
-    *out = NULL;
     err = get_object(sm, ctx, &w, &obj);
     if (!err && w.place == THING)
         err = give_thing(w.kind, obj, w.id, keep_entry, out);
@@ -458,12 +466,33 @@ static int sm_field(struct pm_backend *b, const struct pm_entry *e, const char *
     return pm_json_word(e->fields, name, out, size);
 }
 
+/* --- changes */
+
+/* Of a model or background, by its file in uploads/ or its folder. */
+static int sm_remove(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e)
+{
+    struct where w = find_place(e);
+
+    if (w.place == DROP && pm_sm_drop_id(e, w.id))
+        return pm_sm_delete(pm_sm(b), ctx, w.kind, w.id);
+    return w.place == THING ? pm_sm_delete(pm_sm(b), ctx, w.kind, w.id) : -EPERM;
+}
+
+static int sm_rename(struct pm_backend *b, const struct pm_entry *e, const char *name,
+                     struct pm_entry **out)
+{
+    struct where w = find_place(e);
+
+    return w.place == DROP ? pm_sm_own_rename(pm_sm(b), w.kind, e, name, out) : -EPERM;
+}
+
 static enum pm_manner sm_manner(struct pm_backend *b, const struct pm_entry *dir, char *why, size_t size)
 {
     struct where w = find_place(dir);
 
     (void)b;
     switch (w.place) {
+    case UPLOADS: return PM_MANNER_DROPS;
     case THINGS:
         snprintf(why, size, "nothing is made here: put files into %s/ instead",
                  pm_sm_words[w.kind].uploads);
@@ -491,5 +520,12 @@ const struct pm_backend_ops pm_sharemy3d_ops = {
     .stat = sm_stat,
     .locate = pm_sm_locate,
     .fetch = sm_fetch,
+    .begin = pm_sm_begin,
+    .resume = pm_sm_resume,
+    .put = pm_sm_put,
+    .finish = pm_sm_finish,
+    .abort = pm_sm_abort,
+    .remove = sm_remove,
+    .rename = sm_rename,
     .field = sm_field,
 };

@@ -72,10 +72,12 @@ int pm_sm_locate(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry
     int64_t use_ms = 0;
     int     err;
 
-    if (len >= sizeof(id) || strcmp(e->id + len, "/original") != 0)
+    if (len < sizeof(id) && !strcmp(e->id + len, "/original"))
+        snprintf(id, sizeof(id), "%.*s", (int)len, e->id);
+    else if (strncmp(e->path, "uploads/", 8) != 0)
+        return -EOPNOTSUPP; /* of backgrounds no call gives the picture */
+    else if (!pm_sm_drop_id(e, id))
         return -ENOENT;
-    memcpy(id, e->id, len);
-    id[len] = '\0';
     err = get_url(pm_sm(b), ctx, id, &loc->url, &use_ms);
     if (err == -ENOENT && is_early(e->state))
         err = -EBUSY;
@@ -190,6 +192,11 @@ static void learn(struct pm_sharemy3d *sm, const char *id, char *text)
     if (key && text)
         pm_backend_learn(&sm->base, key, text);
     free(text);
+}
+
+void pm_sm_learn_name(struct pm_sharemy3d *sm, const char *id, const char *name)
+{
+    learn(sm, id, pm_asprintf("=%s", name));
 }
 
 /* Did the service not give the file when it was asked at this status, not long ago? */

@@ -7,6 +7,7 @@
 
 #define PM_SM_ID_MAX 65
 #define PM_SM_INFO   "info.json"
+#define PM_SM_DROP   "@drop" /* after an id: the file in uploads/ */
 
 /* The two kinds of things; everything that differs between them. */
 enum pm_sm_kind { PM_SM_MODEL, PM_SM_BACKGROUND, PM_SM_KINDS };
@@ -60,7 +61,87 @@ int pm_sm_list(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind
  * only later. */
 int pm_sm_file_name(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *id,
                     const struct cJSON *model, char **name);
+/* The same, without asking. */
+void pm_sm_learn_name(struct pm_sharemy3d *sm, const char *id, const char *name);
 int pm_sm_locate(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
                  struct pm_location *loc);
+
+/* --- what this drive made (sharemy3d_own.c) */
+
+struct pm_sm_own {
+    char    *name; /* in uploads/; owned */
+    uint64_t size; /* of a background; else PM_SIZE_UNKNOWN */
+    bool     begun; /* it is still being sent, and not shown */
+};
+
+/* Of a model or background with this id. False: it was not made here. */
+bool pm_sm_own_get(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *id, struct pm_sm_own *out);
+void pm_sm_own_clear(struct pm_sm_own *own);
+int  pm_sm_own_keep(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *id,
+                    const struct pm_sm_own *own);
+int  pm_sm_own_forget(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *id);
+
+/* Is it a file in uploads/? Then whose. */
+bool pm_sm_drop_id(const struct pm_entry *e, char id[PM_SM_ID_MAX]);
+/* uploads/ of a kind. Without any no request is made. */
+int pm_sm_list_own(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind, pm_entry_fn *each,
+                   void *arg);
+int pm_sm_own_stat(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind,
+                   const struct pm_entry *e, struct pm_entry **out);
+/* The file of the object `obj`; `name`: where none is known. */
+int pm_sm_own_entry(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const struct cJSON *obj,
+                    const char *id, const char *name, struct pm_entry **out);
+int pm_sm_own_rename(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const struct pm_entry *e,
+                     const char *name, struct pm_entry **out);
+/* DELETE; -ENOENT: it is gone. In both cases nothing is known of it any more. */
+int pm_sm_delete(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind, const char *id);
+
+static inline int64_t pm_sm_created_ms(const struct cJSON *obj)
+{
+    uint64_t seconds = 0;
+
+    pm_json_u64(obj, "timeCreated", &seconds);
+    return seconds < INT64_MAX / 1000 ? (int64_t)seconds * 1000 : 0;
+}
+
+/* --- making (sharemy3d_make.c) */
+
+enum pm_sm_way { PM_SM_WHOLE, PM_SM_START, PM_SM_SESSION }; /* as enum pm_resumable_kind */
+
+/* pm_upload.state. What each member means is told in sharemy3d_make.c. */
+struct pm_sm_try {
+    char           id[PM_SM_ID_MAX];
+    char          *url; /* owned */
+    enum pm_sm_way way;
+    bool           dead, whole;
+    char           digest[40];
+    uint64_t       from; /* where the PUT of all that was left began, and one more; 0: none did */
+    uint64_t       chunk;
+    char           old[PM_SM_ID_MAX]; /* what it replaces */
+    int64_t        posted, since, until; /* ms by the service's clock */
+    unsigned       lost;
+    int64_t        bound; /* seconds */
+    char          *ids; /* owned */
+};
+
+enum pm_sm_kind pm_sm_upload_kind(const struct pm_upload *up);
+int  pm_sm_try_load(const struct pm_upload *up, struct pm_sm_try *t);
+int  pm_sm_try_save(struct pm_upload *up, const struct pm_sm_try *t);
+void pm_sm_try_clear(struct pm_sm_try *t);
+static inline void pm_cleanup_pm_sm_try(struct pm_sm_try *t)
+{
+    pm_sm_try_clear(t);
+}
+int pm_sm_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up);
+/* What was made by POSTs whose answers were lost is deleted, as far as it is certain enough. */
+int pm_sm_end_lost(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_upload *up,
+                   struct pm_sm_try *t);
+
+/* --- and sending (sharemy3d_upload.c) */
+
+int pm_sm_resume(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, uint64_t *off);
+int pm_sm_put(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, uint64_t *off);
+int pm_sm_finish(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, struct pm_entry **out);
+int pm_sm_abort(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up);
 
 #endif

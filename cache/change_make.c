@@ -51,7 +51,10 @@ static int create(struct pm_cache *c, pm_node parent, const char *name, const st
     if (err)
         return err;
     e.account = folder.account->id;
-    e.state = pm_draft_is_litter(folder.spot, name) ? PM_J_LOCAL : open ? PM_J_OPEN : PM_J_READY;
+    e.state = pm_draft_is_litter(folder.spot, name)                    ? PM_J_LOCAL
+              : open                                                    ? PM_J_OPEN
+              : folder.manner == PM_MANNER_DROPS /* empty: file.h */ ? PM_J_LOCAL
+                                                                        : PM_J_READY;
     e.not_before = open ? PM_J_HELD : pm_file_due(c, name);
     snprintf(e.name, sizeof(e.name), "%s", name);
     again = e;

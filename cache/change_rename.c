@@ -136,7 +136,8 @@ static int move_local(struct pm_cache *c, struct rename *r)
     if (err)
         return err;
     if (put.op == PM_OP_PUT &&
-        pm_draft_is_litter(r->from.draft ? PM_SPOT_DRAFT : PM_SPOT_OTHER, r->new_name))
+        (pm_draft_is_litter(r->from.draft ? PM_SPOT_DRAFT : PM_SPOT_OTHER, r->new_name) ||
+         (was_local && !put.size && pm_file_is_drop(c, &put))))
         put.state = PM_J_LOCAL;
     else if (was_local)
         put.state = PM_J_READY;
@@ -252,7 +253,7 @@ static int rename_remote(struct pm_cache *c, struct rename *r)
     struct pm_account  *a = pm_account_by_id(c, r->from.row.account);
     int                 err;
 
-    if (!a || !pm_backend_can_copy(a->backend))
+    if (!a || !(pm_backend_can_copy(a->backend) || pm_backend_can_name(a->backend)))
         return -EOPNOTSUPP;
     if (r->from.row.kind == PM_FOLDER || !pm_name_is_backup(r->new_name)) {
         err = pm_backend_shared(a->backend, is_shared_below, &below);
@@ -337,6 +338,22 @@ static int check_draft_rename(struct pm_cache *c, enum pm_spot spot, pm_node new
     return err;
 }
 
+static int check_places(struct pm_cache *c, pm_node parent, pm_node new_parent, struct pm_place *from,
+                        struct pm_place *to)
+{
+    int err = pm_change_check_folder(c, parent, from);
+
+    if (!err || err == -EPERM) {
+        int there = pm_change_check_folder(c, new_parent, to);
+
+        err = err ? err : there;
+    }
+    if ((!err || err == -EPERM) && parent != new_parent &&
+        (from->manner == PM_MANNER_DROPS || to->manner == PM_MANNER_DROPS))
+        return -EXDEV; /* what is dropped there becomes another thing */
+    return !err && from->account != to->account ? -EXDEV : err;
+}
+
 int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_node new_parent,
                      const char *new_name, unsigned flags, struct pm_waiter *w)
 {
@@ -353,11 +370,7 @@ int pm_change_rename(struct pm_cache *c, pm_node parent, const char *name, pm_no
         return parent == new_parent ? -EBUSY : -EXDEV;
     err = pm_name_check(new_name);
     if (!err)
-        err = pm_change_check_folder(c, parent, &from);
-    if (!err)
-        err = pm_change_check_folder(c, new_parent, &there);
-    if (!err && from.account != there.account)
-        err = -EXDEV;
+        err = check_places(c, parent, new_parent, &from, &there);
     if (!err)
         err = check_draft_rename(c, from.spot, new_parent, new_name, there.spot);
     if (err)

@@ -4,6 +4,7 @@
  * flush marks it closed. So after a crash the journal knows which contents are whole. */
 #include "cache/file.h"
 
+#include "cache/change.h"
 #include "cache/draft.h"
 #include "cache/durable.h"
 #include "cache/fetch.h"
@@ -47,6 +48,33 @@ static int hold_upload(struct pm_cache *c, struct pm_content *k)
     return pm_db_end(c->db, 0);
 }
 
+bool pm_file_is_drop(struct pm_cache *c, const struct pm_jentry *e)
+{
+    struct pm_row folder;
+    char          why[200];
+
+    return e->op == PM_OP_PUT && !pm_name_is_litter(e->name) && !pm_node_get(c->db, e->parent, &folder) &&
+           pm_change_manner(c, &folder, why, sizeof(why)) == PM_MANNER_DROPS;
+}
+
+/* What the service has cannot be written to, but what is to take its place can. */
+static int refuse_change(struct pm_cache *c, pm_node node)
+{
+    struct pm_jentry unsent;
+    bool             refused;
+    int              err;
+
+    pm_db_begin(c->db);
+    refused = pm_journal_of(c->db, node, PM_OP_PUT, &unsent) != 0;
+    if (refused)
+        pm_db_run(c->db,
+                  "UPDATE node SET error='the service cannot change it: put another file over it'"
+                  " WHERE id=?1 AND error IS NULL",
+                  "i", (int64_t)node);
+    err = pm_db_end(c->db, 0);
+    return err ? err : refused ? -EPERM : 0;
+}
+
 static int may_write(struct pm_cache *c, pm_node node)
 {
     struct pm_row      row;
@@ -64,7 +92,7 @@ static int may_write(struct pm_cache *c, pm_node node)
         return -EROFS;
     if (pm_draft_account(c, row.account))
         return pm_file_may_write_draft(c, node);
-    return *row.rid && !pm_backend_can(a->backend, PM_CAP_REPLACE) ? -EPERM : 0;
+    return *row.rid && !pm_backend_can(a->backend, PM_CAP_REPLACE) ? refuse_change(c, node) : 0;
 }
 
 int pm_file_open(struct pm_cache *c, pm_node node, int flags, struct pm_file **out)
@@ -327,7 +355,9 @@ static int close_entry(struct pm_cache *c, struct pm_content *k, bool waits)
     e.size = k->size;
     e.gen++;
     e.era = pm_era_now(c->store);
-    if (e.state != PM_J_LOCAL)
+    if (!e.size && pm_file_is_drop(c, &e)) /* the service makes nothing of nothing */
+        e.state = PM_J_LOCAL;
+    else if (e.state != PM_J_LOCAL || pm_file_is_drop(c, &e))
         e.state = PM_J_READY;
     if (k->writers > (waits ? 1 : 0)) /* the one who closes waits for it */
         e.not_before = PM_J_HELD;

@@ -24,6 +24,9 @@ void pm_file_tick(struct pm_cache *c);
 #define PM_TEMPORARY_MS (10 * 60 * 1000) /* a temporary or backup name left alone is a name */
 
 /* When a closed content of this name may be sent (wall clock, ms). */
+/* In a transaction: does the PUT make a thing of its own on the service, which then cannot be changed? An
+ * empty file makes none, and stays PM_J_LOCAL. */
+bool pm_file_is_drop(struct pm_cache *c, const struct pm_jentry *e);
 int64_t pm_file_due(const struct pm_cache *c, const char *name);
 /* Before anything is written since the last flush: the journal knows first. From then on it is no
  * untouched copy. Called with the content's lock. */

@@ -29,7 +29,7 @@ static int open_entry(struct pm_cache *c, struct pm_content *k)
     int              err;
 
     if (!pm_journal_of(c->db, k->node, PM_OP_PUT, &e)) {
-        if (e.state == PM_J_LOCAL)
+        if (e.state == PM_J_LOCAL && !pm_file_is_drop(c, &e))
             return strcmp(e.name, PM_RECORD_NAME) != 0 ? 0 : change_document(c, &e);
         err = pm_draft_change(c, &e);
         if (err)

@@ -203,6 +203,50 @@ static int finish_lost(struct pm_send *s, const struct pm_entry *src)
     return err ? err : pm_rename_confirm(s, copy, NULL, NULL);
 }
 
+/* --- where a name is only ours */
+
+/* What another file, which the service has, takes the name of is removed. */
+static int remove_replaced(struct pm_send *s, const struct pm_entry *src)
+{
+    PM_AUTO(free) struct pm_entry *seen = NULL;
+    PM_AUTO(free) struct pm_entry *old = NULL;
+    PM_AUTO(free) struct pm_entry *now = NULL;
+    struct pm_row                  row;
+    int                            err = pm_send_check_version(s, src, s->e->base, &seen);
+
+    if (!err)
+        err = pm_send_entry(s->cache, s->e->replaces, &row, &old);
+    if (err)
+        return err == -ENOENT && seen ? 0 : err;
+    err = pm_send_check_version(s, old, row.version, &now);
+    if (!err)
+        err = pm_send_save_content(s, s->e->replaces);
+    if (!err)
+        err = pm_backend_remove(s->account->backend, s->ctx, old);
+    return err == -ENOENT ? 0 : err;
+}
+
+static int detach_replaced(void *arg)
+{
+    struct pm_send *s = arg;
+
+    return s->e->replaces ? pm_node_detach(s->cache->db, s->e->replaces) : 0;
+}
+
+static int name_here(struct pm_send *s, const struct pm_entry *src)
+{
+    PM_AUTO(free) struct pm_entry *now = NULL;
+    int                            err = s->e->replaces ? remove_replaced(s, src) : 0;
+
+    if (!err)
+        err = pm_backend_rename(s->account->backend, src, s->e->name, &now);
+    if (!err)
+        err = pm_rename_confirm(s, now, detach_replaced, s);
+    if (!err && s->e->replaces)
+        pm_store_drop(s->cache->store, s->e->replaces);
+    return err == -ENOENT || err == -ESTALE ? restore(s, "it is gone from the service") : err;
+}
+
 int pm_send_rename(struct pm_send *s)
 {
     PM_AUTO(free) struct pm_entry *src = NULL;
@@ -212,6 +256,8 @@ int pm_send_rename(struct pm_send *s)
     if (!pm_change_leave(s->cache, s->e))
         return -ECANCELED; /* there is nothing to rename any more */
     err = pm_send_entry(s->cache, s->e->node, &s->row, &src);
+    if (!err && pm_backend_can_name(s->account->backend))
+        return name_here(s, src);
     if (!err && s->e->kind != PM_FOLDER)
         err = check_move(s, src, &asked_ms);
     if (!err && s->e->replaces)

@@ -56,6 +56,8 @@ int pm_send_load_step(struct pm_send *s, struct pm_send_step *out);
 int pm_send_upload(struct pm_send *s, struct pm_upload *up, struct pm_entry **out);
 /* Counts the upload's progress; its `arg` is `s`. */
 void pm_send_count(void *arg, uint64_t sent);
+/* Has the upload's state on the disk; its `arg` is the struct pm_send. */
+int pm_send_keep(struct pm_upload *up);
 #define PM_OTHER_GENERATION (-1)
 /* The service has the content as of write generation `gen`, or some other, as the object `now`. 0: the
  * entry is finished; -ECANCELED: there is more to send. */

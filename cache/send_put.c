@@ -122,7 +122,12 @@ static int find_target(struct pm_send *s, struct pm_entry **target)
         return err;
     pm_db_begin(s->cache->db); /* gone there while ours is dirty: uploaded anew */
     pm_node_detach(s->cache->db, s->e->node);
-    return pm_db_end(s->cache->db, forget_target(s));
+    if (pm_backend_can(s->account->backend, PM_CAP_REPLACE))
+        err = forget_target(s);
+    else /* an earlier try may have ended it: what that made is known from its step */
+        err = pm_db_run(s->cache->db, "UPDATE j.entry SET rid=NULL, base='' WHERE id=?1", "i", s->e->id);
+    s->e->rid[0] = s->e->base[0] = '\0';
+    return pm_db_end(s->cache->db, err);
 }
 
 /* --- steps */
@@ -151,6 +156,14 @@ static int keep_step(struct pm_send *s, const struct pm_upload *up)
                                              (unsigned long long)up->size, up->state);
 
     return stored ? pm_send_store_step(s, stored) : -ENOMEM;
+}
+
+int pm_send_keep(struct pm_upload *up)
+{
+    struct pm_send *s = up->arg;
+    int             err = keep_step(s, up);
+
+    return err ? err : pm_db_sync(s->cache->db);
 }
 
 void pm_send_count(void *arg, uint64_t sent)
@@ -346,9 +359,7 @@ static int begin_or_resume(struct pm_send *s, struct pm_upload *up, uint64_t *of
     *off = 0;
     err = resume(s, up, off, whole);
     *again = err != -ESTALE;
-    if (err == -ESTALE) {
-        free(up->state);
-        up->state = NULL;
+    if (err == -ESTALE) { /* what it left in its state may be needed */
         *off = 0;
         err = pm_backend_begin(s->account->backend, s->ctx, up);
         if (!err)
@@ -507,7 +518,8 @@ static int send_content(struct pm_send *s)
     PM_AUTO(free) struct pm_entry *parent = NULL;
     PM_AUTO(free) struct pm_entry *target = NULL;
     struct pm_content             *k = s->content;
-    struct pm_upload               up = {.fd = k->fd, .progress = pm_send_count, .arg = s};
+    struct pm_upload               up = {.fd = k->fd, .progress = pm_send_count,
+                                           .keep = pm_send_keep, .arg = s};
     struct pm_entry                base;
     struct pm_send_step                    old;
     int64_t                        gen;

@@ -1106,7 +1106,7 @@ static void nothing_of_models_can_be_changed(void **state)
     char             why[200];
 
     (void)state;
-    assert_int_equal(upload(&models, "x.ply", NULL, "abc", 3, &e), -EOPNOTSUPP);
+    assert_int_equal(upload(&models, "x.ply", NULL, "abc", 3, &e), -EPERM);
     assert_int_equal(pm_backend_mkdir(w.b, &w.ctx, &models, "x", &e), -EOPNOTSUPP);
     assert_int_equal(pm_backend_manner(w.b, &models, why, sizeof(why)), PM_MANNER_FIXED);
     assert_non_null(strstr(why, "uploads/"));

@@ -1,0 +1,265 @@
+/* What this drive made: the files in uploads/ and uploads-backgrounds/.
+ *
+ * The service knows neither the name that a file has here nor who made it. Both are kept in the account's
+ * second store, as a small JSON object under OWN, the folder and the id:
+ *   name     as it is in uploads/
+ *   size     of a background, which no answer tells
+ *   begun    it is not whole yet, and is not shown: whose the id is, is known
+ * The service says whether there still is such a thing: uploads/ is its list, of those. */
+#include "backends/sharemy3d_impl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define OWN "sharemy3d.own."
+
+static char *own_key(enum pm_sm_kind kind, const char *id)
+{
+    return pm_asprintf(OWN "%s/%s", pm_sm_words[kind].folder, id);
+}
+
+/* --- keeping it */
+
+int pm_sm_own_keep(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *id,
+                   const struct pm_sm_own *own)
+{
+    PM_AUTO(free) char           *key = own_key(kind, id);
+    PM_AUTO(pm_buf) struct pm_buf text = {0};
+
+    pm_buf_str(&text, "{\"name\":");
+    pm_buf_json(&text, own->name);
+    if (own->size != PM_SIZE_UNKNOWN)
+        pm_buf_printf(&text, ",\"size\":%" PRIu64, own->size);
+    pm_buf_str(&text, own->begun ? ",\"begun\":true}" : "}");
+    if (!key || text.failed)
+        return -ENOMEM;
+    return pm_backend_keep(&sm->base, key, text.ptr);
+}
+
+int pm_sm_own_forget(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *id)
+{
+    PM_AUTO(free) char *key = own_key(kind, id);
+
+    return key ? pm_backend_keep(&sm->base, key, NULL) : -ENOMEM;
+}
+
+void pm_sm_own_clear(struct pm_sm_own *own)
+{
+    free(own->name);
+    *own = (struct pm_sm_own){0};
+}
+
+static bool read_own(const char *text, struct pm_sm_own *out)
+{
+    struct cJSON *obj = pm_json_parse(text, strlen(text));
+    const char   *name = pm_json_text(obj, "name");
+
+    *out = (struct pm_sm_own){.name = name && *name ? strdup(name) : NULL, .size = PM_SIZE_UNKNOWN,
+                              .begun = pm_json_bool(obj, "begun", false)};
+    pm_json_u64(obj, "size", &out->size);
+    pm_json_free(obj);
+    return out->name != NULL;
+}
+
+bool pm_sm_own_get(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *id, struct pm_sm_own *out)
+{
+    PM_AUTO(free) char *key = own_key(kind, id);
+    PM_AUTO(free) char *text = key ? pm_backend_kept(&sm->base, key) : NULL;
+
+    *out = (struct pm_sm_own){0};
+    return text && read_own(text, out);
+}
+
+/* --- their entries */
+
+bool pm_sm_drop_id(const struct pm_entry *e, char id[PM_SM_ID_MAX])
+{
+    size_t len = strcspn(e->id, "@");
+
+    if (len >= PM_SM_ID_MAX || strcmp(e->id + len, PM_SM_DROP) != 0)
+        return false;
+    memcpy(id, e->id, len);
+    id[len] = '\0';
+    return pm_sm_is_id(id);
+}
+
+static int give_drop(enum pm_sm_kind kind, const struct cJSON *obj, const char *id,
+                     const struct pm_sm_own *own, pm_entry_fn *each, void *arg)
+{
+    PM_AUTO(pm_buf) struct pm_buf path = {0};
+    PM_AUTO(free) char           *fields = pm_json_print(obj, false);
+    char                          rid[PM_SM_ID_MAX + sizeof(PM_SM_DROP)], state[32] = "", version[64];
+    struct pm_entry               e = {.kind = PM_FILE, .root = "", .target = "", .size = own->size,
+                                       .one_way = kind == PM_SM_BACKGROUND, .name = own->name};
+
+    pm_buf_printf(&path, "%s/", pm_sm_words[kind].uploads);
+    pm_buf_urlenc(&path, own->name);
+    if (path.failed || !fields)
+        return -ENOMEM;
+    pm_json_scalar(obj, "status", state, sizeof(state));
+    if (kind == PM_SM_MODEL)
+        pm_json_u64(obj, "size", &e.size);
+    snprintf(rid, sizeof(rid), "%s" PM_SM_DROP, id);
+    e.id = rid;
+    e.path = path.ptr;
+    e.state = state;
+    e.fields = strlen(fields) <= PM_FIELDS_MAX ? fields : "";
+    e.mtime_ms = e.btime_ms = pm_sm_created_ms(obj);
+    snprintf(version, sizeof(version), "%" PRIu64 ":%" PRId64, e.size, e.mtime_ms);
+    e.version = version; /* what it is made of never changes */
+    return each(arg, &e);
+}
+
+/* --- the list */
+
+struct owned {
+    char             id[PM_SM_ID_MAX];
+    struct pm_sm_own own;
+};
+
+struct listing {
+    enum pm_sm_kind kind;
+    size_t          skip; /* of a key, before the id */
+    struct owned   *owned; /* by id */
+    size_t          count, room;
+    pm_entry_fn    *each;
+    void           *arg;
+};
+
+static int collect(void *arg, const char *key, const char *value)
+{
+    struct listing *l = arg;
+    struct owned   *o;
+
+    if (l->count == l->room) {
+        size_t room = l->room ? l->room * 2 : 64;
+
+        o = realloc(l->owned, room * sizeof(*o));
+        if (!o)
+            return -ENOMEM;
+        l->owned = o;
+        l->room = room;
+    }
+    o = &l->owned[l->count];
+    if (snprintf(o->id, sizeof(o->id), "%s", key + l->skip) >= (int)sizeof(o->id) ||
+        !read_own(value, &o->own))
+        return 0;
+    if (o->own.begun)
+        pm_sm_own_clear(&o->own);
+    else
+        l->count++;
+    return 0;
+}
+
+static int compare_owned(const void *a, const void *b)
+{
+    return strcmp(a, ((const struct owned *)b)->id);
+}
+
+static int on_thing(void *arg, const struct cJSON *obj, const char *id)
+{
+    struct listing     *l = arg;
+    const struct owned *o = bsearch(id, l->owned, l->count, sizeof(*o), compare_owned);
+
+    return o ? give_drop(l->kind, obj, id, &o->own, l->each, l->arg) : 0;
+}
+
+int pm_sm_list_own(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind, pm_entry_fn *each,
+                   void *arg)
+{
+    PM_AUTO(free) char *prefix = own_key(kind, "");
+    struct listing      l = {.kind = kind, .each = each, .arg = arg};
+    int                 err = prefix ? 0 : -ENOMEM;
+
+    l.skip = prefix ? strlen(prefix) : 0;
+    if (!err)
+        err = pm_backend_each_kept(&sm->base, prefix, collect, &l);
+    if (!err && l.count) /* none of ours: nothing to ask for */
+        err = pm_sm_list(sm, ctx, kind, NULL, on_thing, &l);
+    for (size_t i = 0; i < l.count; i++)
+        pm_sm_own_clear(&l.owned[i].own);
+    free(l.owned);
+    return err;
+}
+
+static int keep_entry(void *arg, const struct pm_entry *e)
+{
+    struct pm_entry **out = arg;
+
+    *out = pm_entry_dup(e);
+    return *out ? 0 : -ENOMEM;
+}
+
+int pm_sm_own_entry(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const struct cJSON *obj,
+                    const char *id, const char *name, struct pm_entry **out)
+{
+    struct pm_sm_own own;
+    int              err;
+
+    if (!pm_sm_own_get(sm, kind, id, &own))
+        own = (struct pm_sm_own){.name = strdup(name), .size = PM_SIZE_UNKNOWN};
+    err = own.name ? give_drop(kind, obj, id, &own, keep_entry, out) : -ENOMEM;
+    pm_sm_own_clear(&own);
+    return err;
+}
+
+int pm_sm_own_stat(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind,
+                   const struct pm_entry *e, struct pm_entry **out)
+{
+    struct cJSON *obj = NULL;
+    char          id[PM_SM_ID_MAX];
+    int           err = pm_sm_drop_id(e, id) ? pm_sm_get(sm, ctx, kind, id, "info", &obj) : -ENOENT;
+
+    if (!err) {
+        pm_json_remove(obj, "class");
+        err = pm_sm_own_entry(sm, kind, obj, id, e->name, out);
+    }
+    pm_json_free(obj);
+    return err;
+}
+
+/* --- changes */
+
+int pm_sm_delete(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind, const char *id)
+{
+    PM_AUTO(free) char    *url = pm_asprintf("/%s/%s", pm_sm_words[kind].folder, id);
+    struct pm_http_request req = {.method = "DELETE", .url = url};
+    struct cJSON          *body = NULL;
+    int                    err = !url ? -ENOMEM : pm_sm_is_id(id) ? 0 : -ENOENT;
+    int                    forgot;
+
+    if (!err)
+        err = pm_sm_call(sm, ctx, &req, &body);
+    pm_json_free(body);
+    if (err == -EINVAL) /* 400 is what it may say instead of 404 */
+        err = -ENOENT;
+    forgot = !err || err == -ENOENT ? pm_sm_own_forget(sm, kind, id) : 0;
+    return forgot && forgot != -EOPNOTSUPP ? forgot : err;
+}
+
+int pm_sm_own_rename(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const struct pm_entry *e,
+                     const char *name, struct pm_entry **out)
+{
+    struct cJSON    *obj = e->fields ? pm_json_parse(e->fields, strlen(e->fields)) : NULL;
+    struct pm_sm_own own = {0};
+    char             id[PM_SM_ID_MAX];
+    char            *renamed = strdup(name);
+    int              err = !renamed ? -ENOMEM : 0;
+
+    if (!err && (!obj || !pm_sm_drop_id(e, id) || !pm_sm_own_get(sm, kind, id, &own)))
+        err = -ENOENT;
+    if (!err) {
+        free(own.name);
+        own.name = renamed;
+        renamed = NULL;
+        err = pm_sm_own_keep(sm, kind, id, &own);
+    }
+    if (!err)
+        err = give_drop(kind, obj, id, &own, keep_entry, out);
+    pm_sm_own_clear(&own);
+    free(renamed);
+    pm_json_free(obj);
+    return err;
+}
