@@ -12,7 +12,7 @@
 
 /* One way to get a secret such as `token`: KEY, KEY_file, KEY_command or KEY_env. */
 struct pm_secret {
-    char *key;   /* "token", "consumer_key", … */
+    char *key;   /* "token", "consumer_key", "password" (for looking at what is dropped), … */
     char *how;   /* "", "file", "command", "env" */
     char *value; /* the secret itself, the path, the command, the variable */
 };
@@ -23,6 +23,7 @@ struct pm_account_conf {
     char             *endpoint; /* no trailing slash; the type's default if not given */
     bool              read_only;
     bool              accept_terms; /* the user accepts the service's terms, where uploads have to say so */
+    bool              downloadable; /* what is dropped may be downloaded by who may look at it */
     char             *auth_scheme; /* "bearer", "bare"; NULL: found out, where the service may want either */
     char             *auth; /* "oauth1", "oauth2"; NULL: the service's first, where it has both */
     int64_t           publish_idle_ms; /* after so long without a change a draft is published; 0: never */

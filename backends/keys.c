@@ -43,13 +43,14 @@ static const struct pm_key keys[] = {
     { "account", "auth_scheme", K_WORD, IN_ACCOUNT(auth_scheme), NULL, NULL, NULL, auth_scheme },
     { "account", "auth", K_WORD, IN_ACCOUNT(auth), NULL, NULL, NULL, auth },
     { "account", "accept_terms", K_SWITCH, IN_ACCOUNT(accept_terms), "no", NULL, NULL, NULL },
+    { "account", "downloadable", K_SWITCH, IN_ACCOUNT(downloadable), "no", NULL, NULL, NULL },
     { "account", "read_only", K_SWITCH, IN_ACCOUNT(read_only), "no", NULL, NULL, NULL },
 };
 /* clang-format on */
 
 const char *const pm_sections[PM_SECTIONS] = { "cache", "upload", "net", "account" };
 static const char *const secret_keys[] = { "token", "consumer_key", "consumer_secret",
-                                           "access_token", "access_secret" };
+                                           "access_token", "access_secret", "password" };
 static const char *const secret_ways[] = { "", "file", "command", "env" };
 
 int pm_place_fail(const struct pm_place *p, int err, const char *fmt, ...)

@@ -200,6 +200,9 @@ static void mistakes_are_refused_with_place_and_remedy(void **state)
         { ACCOUNT "token =\n", "token is empty" },
         { ACCOUNT "token = abc ; mine\n", "a comment must stand on a line of its own" },
         { ACCOUNT "read_only = 2\n", "neither yes nor no" },
+        { ACCOUNT "downloadable = maybe\n", "neither yes nor no" },
+        { ACCOUNT "pasword_command = x\n", "\"password_command\"" },
+        { ACCOUNT "auth_scheme = basic\n", "auth_scheme" },
     };
     for (size_t i = 0; i < PM_COUNT(rows); i++) {
         struct pm_conf *c = NULL;
@@ -420,6 +423,29 @@ static void a_secret_is_the_trimmed_first_line(void **state)
     }
 }
 
+static void an_account_says_what_becomes_of_what_is_dropped_into_it(void **state)
+{
+    (void)state;
+    struct pm_conf *c = NULL;
+    char           *got = NULL;
+    assert_int_equal(load("[account m]\ntype = sharemy3d\n", &c), 0);
+    assert_false(c->accounts[0].downloadable);
+    assert_null(c->accounts[0].auth_scheme);
+    assert_int_equal(pm_conf_secret(&c->accounts[0], "password", &got, why, sizeof(why)), -ENOENT);
+    pm_conf_free(c);
+    assert_int_equal(load("[account m]\ntype = sharemy3d\ndownloadable = yes\nauth_scheme = bare\n"
+                          "token = t0ken\npassword_command = echo open sesame\n", &c), 0);
+    assert_true(c->accounts[0].downloadable);
+    assert_string_equal(c->accounts[0].auth_scheme, "bare");
+    assert_int_equal(pm_conf_secret(&c->accounts[0], "password", &got, why, sizeof(why)), 0);
+    assert_string_equal(got, "open sesame");
+    pm_secret_free(got);
+    assert_int_equal(pm_conf_set(c, "account.m.downloadable=no", why, sizeof(why)), 0);
+    assert_false(c->accounts[0].downloadable);
+    assert_int_equal(pm_conf_set(c, "account.m.password_command=x", why, sizeof(why)), -EINVAL);
+    pm_conf_free(c);
+}
+
 static void what_a_command_printed_never_gets_into_why(void **state)
 {
     (void)state;
@@ -486,6 +512,7 @@ int main(void)
         cmocka_unit_test(without_a_path_the_users_file_is_found),
         cmocka_unit_test(an_option_sets_a_key_or_says_why_not),
         cmocka_unit_test(a_secret_is_the_trimmed_first_line),
+        cmocka_unit_test(an_account_says_what_becomes_of_what_is_dropped_into_it),
         cmocka_unit_test(what_a_command_printed_never_gets_into_why),
         cmocka_unit_test(a_secret_file_must_be_private),
         cmocka_unit_test(no_secret_is_enoent),
