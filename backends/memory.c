@@ -58,6 +58,7 @@ struct memory {
     LIST_HEAD(node_list, node) nodes;
     LIST_HEAD(session_list, session) sessions;
     uint64_t last_id;
+    bool     things; /* see pm_memory_things */
     bool     copies_settle;
     unsigned broken_copies; /* of those to come */
     char     token[64]; /* the one it takes; "": any */
@@ -197,6 +198,8 @@ static struct pm_entry *entry_locked(const struct memory *m, const struct node *
 
     if (!m->options.no_ids)
         snprintf(id, sizeof(id), "%" PRIu64, n->id);
+    if (n->kind == PM_FOLDER && m->things)
+        snprintf(version, sizeof(version), "v%" PRIu64, n->serial);
     if (n->kind == PM_FILE || n->kind == PM_DOCUMENT) {
         if (!m->options.no_validators)
             snprintf(version, sizeof(version), "v%" PRIu64, n->serial);
@@ -354,6 +357,12 @@ int pm_memory_drop(struct pm_backend *b, const char *path)
     if (!find_locked(mem(b), path))
         return -ENOENT;
     return drop_locked(mem(b), path);
+}
+
+void pm_memory_things(struct pm_backend *b)
+{
+    PM_GUARD(&mem(b)->lock);
+    mem(b)->things = true;
 }
 
 void pm_memory_copies(struct pm_backend *b, bool settle, unsigned broken)
@@ -863,6 +872,20 @@ static int mem_shared(struct pm_backend *b, int (*each)(void *arg, const char *i
     return err;
 }
 
+static enum pm_manner mem_manner(struct pm_backend *b, const struct pm_entry *dir, char *why, size_t size)
+{
+    struct memory *m = mem(b);
+
+    PM_GUARD(&m->lock);
+    if (!m->things)
+        return PM_MANNER_TREE;
+    snprintf(why, size, "here are only things");
+    if (is_below(dir->path, "things"))
+        return PM_MANNER_THING;
+    return !*dir->path || !strcmp(dir->path, "things") || !strcmp(dir->path, "links") ? PM_MANNER_FIXED
+                                                                                    : PM_MANNER_TREE;
+}
+
 const struct pm_backend_ops pm_memory_ops = {
     .type = "memory",
     .secret = "token",
@@ -870,6 +893,7 @@ const struct pm_backend_ops pm_memory_ops = {
     .caps = PM_CAP_RANGE | PM_CAP_REPLACE,
     .open = mem_open,
     .close = mem_close,
+    .manner = mem_manner,
     .list = mem_list,
     .stat = mem_stat,
     .fetch = mem_fetch,

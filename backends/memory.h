@@ -60,6 +60,10 @@ void pm_memory_block(struct pm_backend *b, enum pm_memory_op op, bool block);
 /* How often `op` was called. */
 unsigned pm_memory_calls(struct pm_backend *b, enum pm_memory_op op);
 
+/* From now on its root and the folders "things" and "links" are fixed, each folder in "things" is one
+ * thing, and folders have versions, too (pm_memory_set of one gives it another). */
+void pm_memory_things(struct pm_backend *b);
+
 /* From now on only this token is taken ("": any), where the account has one configured. */
 void pm_memory_set_token(struct pm_backend *b, const char *token);
 /* How many calls came with another. */

@@ -5,6 +5,7 @@
 #include "cache/durable.h"
 #include "cache/file.h"
 #include "cache/find.h"
+#include "cache/hidden.h"
 #include "cache/journal.h"
 #include "cache/label.h"
 #include "cache/list.h"
@@ -133,6 +134,7 @@ static void *keep(void *arg)
         pm_publish_tick(c);
         pm_record_tick(c);
         pm_find_tick(c);
+        pm_hidden_tick(c);
         if (pm_now_ms() - expired >= EXPIRE_EVERY_MS) {
             pm_work_expire(c, pm_wall_ms());
             expired = pm_now_ms();

@@ -33,7 +33,6 @@ enum pm_manner pm_change_manner(struct pm_cache *c, const struct pm_row *folder,
 /* In a transaction: what the folder is, and who may not change it. */
 static int look_at_folder(struct pm_cache *c, pm_node folder, struct pm_place *out)
 {
-    char    why[200];
     pm_node above;
     int     err = pm_node_get(c->db, folder, &out->row);
 
@@ -49,26 +48,57 @@ static int look_at_folder(struct pm_cache *c, pm_node folder, struct pm_place *o
     if (out->account->conf->read_only)
         return -EROFS;
     out->spot = pm_draft_spot(c, folder);
-    out->manner = pm_change_manner(c, &out->row, why, sizeof(why));
-    if (out->manner == PM_MANNER_TREE || out->manner == PM_MANNER_DROPS)
-        return check_spot(out->spot);
-    if (*why)
-        pm_db_run(c->db, "UPDATE node SET error=?2 WHERE id=?1 AND error IS NOT ?2", "is",
-                  (int64_t)folder, why);
-    return -EPERM;
+    out->manner = pm_change_manner(c, &out->row, out->why, sizeof(out->why));
+    return out->manner == PM_MANNER_TREE || out->manner == PM_MANNER_DROPS ? check_spot(out->spot) : 0;
+}
+
+int pm_change_look_at_folder(struct pm_cache *c, pm_node folder, struct pm_place *out)
+{
+    int err;
+
+    pm_db_begin(c->db);
+    err = pm_db_end(c->db, look_at_folder(c, folder, out));
+    return err ? err : pm_list_want(c, folder, NULL);
+}
+
+int pm_change_refuse(struct pm_cache *c, const struct pm_place *folder)
+{
+    int err = 0;
+
+    pm_db_begin(c->db);
+    if (*folder->why)
+        err = pm_db_run(c->db, "UPDATE node SET error=?2 WHERE id=?1 AND error IS NOT ?2", "is",
+                        (int64_t)folder->row.id, folder->why);
+    err = pm_db_end(c->db, err);
+    return err ? err : -EPERM;
 }
 
 int pm_change_check_folder(struct pm_cache *c, pm_node folder, struct pm_place *out)
 {
-    int err;
-    int failed;
+    int err = pm_change_look_at_folder(c, folder, out);
+
+    if (err && err != -EAGAIN)
+        return err;
+    if (out->manner == PM_MANNER_FIXED || out->manner == PM_MANNER_THING)
+        return pm_change_refuse(c, out);
+    return err;
+}
+
+int pm_change_check_content(struct pm_cache *c, const struct pm_row *row)
+{
+    struct pm_row  folder;
+    char           why[200] = "";
+    enum pm_manner manner = PM_MANNER_TREE;
+    int            err = 0;
 
     pm_db_begin(c->db);
-    err = look_at_folder(c, folder, out);
-    failed = pm_db_end(c->db, 0); /* the reason is kept, too */
-    if (!failed)
-        failed = err;
-    return failed ? failed : pm_list_want(c, folder, NULL);
+    if (row->parent && !pm_node_get(c->db, row->parent, &folder))
+        manner = pm_change_manner(c, &folder, why, sizeof(why));
+    if ((manner == PM_MANNER_FIXED || manner == PM_MANNER_THING) && *why)
+        err = pm_db_run(c->db, "UPDATE node SET error=?2 WHERE id=?1 AND error IS NOT ?2", "is",
+                        (int64_t)row->id, why);
+    err = pm_db_end(c->db, err);
+    return err ? err : manner == PM_MANNER_FIXED || manner == PM_MANNER_THING ? -EPERM : 0;
 }
 
 int pm_change_check_name(struct pm_cache *c, pm_node folder, enum pm_spot spot, const char *name,

@@ -14,14 +14,22 @@ struct pm_place {
     struct pm_row      row;
     struct pm_account *account;
     enum pm_spot       spot;
-    enum pm_manner     manner; /* TREE or DROPS */
+    enum pm_manner     manner;
+    char               why[200]; /* what cannot be done in it, for people; "": nothing is said of that */
 };
 
 /* May something be made or removed in this folder? Its list must be known. What is refused for the
- * folder's manner is told by its error. */
+ * folder's manner, which is TREE or DROPS, is told by its error. */
 int pm_change_check_folder(struct pm_cache *c, pm_node folder, struct pm_place *out);
+/* The same, whatever its manner is. */
+int pm_change_look_at_folder(struct pm_cache *c, pm_node folder, struct pm_place *out);
+/* -EPERM, and the folder's error says why. */
+int pm_change_refuse(struct pm_cache *c, const struct pm_place *folder);
 /* In a transaction: what can be done in it. One that is only here, as yet: TREE. */
 enum pm_manner pm_change_manner(struct pm_cache *c, const struct pm_row *folder, char *why, size_t size);
+/* May the content of this file be changed, as far as the folder goes that it is in? If not, its error says
+ * why. */
+int pm_change_check_content(struct pm_cache *c, const struct pm_row *row);
 /* May a file of this name be in a draft? What is temporary is asked about when it gets its name, a link
  * when it is not alone. */
 int pm_change_check_name(struct pm_cache *c, pm_node folder, enum pm_spot spot, const char *name,

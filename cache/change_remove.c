@@ -1,6 +1,7 @@
 /* Removing files and folders. */
 #include "cache/change.h"
 
+#include "cache/hidden.h"
 #include "cache/link.h"
 #include "cache/list.h"
 #include "cache/queue.h"
@@ -136,7 +137,7 @@ int pm_change_remove_shown(struct pm_cache *c, pm_node parent, const char *name,
     if (!err)
         err = pm_journal_add(db, &e);
     if (!err && *e.rid)
-        err = pm_removal_guard(db, c->conf, e.account);
+        err = pm_removal_guard(c, &e);
     return err;
 }
 
@@ -150,25 +151,38 @@ static void after_removal(struct pm_cache *c, const struct pm_removal *r)
     pm_queue_kick(c);
 }
 
+/* The file is not in its folder any more; *hidden: only here, and for a while. */
+static int unlink_locked(struct pm_cache *c, const struct pm_place *folder, const char *name,
+                         struct pm_removal *r, bool *hidden)
+{
+    pm_node node;
+    int     err = pm_shown_find(c->db, folder->row.id, name, &node);
+
+    if (err)
+        return err;
+    pm_change_look(c, node, r);
+    if (r->row.kind == PM_FOLDER)
+        return -EISDIR;
+    *hidden = folder->manner == PM_MANNER_THING && !r->put.id;
+    return *hidden ? pm_hidden_add(c, node) : pm_change_remove_shown(c, folder->row.id, name, r);
+}
+
 int pm_change_unlink(struct pm_cache *c, pm_node parent, const char *name)
 {
     struct pm_removal r = {.local = false};
     struct pm_place   folder;
-    pm_node           node;
-    int               err = pm_change_check_folder(c, parent, &folder);
+    bool              hidden = false;
+    int               err = pm_change_look_at_folder(c, parent, &folder);
 
     if (err)
         return err;
+    if (folder.manner == PM_MANNER_FIXED)
+        return pm_change_refuse(c, &folder);
     pm_db_begin(c->db);
-    err = pm_shown_find(c->db, parent, name, &node);
-    if (!err) {
-        pm_change_look(c, node, &r);
-        err = r.row.kind == PM_FOLDER ? -EISDIR : pm_change_remove_shown(c, parent, name, &r);
-    }
-    err = pm_link_refuse(c, parent, name, pm_db_end(c->db, err));
-    if (!err)
+    err = pm_db_end(c->db, unlink_locked(c, &folder, name, &r, &hidden));
+    if (!err && !hidden)
         after_removal(c, &r);
-    return err;
+    return pm_link_refuse(c, parent, name, err);
 }
 
 bool pm_change_is_empty(struct pm_cache *c, const struct pm_removal *r)
@@ -177,32 +191,57 @@ bool pm_change_is_empty(struct pm_cache *c, const struct pm_removal *r)
            (r->draft && r->put.id && pm_record_is_alone(c->db, r->row.id));
 }
 
+/* Can a folder of this name go at all? *node is it; *thing: with it a thing would go. */
+static int check_rmdir(struct pm_cache *c, const struct pm_place *folder, const char *name, pm_node *node,
+                       bool *thing)
+{
+    struct pm_row row;
+    char          why[200];
+    int           err = pm_shown_find(c->db, folder->row.id, name, node);
+
+    if (!err)
+        err = pm_node_get(c->db, *node, &row);
+    if (err)
+        return err;
+    if (row.kind != PM_FOLDER)
+        return -ENOTDIR;
+    *thing = folder->manner != PM_MANNER_THING &&
+             pm_change_manner(c, &row, why, sizeof(why)) == PM_MANNER_THING;
+    return folder->manner == PM_MANNER_FIXED && !*thing ? -EBUSY : 0;
+}
+
 int pm_change_rmdir(struct pm_cache *c, pm_node parent, const char *name, struct pm_waiter *w)
 {
     struct pm_removal r = {.local = false};
     struct pm_place   folder;
+    bool              hidden = false, thing = false;
     pm_node           node;
     int               err;
 
     if (parent == PM_NODE_ROOT)
         return -EBUSY;
-    err = pm_change_check_folder(c, parent, &folder);
+    err = pm_change_look_at_folder(c, parent, &folder);
     if (err)
         return err;
     pm_db_begin(c->db);
-    err = pm_db_end(c->db, pm_shown_find(c->db, parent, name, &node));
+    err = pm_db_end(c->db, check_rmdir(c, &folder, name, &node, &thing));
     if (!err)
         err = pm_list_want(c, node, w);
     if (err)
         return err;
     pm_db_begin(c->db);
     pm_change_look(c, node, &r);
+    r.draft = r.draft && !thing; /* it was one */
     if (r.draft && !r.put.id)
         err = -EPERM; /* published: the service never removes it */
+    else if (!pm_change_is_empty(c, &r))
+        err = -ENOTEMPTY;
+    else if ((hidden = folder.manner == PM_MANNER_THING && !r.put.id))
+        err = pm_hidden_add(c, node);
     else
-        err = !pm_change_is_empty(c, &r) ? -ENOTEMPTY : pm_change_remove_shown(c, parent, name, &r);
+        err = pm_change_remove_shown(c, parent, name, &r);
     err = pm_db_end(c->db, err);
-    if (!err)
+    if (!err && !hidden)
         after_removal(c, &r);
     return err;
 }

@@ -645,6 +645,8 @@ int pm_db_open_readonly(const char *dir, struct pm_db **out, char *why, size_t w
     if (!err && !pm_schema_is_ours(db->sql))
         err = -EPROTO;
     if (!err)
+        err = pm_schema_look(db->sql);
+    if (!err)
         err = exec(db->sql, "PRAGMA query_only=1");
     if (err) {
         pm_db_close(db);

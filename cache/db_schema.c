@@ -51,7 +51,9 @@ static const char *const index_schema[] = {
     ("ALTER TABLE record ADD COLUMN percent INTEGER NOT NULL DEFAULT 0;"
      "ALTER TABLE record ADD COLUMN errors TEXT NOT NULL DEFAULT '';"),
     /* 6: what else the service says of it (struct pm_entry) */
-    "ALTER TABLE node ADD COLUMN fields TEXT;"};
+    "ALTER TABLE node ADD COLUMN fields TEXT;",
+    /* 7: what leads to a thing (thing.h) */
+    "CREATE INDEX node_link ON node(account, version) WHERE kind=2;"};
 
 /* journal.c says what these mean. */
 static const char *const journal_schema[] = {
@@ -114,12 +116,16 @@ static const char *const journal_schema[] = {
     "CREATE TABLE j.own(account INTEGER, key TEXT, value TEXT NOT NULL, PRIMARY KEY(account, key))"
     " WITHOUT ROWID;"};
 
+/* Which nodes are not shown where their list has them, until when by pm_now_ms() (hidden.h). */
+#define HIDDEN_SCHEMA "CREATE TEMP TABLE hidden(node INTEGER PRIMARY KEY, until INTEGER NOT NULL);"
+
 /* What a list brings is put here first: it replaces the known list only when it came whole. */
 static const char stage_schema[] =
     "CREATE TEMP TABLE stage(list INTEGER, seq INTEGER, rid TEXT, rname TEXT, name TEXT,"
     " kind INTEGER, size INTEGER, mtime INTEGER, btime INTEGER, version TEXT, state TEXT,"
     " settling INTEGER, fields TEXT, PRIMARY KEY(list, seq)) WITHOUT ROWID;"
-    "CREATE INDEX temp.stage_rid ON stage(list, rid);";
+    "CREATE INDEX temp.stage_rid ON stage(list, rid);"
+    HIDDEN_SCHEMA;
 
 static int version_of(sqlite3 *sql, const char *pragma)
 {
@@ -197,6 +203,11 @@ int pm_schema_prepare(sqlite3 *sql, char *why, size_t why_len)
                         "PRAGMA main.journal_size_limit=4194304; PRAGMA j.journal_size_limit=4194304;"
                         "PRAGMA wal_autocheckpoint=0;");
     return err ? err : exec(sql, stage_schema);
+}
+
+int pm_schema_look(sqlite3 *sql)
+{
+    return exec(sql, HIDDEN_SCHEMA);
 }
 
 bool pm_schema_is_ours(sqlite3 *sql)

@@ -10,6 +10,8 @@ struct sqlite3;
 /* Makes or migrates the tables of both, "main" and the attached "j", each in one transaction. -EPROTO: one
  * is of a newer polymount, and untouched. `why` gets one line. */
 int pm_schema_prepare(struct sqlite3 *sql, char *why, size_t why_len);
+/* On a connection that only looks at them: what all that is shown is asked with. 0 or -errno. */
+int pm_schema_look(struct sqlite3 *sql);
 /* Are both of just this version? */
 bool pm_schema_is_ours(struct sqlite3 *sql);
 

@@ -90,6 +90,9 @@ static int may_write(struct pm_cache *c, pm_node node)
         return -EROFS;
     if (a->conf->read_only)
         return -EROFS;
+    err = pm_change_check_content(c, &row);
+    if (err)
+        return err;
     if (pm_draft_account(c, row.account))
         return pm_file_may_write_draft(c, node);
     return *row.rid && !pm_backend_can(a->backend, PM_CAP_REPLACE) ? refuse_change(c, node) : 0;

@@ -8,8 +8,8 @@
  *     entry with a place directly in it (what was deeper left it by one of those),
  *   - every unfinished PUT that is a copy of what its node, or one it replaces, or something in it,
  *     has, or for which the service makes such a copy,
- *   - a file's removal: every unfinished PUT to another account that may be of its content, which is
- *     told by its size: the source of a move between services goes last.
+ *   - a removal: every unfinished PUT to another account that may be of its content, or of what is in
+ *     the thing (thing.h), which is told by its size: the source of a move between services goes last.
  * Everything else runs side by side. A draft's PUBLISH is no need of what is made in the folder: that
  * goes into the draft's session before. The PUBLISH itself is sent when every PUT in its folder is SENT.
  *
@@ -298,13 +298,15 @@ static void need_copies(struct pm_db *db, int64_t entry, pm_node top)
                       "ii", entry, pm_col_int(st, 0));
 }
 
-/* Uploads to other accounts that may be of what is removed. Litter is none: it is never sent. */
+/* Uploads to other accounts that may be of what is removed: the file, or what the known lists have in the
+ * folder, which goes with it if it is a thing. Litter is none: it is never sent. */
 static void need_moved(struct pm_db *db, const struct pm_jentry *removal)
 {
     pm_db_run(db,
               "INSERT OR IGNORE INTO j.dep(entry, needs) SELECT ?1, p.id FROM j.entry p WHERE p.op=1 AND"
-              " p.size IN (SELECT size FROM node WHERE id=?2 UNION SELECT rsize FROM node WHERE id=?2)"
-              " AND p.account<>?3 AND p.state<>5 AND p.id<>?1",
+              " p.size IN (WITH RECURSIVE gone(id) AS (SELECT ?2 UNION SELECT n.id FROM node n JOIN gone"
+              " ON n.parent=gone.id) SELECT size FROM node WHERE id IN gone AND kind<>0 UNION SELECT"
+              " rsize FROM node WHERE id IN gone AND kind<>0) AND p.account<>?3 AND p.state<>5 AND p.id<>?1",
               "iii", removal->id, (int64_t)removal->node, (int64_t)removal->account);
 }
 
@@ -319,7 +321,7 @@ static int set_needs(struct pm_db *db, const struct pm_jentry *e)
         need_place(db, e->id, e->oparent, e->oname);
     if (e->kind == PM_FOLDER && e->op == PM_OP_REMOVE)
         need_children(db, e->id, e->node);
-    else if (e->op == PM_OP_REMOVE)
+    if (e->op == PM_OP_REMOVE)
         need_moved(db, e);
     if (e->kind == PM_FOLDER && e->op == PM_OP_RENAME)
         err = need_subtree(db, e->id, e->node);

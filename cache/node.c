@@ -179,6 +179,14 @@ void pm_node_drop_orphans(struct pm_db *db)
 
 /* --- the shown tree */
 
+static pm_node listed_and_shown(struct pm_db *db, pm_node parent, const char *name)
+{
+    return (pm_node)pm_db_int(db, 0,
+                              "SELECT id FROM node n WHERE parent=?1 AND name=?2 AND NOT EXISTS"
+                              " (SELECT 1 FROM temp.hidden h WHERE h.node=n.id)",
+                              "is", (int64_t)parent, name);
+}
+
 int pm_shown_find(struct pm_db *db, pm_node parent, const char *name, pm_node *id)
 {
     int64_t over = pm_db_int(db, -1,
@@ -186,7 +194,7 @@ int pm_shown_find(struct pm_db *db, pm_node parent, const char *name, pm_node *i
                              " ORDER BY entry DESC LIMIT 1",
                              "is", (int64_t)parent, name);
 
-    *id = over >= 0 ? (pm_node)over : pm_node_listed(db, parent, name);
+    *id = over >= 0 ? (pm_node)over : listed_and_shown(db, parent, name);
     return *id ? 0 : -ENOENT;
 }
 
@@ -214,8 +222,10 @@ int pm_shown_place(struct pm_db *db, pm_node id, pm_node *parent, char name[PM_N
         pm_db_reset(st);
         return 0;
     }
-    st = pm_db_query(db, "SELECT parent, name FROM node WHERE id=?1 AND parent IS NOT NULL", "i",
-                     (int64_t)id);
+    st = pm_db_query(db,
+                     "SELECT parent, name FROM node WHERE id=?1 AND parent IS NOT NULL AND NOT EXISTS"
+                     " (SELECT 1 FROM temp.hidden h WHERE h.node=?1)",
+                     "i", (int64_t)id);
     if (!pm_db_row(db, st))
         return -ENOENT;
     *parent = (pm_node)pm_col_int(st, 0);
@@ -299,7 +309,8 @@ bool pm_shown_empty(struct pm_db *db, pm_node folder)
                       " p.entry=(SELECT max(entry) FROM j.place q WHERE q.parent=p.parent"
                       " AND q.name=p.name)"
                       " UNION ALL SELECT 1 FROM node n WHERE n.parent=?1 AND NOT EXISTS"
-                      " (SELECT 1 FROM j.place p WHERE p.parent=?1 AND p.name=n.name) LIMIT 1",
+                      " (SELECT 1 FROM j.place p WHERE p.parent=?1 AND p.name=n.name) AND NOT EXISTS"
+                      " (SELECT 1 FROM temp.hidden h WHERE h.node=n.id) LIMIT 1",
                       "i", (int64_t)folder);
 }
 

@@ -4,7 +4,7 @@
  * A node has two places. Its list place (parent, name) is where the last known list of a folder
  * has its object; it says what the service holds. Its shown place may differ while journal entries
  * are unfinished: then a row of the journal's place table says so (journal.h). The shown tree is
- * the lists' with those rows over it.
+ * the lists' with those rows over it, without what is hidden for a while (hidden.h).
  *
  * Every function here runs inside a transaction of `db` (pm_db_begin … pm_db_end). */
 #ifndef PM_CACHE_NODE_H

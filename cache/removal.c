@@ -1,7 +1,9 @@
 /* Removals that are held: too many at once, or taken back before they were sent. */
 #include "cache/removal.h"
 
+#include "cache/hidden.h"
 #include "cache/queue.h"
+#include "cache/thing.h"
 
 #include <errno.h>
 
@@ -19,24 +21,28 @@ static int64_t count_recent(struct pm_db *db, uint32_t account)
                      (int64_t)account);
 }
 
-static int64_t count_objects(struct pm_db *db, uint32_t account)
+static int64_t count_objects(struct pm_cache *c, const struct pm_jentry *e)
 {
-    return pm_db_int(db, 0, "SELECT count(*) FROM node WHERE account=?1 AND rid IS NOT NULL", "i",
-                     (int64_t)account);
+    int64_t beside = pm_thing_count_beside(c, e->parent);
+
+    return beside ? beside
+                  : pm_db_int(c->db, 0, "SELECT count(*) FROM node WHERE account=?1 AND rid IS NOT NULL",
+                              "i", (int64_t)e->account);
 }
 
-int pm_removal_guard(struct pm_db *db, const struct pm_conf *conf, uint32_t account)
+int pm_removal_guard(struct pm_cache *c, const struct pm_jentry *e)
 {
-    int64_t recent;
-    int64_t objects;
+    struct pm_db *db = c->db;
+    int64_t       recent;
+    int64_t       objects;
 
-    if (!conf->delete_guard)
+    if (!c->conf->delete_guard)
         return 0;
-    recent = count_recent(db, account);
-    if (recent <= conf->delete_guard) {
+    recent = count_recent(db, e->account);
+    if (recent <= c->conf->delete_guard) {
         if (recent < HALF_FROM / 2)
             return 0;
-        objects = count_objects(db, account);
+        objects = count_objects(c, e);
         if (objects < HALF_FROM || recent * 2 <= objects)
             return 0;
     }
@@ -45,7 +51,7 @@ int pm_removal_guard(struct pm_db *db, const struct pm_conf *conf, uint32_t acco
                      " polymount allow-deletes sends them, undelete takes them back' WHERE op=?2 AND"
                      " state=?3 AND account=?4 AND NOT sending AND created>?5",
                      "iiiii", (int64_t)PM_J_GUARDED, (int64_t)PM_OP_REMOVE, (int64_t)PM_J_READY,
-                     (int64_t)account, pm_wall_ms() - WINDOW_MS);
+                     (int64_t)e->account, pm_wall_ms() - WINDOW_MS);
 }
 
 int pm_change_allow(struct pm_cache *c, pm_node node, uint64_t *released)
@@ -108,6 +114,18 @@ static int take_back_children(struct pm_db *db, pm_node folder, int depth)
     return err;
 }
 
+/* A name in a thing, of whose removal nothing would have been sent. */
+static int show_hidden(struct pm_db *db, pm_node parent, const char *name, struct pm_jentry *e)
+{
+    struct pm_row row;
+
+    e->node = pm_hidden_at(db, parent, name);
+    if (!e->node || pm_node_get(db, e->node, &row))
+        return -ENOENT;
+    e->kind = row.kind;
+    return pm_hidden_show(db, e->node);
+}
+
 int pm_change_undelete(struct pm_cache *c, pm_node parent, const char *name)
 {
     struct pm_jentry e = {.node = 0};
@@ -117,8 +135,12 @@ int pm_change_undelete(struct pm_cache *c, pm_node parent, const char *name)
     err = find_removal(c->db, parent, name, &e);
     if (!err)
         err = pm_journal_drop(c->db, e.id);
+    else if (err == -ENOENT)
+        err = show_hidden(c->db, parent, name, &e);
     if (!err && e.kind == PM_FOLDER)
         err = take_back_children(c->db, e.node, 0);
+    if (!err && e.kind == PM_FOLDER)
+        err = pm_hidden_show_below(c->db, e.node);
     err = pm_db_end(c->db, err);
     if (err)
         return err;

@@ -5,8 +5,9 @@
 #include "cache/journal.h"
 #include "cache/state.h"
 
-/* In the transaction that journals a removal a user asked for: counts it, and holds this account's
- * unsent removals when they are too many. delete_guard = 0: never. */
-int pm_removal_guard(struct pm_db *db, const struct pm_conf *conf, uint32_t account);
+/* In the transaction that journals a removal a user asked for, `e`: counts it, and holds this account's
+ * unsent removals when they are too many. delete_guard = 0: never. A thing counts one, with all that is
+ * in it, and so does each of those beside it that it may be half of. */
+int pm_removal_guard(struct pm_cache *c, const struct pm_jentry *e);
 
 #endif

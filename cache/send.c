@@ -5,9 +5,11 @@
 #include "cache/draft.h"
 #include "cache/durable.h"
 #include "cache/fetch.h"
+#include "cache/hidden.h"
 #include "cache/list.h"
 #include "cache/merge.h"
 #include "cache/queue.h"
+#include "cache/thing.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -216,22 +218,27 @@ static int send_mkdir(struct pm_send *s)
 static int end_removal(struct pm_send *s, bool removed, const char *report)
 {
     struct pm_cache *c = s->cache;
+    bool             thing;
     int              err;
 
     if (removed)
         pm_list_touch(c, s->e->parent, s->row.rid);
     pm_db_begin(c->db);
+    thing = s->row.kind == PM_FOLDER && pm_thing_is(c, s->e->node);
     err = pm_journal_finish(c->db, s->e->id);
-    if (removed)
+    if (removed) {
         pm_node_detach(c->db, s->e->node); /* the row goes when the kernel forgets it */
-    else
+    } else {
+        pm_hidden_show_below(c->db, s->e->node);
         pm_db_run(c->db, "UPDATE node SET error=?2 WHERE id=?1", "is", (int64_t)s->e->node, report);
+    }
     pm_db_run(c->db, "UPDATE list SET fetched=0 WHERE node=?1", "i", (int64_t)s->e->node);
     err = pm_db_end(c->db, err);
     if (err)
         return err;
     if (removed) {
         pm_store_drop(c->store, s->e->node);
+        pm_thing_gone(c, &s->row, thing);
         return 0;
     }
     pm_log(PM_WARN, "removal of %s dropped: %s", s->e->name, report);
@@ -239,6 +246,8 @@ static int end_removal(struct pm_send *s, bool removed, const char *report)
     pm_list_expire_around(c, s->e->node);
     pm_tell_entry(c, s->e->parent, s->e->name);
     pm_tell_node(c, s->e->parent, true);
+    if (s->e->kind == PM_FOLDER)
+        pm_tell_node(c, s->e->node, true);
     return 0;
 }
 
@@ -303,28 +312,40 @@ bool pm_send_refused(int err)
     return err == -EINVAL || err == -EPERM || err == -EOPNOTSUPP || err == -EROFS;
 }
 
+/* Is what is to go as the user saw it? -ENOENT: it is gone; -ENOTEMPTY, -ESTALE: it is not. */
+static int check_removal(struct pm_send *s, const struct pm_entry *known, bool thing)
+{
+    PM_AUTO(free) struct pm_entry *now = NULL;
+
+    if (s->e->kind == PM_FOLDER && !thing)
+        return pm_backend_list(s->account->backend, s->ctx, known, stop_at_first, NULL);
+    return pm_send_check_version(s, known, s->e->base, &now);
+}
+
 static int send_remove(struct pm_send *s)
 {
     PM_AUTO(free) struct pm_entry *known = NULL;
-    PM_AUTO(free) struct pm_entry *now = NULL;
     struct pm_backend             *b = s->account->backend;
+    char                           why[200];
     int                            err = pm_send_entry(s->cache, s->e->node, &s->row, &known);
+    bool thing = !err && s->e->kind == PM_FOLDER &&
+                 pm_backend_manner(b, known, why, sizeof(why)) == PM_MANNER_THING;
 
     if (err == -ENOENT)
         return end_removal(s, true, NULL); /* it never came to the service */
     if (pm_send_refused(err))
         return end_removal(s, false, "it cannot be told from another of the same name");
     if (!err)
-        err = s->e->kind == PM_FOLDER ? pm_backend_list(b, s->ctx, known, stop_at_first, NULL)
-                                      : pm_send_check_version(s, known, s->e->base, &now);
+        err = check_removal(s, known, thing);
     if (err == -ENOENT)
         return end_removal(s, true, NULL);
     if (err == -ENOTEMPTY)
         return end_removal(s, false, "the folder is not empty on the service");
     if (err == -ESTALE)
-        return end_removal(s, false, "the file was changed on the service since");
+        return end_removal(s, false, thing ? "it was changed on the service since"
+                                           : "the file was changed on the service since");
     if (!err)
-        err = pm_send_save_content(s, s->e->node);
+        err = thing ? pm_thing_save(s, s->e->node) : pm_send_save_content(s, s->e->node);
     if (!err)
         err = pm_send_save_old(s);
     if (!err && s->e->kind == PM_FOLDER)

@@ -69,6 +69,7 @@ struct pm_cache {
     pthread_cond_t         durer_cond; /* keeper_lock; stopping was set */
     bool                   has_keeper, has_durer;
     atomic_bool            flushed; /* contents were closed since they were last made durable */
+    atomic_bool            hides; /* names may be hidden (hidden.h) */
     atomic_bool            moved; /* labels of unsent contents may name old paths (label.c) */
     atomic_bool            stopping;
 };

@@ -126,7 +126,8 @@ static size_t next_shown(struct pm_db *db, pm_node folder, uint64_t after, struc
     struct sqlite3_stmt *st = pm_db_query(
         db,
         "SELECT id, name FROM node n WHERE parent=?1 AND id>?2 AND NOT EXISTS"
-        " (SELECT 1 FROM j.place p WHERE p.parent=?1 AND p.name=n.name)"
+        " (SELECT 1 FROM j.place p WHERE p.parent=?1 AND p.name=n.name) AND NOT EXISTS"
+        " (SELECT 1 FROM temp.hidden h WHERE h.node=n.id)"
         " UNION ALL SELECT p.node, p.name FROM j.place p WHERE p.parent=?1 AND p.node>?2 AND"
         " p.entry=(SELECT max(q.entry) FROM j.place q WHERE q.parent=p.parent AND q.name=p.name)"
         " ORDER BY 1 LIMIT 64",
