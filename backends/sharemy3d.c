@@ -152,15 +152,20 @@ static int give_thing(enum pm_sm_kind kind, const struct cJSON *obj, const char 
 {
     PM_AUTO(free) char *path = pm_asprintf("%s/%s", pm_sm_words[kind].folder, id);
     PM_AUTO(free) char *fields = pm_json_print(obj, false);
-    char                state[32];
+    char                state[32], version[64];
+    uint64_t            size = 0, created = 0;
     struct pm_entry     e = nothing;
 
     if (!path || !fields)
         return -ENOMEM;
     take_status(obj, state, sizeof(state));
+    pm_json_u64(obj, "size", &size);
+    pm_json_u64(obj, "timeCreated", &created);
+    snprintf(version, sizeof(version), "%" PRIu64 ":%" PRIu64, size, created);
     e.kind = PM_FOLDER;
     e.id = e.name = id;
     e.path = path;
+    e.version = version; /* what was asked to be removed is this, or nothing is */
     e.state = state;
     e.fields = strlen(fields) <= PM_FIELDS_MAX ? fields : "";
     e.mtime_ms = e.btime_ms = pm_sm_created_ms(obj);
@@ -489,20 +494,20 @@ static int sm_rename(struct pm_backend *b, const struct pm_entry *e, const char 
 static enum pm_manner sm_manner(struct pm_backend *b, const struct pm_entry *dir, char *why, size_t size)
 {
     struct where w = find_place(dir);
+    const char  *folder = pm_sm_words[w.kind].folder, *uploads = pm_sm_words[w.kind].uploads;
 
     (void)b;
     switch (w.place) {
     case UPLOADS: return PM_MANNER_DROPS;
     case THINGS:
-        snprintf(why, size, "nothing is made here: put files into %s/ instead",
-                 pm_sm_words[w.kind].uploads);
+        snprintf(why, size, "nothing is made here: put files into %s/ instead", uploads);
         return PM_MANNER_FIXED;
     case THING:
-        snprintf(why, size, "what the service has is never changed: put files into %s/ instead",
-                 pm_sm_words[w.kind].uploads);
+        snprintf(why, size, "what the service has is never changed: put files into %s/ instead", uploads);
         return PM_MANNER_THING;
     case NAMES: case STATES: case STATE:
-        snprintf(why, size, "here are only links: put files into uploads/ instead");
+        snprintf(why, size, "here are only links: put files into uploads/, and remove folders in %s/,"
+                 " instead", folder);
         return PM_MANNER_FIXED;
     default: snprintf(why, size, "put files into uploads/ instead"); return PM_MANNER_FIXED;
     }
