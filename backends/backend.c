@@ -21,6 +21,7 @@ static const struct pm_backend_ops *const services[] = {
     &pm_shapeways_ops,
     &pm_memory_ops, /* for tests */
     &pm_memory_draft_ops,
+    &pm_memory_drops_ops,
 };
 
 static const struct pm_backend_ops *find_service(const char *type)
@@ -243,6 +244,18 @@ enum pm_manner pm_backend_manner(struct pm_backend *b, const struct pm_entry *di
     if (b->ops->manner)
         return b->ops->manner(b, dir, why, size);
     return b->ops->begin ? PM_MANNER_TREE : PM_MANNER_FIXED;
+}
+
+bool pm_backend_has_manners(const struct pm_backend *b)
+{
+    return b->ops->manner != NULL;
+}
+
+int pm_backend_check_options(struct pm_backend *b, const struct pm_entry *dir, const char *options,
+                             char *why, size_t size)
+{
+    *why = '\0';
+    return b->ops->check_options ? b->ops->check_options(b, dir, options, why, size) : 0;
 }
 
 int pm_backend_roots(struct pm_backend *b, pm_entry_fn *each, void *arg)

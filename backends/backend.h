@@ -111,7 +111,10 @@ struct pm_upload {
      * it is kept between the calls only. 0 or -errno. */
     int (*keep)(struct pm_upload *up);
     const char *session; /* the open session of the draft that it is part of; NULL: of none */
-    const char *options; /* what the user wants of what is made, a JSON object; NULL: nothing */
+    const char *options; /* what the user wants of what is made, a JSON object; NULL or "": nothing. May hold
+                            secrets, which `state` must not */
+    const char *draft; /* the name of the late draft (a folder in `parent`) of which it is the one file, as it
+                          is shown now; then `finish` gives the folder as the service has it. NULL: of none */
 };
 
 /* --- drafts: a folder made here that becomes one thing on the service ---------------------- */
@@ -290,6 +293,10 @@ struct pm_backend_ops {
      * where something cannot, the reason and what to do instead, for people. Makes no request. NULL:
      * PM_MANNER_TREE everywhere if there is `begin`, else PM_MANNER_FIXED. */
     enum pm_manner (*manner)(struct pm_backend *b, const struct pm_entry *dir, char *why, size_t size);
+    /* Can a late draft in this folder (PM_MANNER_DROPS) have these options (as in struct pm_upload)? -EINVAL
+     * with why. Makes no request. NULL: any. */
+    int (*check_options)(struct pm_backend *b, const struct pm_entry *dir, const char *options, char *why,
+                         size_t size);
 
     /* Changes. NULL: -EOPNOTSUPP. mkdir of one that exists: -EEXIST; *out is owned. remove of a
      * folder takes all in it; one that is gone: -ENOENT. Safe to repeat by those errnos. */
@@ -431,6 +438,10 @@ int            pm_backend_rename(struct pm_backend *b, const struct pm_entry *e,
                                  struct pm_entry **out);
 enum pm_manner pm_backend_manner(struct pm_backend *b, const struct pm_entry *dir, char *why,
                                  size_t size);
+/* May it have folders of another manner than PM_MANNER_TREE? */
+bool pm_backend_has_manners(const struct pm_backend *b);
+int  pm_backend_check_options(struct pm_backend *b, const struct pm_entry *dir, const char *options,
+                              char *why, size_t size);
 bool pm_backend_same_version(const struct pm_backend *b, const char *x, const char *y);
 /* Can the content of `e` be had from it? */
 bool pm_backend_gives_back(const struct pm_backend *b, const struct pm_entry *e);

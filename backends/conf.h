@@ -17,6 +17,8 @@ struct pm_secret {
     char *value; /* the secret itself, the path, the command, the variable */
 };
 
+#define PM_PUBLISH_USUAL (-1)
+
 struct pm_account_conf {
     char             *name; /* the top-level directory */
     char             *type; /* "smartshape", … */
@@ -26,7 +28,8 @@ struct pm_account_conf {
     bool              downloadable; /* what is dropped may be downloaded by who may look at it */
     char             *auth_scheme; /* "bearer", "bare"; NULL: found out, where the service may want either */
     char             *auth; /* "oauth1", "oauth2"; NULL: the service's first, where it has both */
-    int64_t           publish_idle_ms; /* after so long without a change a draft is published; 0: never */
+    int64_t           publish_idle_ms; /* after so long without a change a draft is published; 0: never;
+                                          PM_PUBLISH_USUAL: as is usual with its kind of drafts */
     struct pm_secret *secrets;
     size_t            nsecrets;
 };

@@ -39,7 +39,7 @@ static const struct pm_key keys[] = {
     { "net", "ca_file", K_PATH, IN_CONF(ca_file), NULL, NULL, NULL, NULL },
     { "account", "type", K_TYPE, IN_ACCOUNT(type), NULL, NULL, NULL, NULL },
     { "account", "endpoint", K_URL, IN_ACCOUNT(endpoint), NULL, NULL, NULL, NULL },
-    { "account", "publish", K_PUBLISH, IN_ACCOUNT(publish_idle_ms), "idle 10m", NULL, NULL, NULL },
+    { "account", "publish", K_PUBLISH, IN_ACCOUNT(publish_idle_ms), "idle", NULL, NULL, NULL },
     { "account", "auth_scheme", K_WORD, IN_ACCOUNT(auth_scheme), NULL, NULL, NULL, auth_scheme },
     { "account", "auth", K_WORD, IN_ACCOUNT(auth), NULL, NULL, NULL, auth },
     { "account", "accept_terms", K_SWITCH, IN_ACCOUNT(accept_terms), "no", NULL, NULL, NULL },
@@ -309,6 +309,10 @@ static int set_publish(int64_t *field, const char *value, const struct pm_place 
     int64_t ms = 0;
     bool    idle = strncmp(value, "idle", 4) == 0 && isspace((unsigned char)value[4]);
 
+    if (strcmp(value, "idle") == 0) {
+        *field = PM_PUBLISH_USUAL;
+        return 0;
+    }
     if (idle && pm_parse_duration(value + 4 + strspn(value + 4, " \t"), &ms) == 0 && ms > 0) {
         *field = ms;
         return 0;

@@ -64,6 +64,7 @@ struct memory {
     char     token[64]; /* the one it takes; "": any */
     unsigned refusals;
     void    *drafts; /* memory_draft.c's; has a lock of its own */
+    char    *password; /* owned; memory_drops.c's; the last that came */
 };
 
 static struct memory *mem(struct pm_backend *b)
@@ -476,6 +477,7 @@ static void mem_close(struct pm_backend *b)
 
     empty_locked(m);
     pm_memory_draft_free(m->drafts);
+    free(m->password);
     pthread_cond_destroy(&m->moved);
     pthread_mutex_destroy(&m->lock);
     free(m);
@@ -772,6 +774,91 @@ static int mem_abort(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload 
     if (s)
         free_session(s);
     return after;
+}
+
+/* --- things made of drafts */
+
+void pm_memory_keep_password(struct pm_backend *b, const char *password)
+{
+    PM_GUARD(&mem(b)->lock);
+    free(mem(b)->password);
+    mem(b)->password = strdup(password);
+}
+
+char *pm_memory_password(struct pm_backend *b)
+{
+    PM_GUARD(&mem(b)->lock);
+    return mem(b)->password ? strdup(mem(b)->password) : NULL;
+}
+
+size_t pm_memory_uploads(struct pm_backend *b)
+{
+    const struct session *s;
+    size_t                n = 0;
+
+    PM_GUARD(&mem(b)->lock);
+    LIST_FOREACH(s, &mem(b)->sessions, link)
+        n += !s->made;
+    return n;
+}
+
+static int make_in_locked(struct memory *m, const struct node *folder, const char *name, enum pm_kind kind,
+                          const void *data, size_t len)
+{
+    struct pm_entry     parent = {.path = folder->path};
+    PM_AUTO(free) char *path = child_path(&parent, name);
+    struct node        *n;
+
+    return path ? make_locked(m, path, kind, data, len, &n) : -ENOMEM;
+}
+
+/* It and all below have another path now; `path` is consumed. */
+static int move_locked(struct memory *m, struct node *top, char *path, const char *name)
+{
+    PM_AUTO(free) char *old = top->path;
+    struct node        *n;
+
+    for (n = LIST_FIRST(&m->nodes); n; n = LIST_NEXT(n, link)) {
+        char *moved;
+
+        if (n == top || !is_below(n->path, old))
+            continue;
+        moved = pm_asprintf("%s%s", path, n->path + strlen(old));
+        if (!moved)
+            return -ENOMEM;
+        free(n->path);
+        n->path = moved;
+    }
+    top->path = path;
+    free(top->name);
+    top->name = strdup(name);
+    return top->name ? 0 : -ENOMEM;
+}
+
+int pm_memory_into_thing(struct pm_backend *b, const struct pm_entry *made, const char *name, const char *file,
+                         const char *document, struct pm_entry **out)
+{
+    struct pm_entry drops = {.path = PM_MEMORY_DROPS};
+    char           *path = child_path(&drops, name);
+    struct memory  *m = mem(b);
+    struct node    *n;
+    int             err = 0;
+
+    PM_GUARD(&m->lock);
+    n = resolve_locked(m, made);
+    if (!path || !n || (strcmp(n->path, path) != 0 && find_locked(m, path))) {
+        free(path);
+        return n ? -EEXIST : -ESTALE;
+    }
+    err = move_locked(m, n, path, name);
+    if (!err && n->kind == PM_FILE) {
+        n->kind = PM_FOLDER;
+        err = make_in_locked(m, n, file, PM_FILE, n->data, n->len);
+        if (!err)
+            err = make_in_locked(m, n, "info.json", PM_DOCUMENT, document, strlen(document));
+    }
+    *out = err ? NULL : entry_locked(m, n);
+    return err ? err : *out ? 0 : -ENOMEM;
 }
 
 /* --- changes */

@@ -130,6 +130,27 @@ void pm_memory_progress(struct pm_backend *b, int percent);
 /* It says that this went wrong with every project; "": nothing. */
 void pm_memory_errors(struct pm_backend *b, const char *errors);
 
+/* --- a service that takes drops (memory_drops.c), type "memory-drops" ---
+ *
+ * What is put into "uploads", files or late drafts, becomes things there; nothing is made elsewhere. A
+ * committed draft is a folder with its file and info.json: its options, without the member "password".
+ * Options with a "password" of over 20 bytes are refused. The faults and counters above are for it, too. */
+
+#define PM_MEMORY_DROPS "uploads"
+
+extern const struct pm_backend_ops pm_memory_drops_ops;
+
+/* How many passwords came, and the last one; owned, NULL: none. */
+char *pm_memory_password(struct pm_backend *b);
+/* How many uploads are begun there, and not finished or given up. */
+size_t pm_memory_uploads(struct pm_backend *b);
+
+/* For memory_drops.c: the finished object `made` (as the entry of finish) becomes the folder "uploads/NAME" with
+ * the file `file`, and a document; again for one that is it already. *out is owned. 0 or -errno. */
+int pm_memory_into_thing(struct pm_backend *b, const struct pm_entry *made, const char *name, const char *file,
+                         const char *document, struct pm_entry **out);
+void pm_memory_keep_password(struct pm_backend *b, const char *password);
+
 /* For memory_draft.c: begins a call; where its own things hang, freed by pm_memory_draft_free. */
 int    pm_memory_enter(struct pm_backend *b, struct pm_ctx *ctx, enum pm_memory_op op, int *after);
 void **pm_memory_drafts(struct pm_backend *b);

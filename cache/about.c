@@ -18,6 +18,7 @@ void pm_about_draft(struct pm_cache *c, pm_node folder, struct pm_about_draft *o
     struct pm_draft_files    x = {0};
     struct pm_draft_row      row = {0};
     const struct pm_account *a = NULL;
+    bool                     late;
     int                      err;
 
     *out = (struct pm_about_draft){0};
@@ -26,8 +27,9 @@ void pm_about_draft(struct pm_cache *c, pm_node folder, struct pm_about_draft *o
     if (!pm_draft_get(c->db, folder, &row))
         a = pm_account_by_id(c, row.account);
     pm_db_end(c->db, 0);
+    late = a && !pm_draft_account(c, row.account);
     for (size_t i = 0; i < x.n && !err; i++) {
-        uint64_t sent = x.f[i].state == PM_J_SENT ? x.f[i].size : 0;
+        uint64_t sent = !late && x.f[i].state == PM_J_SENT ? x.f[i].size : 0;
         int64_t  started;
 
         if (x.f[i].state == PM_J_LOCAL)

@@ -96,7 +96,7 @@ static bool cancel_removal(struct pm_db *db, pm_node parent, const char *name, p
 }
 
 static int mkdir_locked(struct pm_cache *c, struct pm_jentry *e, const struct pm_owner *owner,
-                        enum pm_spot spot, struct pm_attr *out)
+                        bool draft, struct pm_attr *out)
 {
     struct pm_db *db = c->db;
     pm_node       there;
@@ -111,7 +111,7 @@ static int mkdir_locked(struct pm_cache *c, struct pm_jentry *e, const struct pm
         err = pm_db_run(db, "INSERT INTO list(node, fetched) VALUES(?1, ?2)", "ii",
                         (int64_t)e->node, pm_wall_ms());
     if (!err)
-        err = spot == PM_SPOT_ROOT ? pm_draft_make(db, e) : pm_journal_add(db, e);
+        err = draft ? pm_draft_make(db, e) : pm_journal_add(db, e);
     return err ? err : pm_tree_describe(c, e->node, out);
 }
 
@@ -121,22 +121,22 @@ int pm_change_mkdir(struct pm_cache *c, pm_node parent, const char *name,
     struct pm_jentry   e = {.op = PM_OP_MKDIR, .kind = PM_FOLDER, .parent = parent,
                             .state = PM_J_READY};
     struct pm_place    folder;
+    bool               draft;
     int                err = pm_name_check(name);
 
     if (!err)
         err = pm_change_check_folder(c, parent, &folder);
-    if (!err && folder.spot == PM_SPOT_DRAFT) {
+    if (!err && (folder.spot == PM_SPOT_DRAFT || folder.spot == PM_SPOT_LATE)) {
         pm_publish_refused(c, parent, name, "there are no folders in it");
         err = -EPERM;
     }
-    if (!err && folder.manner == PM_MANNER_DROPS)
-        err = -EPERM;
     if (err)
         return err;
+    draft = folder.spot == PM_SPOT_ROOT || folder.manner == PM_MANNER_DROPS;
     e.account = folder.account->id;
     snprintf(e.name, sizeof(e.name), "%s", name);
     pm_db_begin(c->db);
-    err = pm_db_end(c->db, mkdir_locked(c, &e, owner, folder.spot, out));
+    err = pm_db_end(c->db, mkdir_locked(c, &e, owner, draft, out));
     if (!err)
         pm_queue_kick(c);
     return err;

@@ -12,6 +12,15 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Is it a draft, or of one? In an account with sessions everything is, or was. */
+static bool is_of_draft(struct pm_cache *c, const struct pm_row *row)
+{
+    if (pm_draft_account(c, row->account) || !pm_draft_may(c, row->account))
+        return pm_draft_account(c, row->account);
+    return (row->kind == PM_FOLDER ? pm_draft_spot(c, row->id) : pm_draft_spot_of(c, row->id)) ==
+           PM_SPOT_LATE;
+}
+
 void pm_change_look(struct pm_cache *c, pm_node node, struct pm_removal *r)
 {
     struct pm_db    *db = c->db;
@@ -20,7 +29,7 @@ void pm_change_look(struct pm_cache *c, pm_node node, struct pm_removal *r)
     memset(r, 0, sizeof(*r));
     if (pm_node_get(db, node, &r->row))
         return;
-    r->draft = pm_draft_account(c, r->row.account);
+    r->draft = is_of_draft(c, &r->row);
     if (pm_journal_of(db, node,
                       r->row.kind != PM_FOLDER ? PM_OP_PUT : r->draft ? PM_OP_PUBLISH : PM_OP_MKDIR,
                       &r->put))

@@ -123,7 +123,7 @@ static int move_local(struct pm_cache *c, struct rename *r)
         err = pm_change_take_over(c, &put, r->new_parent, r->new_name, false);
     if (!err)
         err = pm_journal_move(c->db, &put, r->new_parent, r->new_name);
-    if (!err && r->from.draft && put.op == PM_OP_PUT)
+    if (!err && put.op == PM_OP_PUT)
         err = pm_draft_added(c, &put);
     if (err == -EDEADLK && put.source) { /* perhaps only what changes the copied object waits */
         put.source = 0;
@@ -136,7 +136,7 @@ static int move_local(struct pm_cache *c, struct rename *r)
     if (err)
         return err;
     if (put.op == PM_OP_PUT &&
-        (pm_draft_is_litter(r->from.draft ? PM_SPOT_DRAFT : PM_SPOT_OTHER, r->new_name) ||
+        (pm_draft_is_litter(pm_draft_spot(c, r->new_parent), r->new_name) ||
          (was_local && !put.size && pm_file_is_drop(c, &put))))
         put.state = PM_J_LOCAL;
     else if (was_local)

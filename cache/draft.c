@@ -76,10 +76,20 @@ bool pm_draft_account(const struct pm_cache *c, uint32_t account)
     return a && a->backend && pm_draft_has(a->backend);
 }
 
+static bool may(const struct pm_account *a)
+{
+    return a && a->backend && (pm_draft_has(a->backend) || pm_backend_has_manners(a->backend));
+}
+
+bool pm_draft_may(const struct pm_cache *c, uint32_t account)
+{
+    return may(pm_account_by_id((struct pm_cache *)c, account));
+}
+
 bool pm_draft_any(const struct pm_cache *c)
 {
     for (size_t i = 0; i < c->naccounts; i++)
-        if (pm_draft_has(c->accounts[i].backend))
+        if (may(&c->accounts[i]))
             return true;
     return false;
 }
@@ -90,8 +100,12 @@ enum pm_spot pm_draft_spot(const struct pm_cache *c, pm_node folder)
                                            (int64_t)folder);
     pm_node  above;
 
-    if (!pm_draft_account(c, account))
+    if (!pm_draft_may(c, account))
         return PM_SPOT_OTHER;
+    if (!pm_draft_account(c, account))
+        return pm_db_int(c->db, 0, "SELECT 1 FROM j.entry WHERE node=?1 AND op=5", "i", (int64_t)folder)
+                   ? PM_SPOT_LATE
+                   : PM_SPOT_OTHER;
     if (!pm_shown_place(c->db, folder, &above, NULL) && above == PM_NODE_ROOT)
         return PM_SPOT_ROOT;
     switch (pm_db_int(c->db, -1, "SELECT step IS NOT NULL FROM j.entry WHERE node=?1 AND op=5", "i",
@@ -109,10 +123,22 @@ enum pm_spot pm_draft_spot_of(const struct pm_cache *c, pm_node node)
     return pm_shown_place(c->db, node, &folder, NULL) ? PM_SPOT_OTHER : pm_draft_spot(c, folder);
 }
 
+const char *pm_draft_document(enum pm_spot spot)
+{
+    return spot == PM_SPOT_OTHER ? NULL : spot == PM_SPOT_LATE ? PM_PARTICULARS : PM_RECORD_NAME;
+}
+
+bool pm_draft_is_document(enum pm_spot spot, const char *name)
+{
+    const char *document = pm_draft_document(spot);
+
+    return document && !strcmp(name, document);
+}
+
 bool pm_draft_is_litter(enum pm_spot spot, const char *name)
 {
-    return pm_name_is_litter(name) ||
-           (spot != PM_SPOT_OTHER && (!strcmp(name, ".hold") || !strcmp(name, PM_RECORD_NAME)));
+    return pm_name_is_litter(name) || (spot != PM_SPOT_OTHER && !strcmp(name, ".hold")) ||
+           pm_draft_is_document(spot, name);
 }
 
 /* --- rows */
@@ -168,8 +194,18 @@ int pm_draft_make(struct pm_db *db, struct pm_jentry *publish)
                            "iii", (int64_t)publish->node, (int64_t)publish->account, pm_now_ms());
 }
 
+#define LATE_STEP_MS 3000 /* whoever sends it has ended by then, and told what it knows */
+
+/* A session, or what the upload that a late draft's commit is may have brought: "DROPS STEP", where DROPS
+ * is the folder that the draft is in. */
 static int give_session_up(struct pm_db *db, pm_node folder)
 {
+    pm_db_run(db,
+              "INSERT INTO j.session(account, session, not_before) SELECT e.account, p.parent || ' ' ||"
+              " e.step, ?2 FROM j.entry e JOIN j.entry p ON p.node=?1 AND p.op=5 WHERE e.parent=?1 AND"
+              " e.op=1 AND e.step IS NOT NULL AND (SELECT opened AND session IS NULL FROM j.draft WHERE"
+              " node=?1)",
+              "ii", (int64_t)folder, pm_wall_ms() + LATE_STEP_MS);
     return pm_db_run(db,
                      "INSERT INTO j.session(account, session) SELECT account, session FROM j.draft"
                      " WHERE node=?1 AND session IS NOT NULL",
@@ -224,6 +260,7 @@ static void cancel_runs(struct pm_cache *c, pm_node folder)
 int pm_draft_replace(struct pm_cache *c, pm_node folder, enum pm_session_end why)
 {
     int64_t quiet = why == PM_SESSION_UNWANTED ? pm_wall_ms() + quiet_ms(c) : 0;
+    bool    late = pm_draft_spot(c, folder) == PM_SPOT_LATE;
 
     if (why != PM_SESSION_GONE)
         give_session_up(c->db, folder);
@@ -234,6 +271,9 @@ int pm_draft_replace(struct pm_cache *c, pm_node folder, enum pm_session_end why
     cancel_runs(c, folder);
     pm_db_run(c->db, "UPDATE j.entry SET step=NULL, sent=NULL WHERE parent=?1 AND op=1", "i",
               (int64_t)folder);
+    if (late)
+        pm_db_run(c->db, "UPDATE j.entry SET state=2, tries=0, error=NULL, not_before=0 WHERE parent=?1 AND"
+                         " op=1 AND state=4", "i", (int64_t)folder);
     return pm_db_run(c->db,
                      "UPDATE j.entry SET state=2, not_before=?2 WHERE parent=?1 AND op=1 AND state=8",
                      "ii", (int64_t)folder, quiet);
@@ -247,15 +287,33 @@ static bool is_in_session(struct pm_db *db, const struct pm_jentry *put)
                      "i", put->id);
 }
 
+/* Something in a late draft changes, or comes or goes: its commit ends, to begin anew when it was quiet. What
+ * failed in it may not any more. */
+static int stir_late(struct pm_cache *c, const struct pm_jentry *put)
+{
+    struct pm_draft_row row;
+    int                 err = 0;
+
+    if (put->state == PM_J_LOCAL && !pm_draft_is_document(PM_SPOT_LATE, put->name))
+        return 0;
+    if (!pm_draft_get(c->db, put->parent, &row) && row.opened)
+        err = pm_draft_replace(c, put->parent, PM_SESSION_UNWANTED);
+    pm_draft_row_free(&row);
+    if (put->state == PM_J_SENT)
+        pm_db_run(c->db, "UPDATE j.entry SET state=2, not_before=0 WHERE id=?1 AND state=8", "i", put->id);
+    return err ? err : pm_draft_touch(c, put->parent);
+}
+
 int pm_draft_change(struct pm_cache *c, const struct pm_jentry *put)
 {
     int err = 0;
 
-    if (!pm_draft_account(c, put->account))
+    if (!pm_draft_may(c, put->account))
         return 0;
     switch (pm_draft_spot(c, put->parent)) {
     case PM_SPOT_OTHER:
     case PM_SPOT_ROOT: return 0;
+    case PM_SPOT_LATE: return stir_late(c, put);
     case PM_SPOT_COMMITTING: return -EBUSY;
     case PM_SPOT_PUBLISHED: return put->state == PM_J_LOCAL ? 0 : -EROFS;
     case PM_SPOT_DRAFT: break;
@@ -267,9 +325,10 @@ int pm_draft_change(struct pm_cache *c, const struct pm_jentry *put)
 
 int pm_draft_added(struct pm_cache *c, const struct pm_jentry *put)
 {
-    if (!pm_draft_account(c, put->account))
+    if (!pm_draft_may(c, put->account))
         return 0;
     switch (pm_draft_spot(c, put->parent)) { /* since it was looked at it may have become so */
+    case PM_SPOT_LATE: return stir_late(c, put);
     case PM_SPOT_COMMITTING: return -EBUSY;
     case PM_SPOT_PUBLISHED: return -EROFS;
     default: break;
@@ -296,8 +355,11 @@ int pm_draft_restart(struct pm_db *db)
 
 static int write_refusal(struct pm_cache *c, const struct refusal *r)
 {
+    enum pm_spot spot;
+
     pm_db_begin(c->db);
-    if (pm_draft_spot(c, r->folder) == PM_SPOT_DRAFT) {
+    spot = pm_draft_spot(c, r->folder);
+    if (spot == PM_SPOT_DRAFT || spot == PM_SPOT_LATE) {
         pm_db_run(c->db, "UPDATE j.draft SET refused=?2 WHERE node=?1", "is", (int64_t)r->folder,
                   r->text);
         pm_db_run(c->db, "UPDATE node SET error=?2 WHERE id=?1", "is", (int64_t)r->folder, r->text);
@@ -516,11 +578,37 @@ static void note_not_dropped(struct pm_db *db, const struct pm_doomed *x, const 
               pm_wall_ms() + pause);
 }
 
+/* What a late draft's upload left there; `text` as give_session_up wrote it. */
+static int abort_upload(struct pm_cache *c, struct pm_account *a, struct pm_ctx *ctx, const char *text)
+{
+    PM_AUTO(free) struct pm_entry *parent = NULL;
+    struct pm_send_step            old = {0};
+    struct pm_upload               up = {.name = "", .fd = -1};
+    char                          *step = NULL;
+    pm_node                        node = (pm_node)strtoull(text, &step, 10);
+    int                            err;
+
+    pm_db_begin(c->db);
+    err = pm_db_end(c->db, pm_node_entry(c->db, node, &parent));
+    if (!err)
+        err = pm_send_parse_step(step, &old);
+    if (err || !old.text)
+        return err == -ENOENT ? -EAGAIN : err; /* it is not listed yet, in a new index */
+    up.parent = parent;
+    up.state = old.text;
+    up.size = old.size;
+    err = pm_backend_abort(a->backend, ctx, &up);
+    free(up.state);
+    return pm_send_refused(err) ? 0 : err; /* it stays, as somebody else's */
+}
+
 void pm_draft_drop_doomed(struct pm_cache *c, struct pm_doomed *x)
 {
     struct pm_ctx      ctx = {.prio = PM_BACKGROUND, .cancel = &c->stopping};
     struct pm_account *a = pm_account_by_id(c, x->account);
-    int                err = a ? pm_draft_drop(a->backend, &ctx, x->session) : -ENXIO;
+    int                err = !a                          ? -ENXIO
+                             : pm_draft_has(a->backend) ? pm_draft_drop(a->backend, &ctx, x->session)
+                                                        : abort_upload(c, a, &ctx, x->session);
 
     pm_db_begin(c->db);
     if (!err || err == -ENOENT || err == -ESTALE)

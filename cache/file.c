@@ -367,7 +367,7 @@ static int close_entry(struct pm_cache *c, struct pm_content *k, bool waits)
     else
         e.not_before = due(c, &e);
     err = pm_journal_update(c->db, &e);
-    return err || !pm_draft_account(c, e.account) ? err : pm_draft_touch(c, e.parent);
+    return err || !pm_draft_may(c, e.account) ? err : pm_draft_touch(c, e.parent);
 }
 
 int pm_file_flush(struct pm_file *f)

@@ -98,19 +98,24 @@ void pm_file_note_no_room(struct pm_cache *c, pm_node node)
 
 int pm_file_check_document(struct pm_cache *c, struct pm_content *k)
 {
-    struct pm_jentry e;
+    struct pm_jentry e = {.parent = 0};
+    enum pm_spot     spot = PM_SPOT_OTHER;
     char             why[200] = "";
     int              err;
 
     if (!pm_draft_any(c))
         return 0;
     pm_db_begin(c->db);
-    err = pm_db_end(c->db, pm_journal_of(c->db, k->node, PM_OP_PUT, &e));
+    err = pm_journal_of(c->db, k->node, PM_OP_PUT, &e);
+    if (!err)
+        spot = pm_draft_spot(c, e.parent);
+    err = pm_db_end(c->db, err);
     if (err && err != -ENOENT)
         return err;
-    if (err || e.state != PM_J_LOCAL || strcmp(e.name, PM_RECORD_NAME) != 0)
+    if (err || e.state != PM_J_LOCAL || !pm_draft_is_document(spot, e.name))
         return 0;
-    err = pm_record_check(k, why, sizeof(why));
+    err = spot == PM_SPOT_LATE ? pm_record_check_late(c, e.parent, why, sizeof(why))
+                               : pm_record_check(k, why, sizeof(why));
     pm_db_begin(c->db);
     pm_db_run(c->db, "UPDATE node SET error=?2 WHERE id=?1", "is", (int64_t)k->node, err ? why : NULL);
     pm_journal_error(c->db, e.id, err ? why : NULL);

@@ -1,6 +1,7 @@
 /* Writing to open files: the journal knows first, and there is room. */
 #include "cache/file_impl.h"
 
+#include "cache/change.h"
 #include "cache/draft.h"
 #include "cache/durable.h"
 #include "cache/fetch.h"
@@ -18,7 +19,23 @@
 /* What a draft is to become is written. In a transaction. */
 static int change_document(struct pm_cache *c, const struct pm_jentry *put)
 {
-    return pm_draft_spot(c, put->parent) == PM_SPOT_COMMITTING ? -EBUSY : pm_draft_touch(c, put->parent);
+    enum pm_spot spot = pm_draft_spot(c, put->parent);
+
+    if (!pm_draft_is_document(spot, put->name))
+        return 0;
+    if (spot == PM_SPOT_LATE)
+        return pm_draft_change(c, put);
+    return spot == PM_SPOT_COMMITTING ? -EBUSY : pm_draft_touch(c, put->parent);
+}
+
+/* Is the folder one that can only be removed as a whole? In a transaction. */
+static bool is_of_thing(struct pm_cache *c, pm_node folder)
+{
+    struct pm_row row;
+    char          why[200];
+
+    return !pm_node_get(c->db, folder, &row) && pm_draft_may(c, row.account) &&
+           pm_change_manner(c, &row, why, sizeof(why)) == PM_MANNER_THING;
 }
 
 /* The journal's entry for what is about to be written. */
@@ -30,7 +47,7 @@ static int open_entry(struct pm_cache *c, struct pm_content *k)
 
     if (!pm_journal_of(c->db, k->node, PM_OP_PUT, &e)) {
         if (e.state == PM_J_LOCAL && !pm_file_is_drop(c, &e))
-            return strcmp(e.name, PM_RECORD_NAME) != 0 ? 0 : change_document(c, &e);
+            return change_document(c, &e);
         err = pm_draft_change(c, &e);
         if (err)
             return err;
@@ -53,6 +70,8 @@ static int open_entry(struct pm_cache *c, struct pm_content *k)
         return 0; /* removed while open: written to, but never sent */
     if (pm_draft_account(c, row.account))
         return -EROFS; /* published while it was open */
+    if (is_of_thing(c, e.parent))
+        return -EPERM; /* likewise */
     snprintf(e.rid, sizeof(e.rid), "%s", row.rid);
     snprintf(e.base, sizeof(e.base), "%s", k->version);
     return pm_journal_add(c->db, &e);

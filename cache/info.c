@@ -21,6 +21,7 @@ struct shown_entry {
     char             draft[300]; /* PUBLISH: its state in words */
     char            *path; /* owned; NULL: nowhere */
     bool             active;
+    bool             late; /* a file of a late draft */
     uint64_t         sent;
     int64_t          started_ms;
     int64_t          ends; /* PUBLISH: when the service drops what was sent; 0: not known */
@@ -31,6 +32,7 @@ static void explain_draft(struct pm_cache *c, struct shown_entry *x)
 {
     struct pm_about_draft about;
 
+    x->late = x->e.state == PM_J_SENT && !pm_draft_account(c, x->e.account);
     if (x->e.op != PM_OP_PUBLISH || !c->store)
         return;
     pm_publish_state(c, x->e.node, x->draft, sizeof(x->draft));
@@ -85,7 +87,7 @@ static void describe(const struct shown_entry *x, char *out, size_t size)
     case PM_J_INTERRUPTED: snprintf(out, size, "interrupted"); break;
     case PM_J_FAILED: snprintf(out, size, "failed: %s", why); break;
     case PM_J_GUARDED: snprintf(out, size, "waiting: %s", why); break;
-    case PM_J_SENT: snprintf(out, size, "sent"); break;
+    case PM_J_SENT: snprintf(out, size, x->late ? "queued" : "sent"); break;
     case PM_J_ACTIVE:
         if (x->e.op == PM_OP_PUT)
             snprintf(out, size, "uploading %d%%",

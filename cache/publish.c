@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define SESSION_IDLE_MS (10 * 60 * 1000)
+#define LATE_IDLE_MS    (10 * 1000)
+
 /* --- what holds it up */
 
 static bool is_open(struct pm_cache *c, pm_node node, bool to_write)
@@ -84,17 +87,20 @@ static void tell_time(int64_t ms, char out[32])
         snprintf(out, 32, "%lld s", (long long)s);
 }
 
-static int64_t idle_ms(struct pm_cache *c, uint32_t account)
+/* After so long without a change a draft of the account is published; 0: never by itself. */
+static int64_t idle_ms(const struct pm_account *a)
 {
-    const struct pm_account *a = pm_account_by_id(c, account);
-
-    return a ? a->conf->publish_idle_ms : 0;
+    if (!a)
+        return 0;
+    if (a->conf->publish_idle_ms != PM_PUBLISH_USUAL)
+        return a->conf->publish_idle_ms;
+    return pm_draft_has(a->backend) ? SESSION_IDLE_MS : LATE_IDLE_MS;
 }
 
 /* What a draft whose files are all sent waits for. */
 static void tell_wait(struct pm_cache *c, const struct pm_draft_row *row, char *out, size_t size)
 {
-    int64_t idle = idle_ms(c, row->account);
+    int64_t idle = idle_ms(pm_account_by_id(c, row->account));
     char    when[32];
 
     tell_time(idle - (pm_now_ms() - row->changed), when);
@@ -143,6 +149,42 @@ static bool tell_too_slow(struct pm_cache *c, const struct pm_draft_row *row, co
     return true;
 }
 
+/* How far a late draft's upload is. */
+static void tell_upload(struct pm_cache *c, const struct pm_draft_files *x, char *out, size_t size)
+{
+    snprintf(out, size, "publishing");
+    for (size_t i = 0; i < x->n; i++) {
+        uint64_t sent = 0;
+        int64_t  started;
+
+        if (x->f[i].state != PM_J_ACTIVE || !c->queue || !pm_queue_sent(c, x->f[i].entry, &sent, &started))
+            continue;
+        snprintf(out, size, "uploading %d%%", x->f[i].size ? (int)(sent * 100 / x->f[i].size) : 0);
+    }
+}
+
+static void tell_late(struct pm_cache *c, const struct pm_draft_row *row, const struct pm_draft_files *x,
+                      char *out, size_t size)
+{
+    int64_t idle = idle_ms(pm_account_by_id(c, row->account));
+    char    when[32];
+
+    tell_time(idle - (pm_now_ms() - row->changed), when);
+    if (row->opened)
+        tell_upload(c, x, out, size);
+    else if (row->wish)
+        snprintf(out, size, "publishing");
+    else if (idle)
+        snprintf(out, size, "draft: is sent in %s", when);
+    else
+        snprintf(out, size, "draft: complete, polymount publish sends it");
+}
+
+static bool is_late(struct pm_cache *c, uint32_t account)
+{
+    return !pm_draft_account(c, account);
+}
+
 static void tell_draft(struct pm_cache *c, const struct pm_draft_row *row, const struct pm_draft_files *x,
                        char *out, size_t size)
 {
@@ -151,12 +193,16 @@ static void tell_draft(struct pm_cache *c, const struct pm_draft_row *row, const
 
     if (row->wish)
         find_open(c, x, why, sizeof(why));
+    else if (is_late(c, row->account) && row->opened)
+        find_obstacle(x, why, sizeof(why));
     else
         find_hesitation(c, x, row->refused, why, sizeof(why));
     if (*why)
         snprintf(out, size, "waiting: %s", why);
     else if (!pm_draft_files_count(x))
         snprintf(out, size, "draft: empty");
+    else if (is_late(c, row->account))
+        tell_late(c, row, x, out, size);
     else if (sent < pm_draft_files_count(x) && !tell_too_slow(c, row, x, out, size))
         snprintf(out, size, "%s: %zu of %zu files sent", row->wish ? "publishing" : "draft", sent,
                  pm_draft_files_count(x));
@@ -243,10 +289,10 @@ void pm_publish_tick(struct pm_cache *c)
     if (!pm_draft_refusals_written(c))
         return; /* who knows of which draft something is missing */
     for (size_t i = 0; i < c->naccounts; i++) {
-        int64_t idle = c->accounts[i].conf->publish_idle_ms;
+        int64_t idle = idle_ms(&c->accounts[i]);
         pm_node folder = 0;
 
-        if (!idle || !pm_draft_has(c->accounts[i].backend))
+        if (!idle || !pm_draft_may(c, c->accounts[i].id))
             continue;
         do {
             pm_db_begin(c->db);
@@ -296,7 +342,7 @@ static int check_wish(struct pm_cache *c, pm_node folder, struct pm_buf *why)
     if (err || pm_journal_of(c->db, folder, PM_OP_PUBLISH, &e)) {
         bool was = !err && row.kind == PM_FOLDER && pm_draft_account(c, row.account) && *row.rid;
 
-        pm_buf_str(why, was ? "it is published already" : "it is no draft of a project");
+        pm_buf_str(why, was ? "it is published already" : "it is no draft");
         return was ? -EEXIST : -EINVAL;
     }
     err = pm_draft_files_get(c->db, folder, &x);
@@ -310,6 +356,36 @@ static int check_wish(struct pm_cache *c, pm_node folder, struct pm_buf *why)
     }
     pm_draft_files_free(&x);
     return err;
+}
+
+/* The next late draft above `after`; 0: no more. In a transaction. */
+static pm_node next_late(struct pm_cache *c, pm_node after)
+{
+    do {
+        after = (pm_node)pm_db_int(c->db, 0, "SELECT min(node) FROM j.draft WHERE node>?1", "i",
+                                   (int64_t)after);
+    } while (after && pm_draft_spot(c, after) != PM_SPOT_LATE);
+    return after;
+}
+
+void pm_publish_late_now(struct pm_cache *c, pm_node node)
+{
+    pm_node folder = 0;
+
+    if (!pm_draft_any(c))
+        return;
+    do {
+        PM_AUTO(pm_buf) struct pm_buf why = {0};
+
+        pm_db_begin(c->db);
+        folder = next_late(c, folder);
+        if (folder && (node <= PM_NODE_ROOT || pm_shown_below(c->db, folder, node) ||
+                       pm_shown_below(c->db, node, folder)) &&
+            !check_wish(c, folder, &why))
+            note_wish(c->db, folder);
+        pm_db_end(c->db, 0);
+    } while (folder);
+    pm_queue_kick(c);
 }
 
 int pm_publish(struct pm_cache *c, pm_node folder, struct pm_buf *why)

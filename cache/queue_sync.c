@@ -86,7 +86,8 @@ static int count_left(struct pm_cache *c, pm_node node, struct pm_buf *list, str
     st = pm_db_query(c->db,
                      "WITH RECURSIVE stuck(id) AS (SELECT id FROM j.entry e WHERE state IN (4, 6)"
                      " OR ((?1 >> account) & 1) OR (op=5 AND EXISTS (SELECT 1 FROM j.entry p WHERE"
-                     " p.parent=e.node AND p.state IN (4, 6)))"
+                     " p.parent=e.node AND p.state IN (4, 6))) OR (state=8 AND EXISTS (SELECT 1 FROM"
+                     " j.entry d WHERE d.node=e.parent AND d.op=5 AND d.state=4))"
                      " UNION SELECT d.entry FROM j.dep d JOIN stuck ON d.needs=stuck.id)"
                      ", held(id) AS (SELECT id FROM j.entry WHERE state=7 OR (op=5 AND not_before=?2)"
                      " OR (state=8 AND (SELECT not_before FROM j.entry d WHERE d.node=entry.parent AND"
@@ -165,6 +166,7 @@ int pm_queue_sync(struct pm_cache *c, pm_node node, int64_t timeout_ms,
     int         err;
 
     pm_account_retry(c, NULL);
+    pm_publish_late_now(c, node);
     for (;;) {
         began = pm_now_ms();
         make_due(c, node, first);

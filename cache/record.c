@@ -77,23 +77,25 @@ int pm_record_check(struct pm_content *k, char *why, size_t why_len)
 }
 
 /* The document of a draft; 0: it has none. In a transaction. */
-static pm_node local_node(struct pm_db *db, pm_node folder)
+static pm_node local_node(struct pm_db *db, pm_node folder, const char *name)
 {
     return (pm_node)pm_db_int(db, 0,
                               "SELECT node FROM j.entry WHERE parent=?1 AND name=?2 AND op=1 AND"
                               " state=5",
-                              "is", (int64_t)folder, PM_RECORD_NAME);
+                              "is", (int64_t)folder, name);
 }
 
 int pm_record_options(struct pm_cache *c, pm_node folder, char **out, char *why, size_t why_len)
 {
     char               place[150] = "";
+    const char        *name;
     struct pm_content *k;
     pm_node            node;
     int                err;
 
     pm_db_begin(c->db);
-    node = local_node(c->db, folder);
+    name = pm_draft_document(pm_draft_spot(c, folder));
+    node = name ? local_node(c->db, folder, name) : 0;
     err = pm_db_end(c->db, 0);
     if (err)
         return err;
@@ -114,7 +116,7 @@ int pm_record_options(struct pm_cache *c, pm_node folder, char **out, char *why,
         err = read_text(k, out, place, sizeof(place));
     pm_content_put(k);
     if (err)
-        snprintf(why, why_len, PM_RECORD_NAME ": %s", *place ? place : strerror(-err));
+        snprintf(why, why_len, "%s: %s", name, *place ? place : strerror(-err));
     if (err) {
         free(*out);
         *out = NULL;
@@ -122,9 +124,36 @@ int pm_record_options(struct pm_cache *c, pm_node folder, char **out, char *why,
     return err;
 }
 
+void pm_record_free_options(char *options)
+{
+    if (options)
+        explicit_bzero(options, strlen(options));
+    free(options);
+}
+
+int pm_record_check_late(struct pm_cache *c, pm_node folder, char *why, size_t why_len)
+{
+    PM_AUTO(free) struct pm_entry *drops = NULL;
+    struct pm_account             *a = NULL;
+    struct pm_row                  row;
+    char                          *options = NULL;
+    int                            err = pm_draft_root(c, folder, &drops);
+
+    if (!err)
+        err = pm_record_options(c, folder, &options, why, why_len);
+    pm_db_begin(c->db);
+    if (!pm_node_get(c->db, folder, &row))
+        a = pm_account_by_id(c, row.account);
+    pm_db_end(c->db, 0);
+    if (!err && a)
+        err = pm_backend_check_options(a->backend, drops, options, why, why_len);
+    pm_record_free_options(options);
+    return err == -EAGAIN || err == -ENOENT ? 0 : err;
+}
+
 bool pm_record_is_alone(struct pm_db *db, pm_node folder)
 {
-    return local_node(db, folder) &&
+    return local_node(db, folder, PM_RECORD_NAME) &&
            pm_db_int(db, 0, "SELECT count(*) FROM j.entry WHERE parent=?1", "i", (int64_t)folder) == 1;
 }
 

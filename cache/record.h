@@ -22,6 +22,11 @@ void pm_records_close(struct pm_cache *c);
 int pm_record_options(struct pm_cache *c, pm_node folder, char **out, char *why, size_t why_len);
 /* Is this content a JSON object, or empty? As above. No lock may be held. */
 int pm_record_check(struct pm_content *k, char *why, size_t why_len);
+/* Does the service take the options of a late draft, as far as it can be told from here? As above; what is
+ * still being written is not looked at. */
+int pm_record_check_late(struct pm_cache *c, pm_node folder, char *why, size_t why_len);
+/* Wipes and frees options, which may hold secrets. NULL is fine. */
+void pm_record_free_options(char *options);
 /* Is that all there is in a draft? Then it is empty, and this goes with it. In a transaction. */
 bool pm_record_is_alone(struct pm_db *db, pm_node folder);
 

@@ -17,6 +17,10 @@ struct pm_send {
     bool                   conflict; /* PUT: and that was not this drive's doing */
     int64_t                settle_until_ms; /* pm_now_ms(); copies are waited for; 0: none was yet */
     int64_t                serial; /* PUT into a draft: of the session it goes into; else 0 */
+    /* What pm_send_confirm folds in in the same transaction, before the PUT; negative: nothing of it. With the
+     * content's lock. NULL: no more. */
+    int (*also)(struct pm_send *s, int64_t gen);
+    void                  *also_arg;
     atomic_uint_least64_t *sent;
 };
 
@@ -52,6 +56,9 @@ struct pm_send_step {
     char    *text; /* owned; NULL: no try */
 };
 int pm_send_load_step(struct pm_send *s, struct pm_send_step *out);
+/* The same of a stored text, and such a text; owned, NULL: no memory. */
+int   pm_send_parse_step(const char *stored, struct pm_send_step *out);
+char *pm_send_print_step(const struct pm_send *s, const struct pm_upload *up);
 /* Begins, or goes on where an earlier try of this same content (up->state) ended, to the end. */
 int pm_send_upload(struct pm_send *s, struct pm_upload *up, struct pm_entry **out);
 /* Counts the upload's progress; its `arg` is `s`. */

@@ -213,8 +213,7 @@ static int name_there(struct pm_send *s, char *out, size_t size)
 
 /* --- the end */
 
-/* The session has the content as of write generation `gen`, or a lone link needs none. */
-static int note_sent(struct pm_send *s, int64_t gen)
+int pm_draft_note_sent(struct pm_send *s, int64_t gen)
 {
     struct pm_content  *k = s->content;
     struct pm_db       *db = s->cache->db;
@@ -257,8 +256,7 @@ static int end_session(struct pm_send *s, bool gone)
 
 /* --- sending */
 
-/* What is sent, and whether it is what was closed. */
-static int look_at_content(struct pm_send *s, uint64_t *size, int64_t *gen)
+int pm_draft_look_at_content(struct pm_send *s, uint64_t *size, int64_t *gen)
 {
     struct pm_content *k = s->content;
 
@@ -328,7 +326,7 @@ static int send_into(struct pm_send *s, struct pm_upload *up, int64_t gen)
         return end_session(s, true);
     if (err == -EEXIST)
         return end_session(s, false);
-    return err ? err : note_sent(s, gen);
+    return err ? err : pm_draft_note_sent(s, gen);
 }
 
 static int send_file(struct pm_send *s, struct pm_draft_run *run)
@@ -344,12 +342,12 @@ static int send_file(struct pm_send *s, struct pm_draft_run *run)
         return err == LATER ? 0 : err;
     err = pm_fetch_whole(s->cache, s->content, &run->cancel);
     if (!err)
-        err = look_at_content(s, &up.size, &gen);
+        err = pm_draft_look_at_content(s, &up.size, &gen);
     if (err)
         return err;
     err = pm_draft_link(s->cache, s->e->parent, &link);
     if (err || link)
-        return err ? err : note_sent(s, gen);
+        return err ? err : pm_draft_note_sent(s, gen);
     err = check(s, up.size);
     if (!err)
         err = pm_draft_root(s->cache, s->e->parent, &root);

@@ -17,7 +17,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define WRITER_MS 500 /* so long after it was found open for writing a file is looked at again */
 #define ASKED "asked " /* the step begins so: a commit may have been sent; what `look` told follows */
 
 struct publish {
@@ -29,8 +28,7 @@ struct publish {
     char               *before; /* owned; what was there before a commit that may have been sent; NULL: none */
 };
 
-/* In a transaction: is there nothing in it, or ".hold"? A change in it ends that (pm_draft_touch). */
-static bool is_held_up(struct pm_db *db, pm_node folder)
+bool pm_publish_is_held(struct pm_db *db, pm_node folder)
 {
     return pm_db_int(db, 0,
                      "SELECT NOT EXISTS (SELECT 1 FROM j.entry WHERE parent=?1 AND op=1 AND state<>5) OR"
@@ -38,22 +36,21 @@ static bool is_held_up(struct pm_db *db, pm_node folder)
                      "i", (int64_t)folder) != 0;
 }
 
-/* Not now: again after `pause_ms` if it is wished for and may be, else when it was idle. */
-static int put_off_for(struct publish *p, int64_t pause_ms)
+int pm_publish_put_off(struct pm_send *s, int64_t pause_ms)
 {
-    struct pm_db    *db = p->s->cache->db;
+    struct pm_db    *db = s->cache->db;
     struct pm_jentry e;
     int              err = 0;
 
     pm_db_begin(db);
-    if (!pm_journal_get(db, p->s->e->id, &e)) {
+    if (!pm_journal_get(db, s->e->id, &e)) {
         struct pm_draft_row row;
 
         if (e.state == PM_J_ACTIVE)
             e.state = PM_J_READY;
         e.sending = false;
         if (!pm_draft_get(db, e.node, &row))
-            e.not_before = !row.wish || is_held_up(db, e.node) ? PM_J_HELD
+            e.not_before = !row.wish || pm_publish_is_held(db, e.node) ? PM_J_HELD
                            : pause_ms                          ? pm_wall_ms() + pause_ms
                                                                : 0;
         pm_draft_row_free(&row);
@@ -64,7 +61,7 @@ static int put_off_for(struct publish *p, int64_t pause_ms)
 
 static int put_off(struct publish *p)
 {
-    return put_off_for(p, 0);
+    return pm_publish_put_off(p->s, 0);
 }
 
 static int replace_and_put_off(struct publish *p, enum pm_session_end why)
@@ -168,34 +165,32 @@ static int compare_held(struct publish *p)
 
 /* --- the commit */
 
-/* In a transaction: is everything as it was when it was looked at, and sent? */
-static bool is_ready(struct publish *p)
+bool pm_publish_is_ready(struct pm_send *s, const struct pm_draft_row *row)
 {
-    struct pm_db       *db = p->s->cache->db;
+    struct pm_db       *db = s->cache->db;
     struct pm_draft_row now;
     struct pm_jentry    e;
-    bool                same = !pm_draft_get(db, p->s->e->node, &now) &&
-                !pm_journal_get(db, p->s->e->id, &e) && e.state == PM_J_ACTIVE &&
-                now.serial == p->row.serial && now.changed == p->row.changed;
+    bool                same = !pm_draft_get(db, s->e->node, &now) &&
+                !pm_journal_get(db, s->e->id, &e) && e.state == PM_J_ACTIVE &&
+                now.serial == row->serial && now.changed == row->changed;
 
     pm_draft_row_free(&now);
     return same && !pm_db_int(db, 0,
                               "SELECT 1 FROM j.entry WHERE parent=?1 AND op=1 AND state NOT IN (5, 8)"
                               " LIMIT 1",
-                              "i", (int64_t)p->s->e->node);
+                              "i", (int64_t)s->e->node);
 }
 
-/* Has somebody a file of it open for writing? What is stored through a mapping is told to nobody before
- * it is written back, which could be too late. */
-static bool is_written(struct publish *p)
+/* What is stored through a mapping is told to nobody before it is written back, which could be too late. */
+bool pm_publish_has_writer(struct pm_send *s)
 {
-    struct pm_cache      *c = p->s->cache;
+    struct pm_cache      *c = s->cache;
     struct pm_draft_files x = {0};
     bool                  written = false;
     int                   err;
 
     pm_db_begin(c->db);
-    err = pm_db_end(c->db, pm_draft_files_get(c->db, p->s->e->node, &x));
+    err = pm_db_end(c->db, pm_draft_files_get(c->db, s->e->node, &x));
     for (size_t i = 0; i < x.n && !written; i++)
         written = pm_publish_is_written(c, &x.f[i]);
     pm_draft_files_free(&x);
@@ -211,8 +206,8 @@ static int ask(struct publish *p)
     bool                ready;
     int                 err = pm_era_sync(c->store); /* soon nobody can send it again */
 
-    if (!err && is_written(p))
-        return put_off_for(p, WRITER_MS) ? -EIO : -EALREADY;
+    if (!err && pm_publish_has_writer(p->s))
+        return pm_publish_put_off(p->s, PM_PUBLISH_WRITER_MS) ? -EIO : -EALREADY;
     if (!err)
         err = pm_draft_look(p->s->account->backend, p->s->ctx, &p->d, &before);
     if (err)
@@ -221,7 +216,7 @@ static int ask(struct publish *p)
     if (!step)
         return -ENOMEM;
     pm_db_begin(c->db);
-    ready = is_ready(p);
+    ready = pm_publish_is_ready(p->s, &p->row);
     if (ready)
         err = pm_journal_set_step(c->db, p->s->e->id, step);
     err = pm_db_end(c->db, err);
@@ -414,7 +409,7 @@ static int read_publish(struct publish *p, size_t *files, bool *held)
     if (!err)
         err = pm_draft_files_get(s->cache->db, s->e->node, &x);
     step = pm_journal_step(s->cache->db, s->e->id);
-    *held = is_held_up(s->cache->db, s->e->node);
+    *held = pm_publish_is_held(s->cache->db, s->e->node);
     err = pm_db_end(s->cache->db, err);
     *files = pm_draft_files_count(&x);
     pm_draft_files_free(&x);
@@ -433,8 +428,11 @@ int pm_send_publish(struct pm_send *s)
     struct publish p = {.s = s};
     size_t         files;
     bool           held;
-    int            err = read_publish(&p, &files, &held);
+    int            err;
 
+    if (!pm_draft_has(s->account->backend))
+        return pm_publish_late(s);
+    err = read_publish(&p, &files, &held);
     p.d = (struct pm_draft){.name = s->e->name, .options = p.options ? p.options : "",
                             .link = p.link, .files = p.link ? 0 : files,
                             .session = p.link ? NULL : p.row.session};

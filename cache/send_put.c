@@ -132,28 +132,39 @@ static int find_target(struct pm_send *s, struct pm_entry **target)
 
 /* --- steps */
 
+int pm_send_parse_step(const char *stored, struct pm_send_step *out)
+{
+    long long          gen;
+    unsigned long long size;
+    int                head = 0;
+
+    *out = (struct pm_send_step){0};
+    if (!stored || sscanf(stored, "%lld %llu %n", &gen, &size, &head) != 2 || !head)
+        return 0;
+    *out = (struct pm_send_step){gen, size, strdup(stored + head)};
+    return out->text ? 0 : -ENOMEM;
+}
+
 int pm_send_load_step(struct pm_send *s, struct pm_send_step *out)
 {
     PM_AUTO(free) char *stored = NULL;
-    long long           gen;
-    unsigned long long  size;
-    int                 head = 0;
     int                 err;
 
     *out = (struct pm_send_step){0};
     pm_db_begin(s->cache->db);
     stored = pm_journal_step(s->cache->db, s->e->id);
     err = pm_db_end(s->cache->db, 0);
-    if (err || !stored || sscanf(stored, "%lld %llu %n", &gen, &size, &head) != 2 || !head)
-        return err;
-    *out = (struct pm_send_step){gen, size, strdup(stored + head)};
-    return out->text ? 0 : -ENOMEM;
+    return err ? err : pm_send_parse_step(stored, out);
+}
+
+char *pm_send_print_step(const struct pm_send *s, const struct pm_upload *up)
+{
+    return pm_asprintf("%lld %llu %s", (long long)s->e->gen, (unsigned long long)up->size, up->state);
 }
 
 static int keep_step(struct pm_send *s, const struct pm_upload *up)
 {
-    PM_AUTO(free) char *stored = pm_asprintf("%lld %llu %s", (long long)s->e->gen,
-                                             (unsigned long long)up->size, up->state);
+    PM_AUTO(free) char *stored = pm_send_print_step(s, up);
 
     return stored ? pm_send_store_step(s, stored) : -ENOMEM;
 }
@@ -215,7 +226,9 @@ int pm_send_confirm(struct pm_send *s, int64_t gen, const struct pm_entry *now)
     base_end = base_after_locked(k, now, unchanged, last_copy);
     era = k->changed ? pm_era_now(s->cache->store) : k->era;
     pm_db_begin(db);
-    err = pm_send_fold(db, s->e, now, rid);
+    err = s->also ? s->also(s, gen) : 0;
+    if (!err)
+        err = pm_send_fold(db, s->e, now, rid);
     pm_db_run(db, "UPDATE node SET own=1, error=NULL, size=?2 WHERE id=?1", "ii",
               (int64_t)s->e->node, (int64_t)k->size);
     pm_db_run(db, "UPDATE content SET version=?2, size=?3, validator='', origin=NULL, present=?4,"
@@ -600,9 +613,23 @@ static int get_content(struct pm_send *s)
     return -EBADMSG;
 }
 
+/* Is it of a draft, and of which kind? PM_SPOT_LATE, PM_SPOT_DRAFT or PM_SPOT_OTHER. */
+static enum pm_spot draft_kind(struct pm_send *s)
+{
+    enum pm_spot spot;
+
+    if (pm_draft_account(s->cache, s->e->account))
+        return PM_SPOT_DRAFT;
+    pm_db_begin(s->cache->db);
+    spot = pm_draft_spot(s->cache, s->e->parent);
+    pm_db_end(s->cache->db, 0); /* what could not be read is found out before anything is sent */
+    return spot;
+}
+
 int pm_send_put(struct pm_send *s)
 {
-    int err = get_content(s);
+    enum pm_spot draft;
+    int          err = get_content(s);
 
     if (err)
         return err;
@@ -616,8 +643,8 @@ int pm_send_put(struct pm_send *s)
         snprintf(s->ctx->why, sizeof(s->ctx->why), "its content is not in the cache folder");
         err = -EBADMSG;
     }
-    if (!err && pm_draft_account(s->cache, s->e->account)) {
-        err = pm_send_draft(s);
+    if (!err && (draft = draft_kind(s)) != PM_SPOT_OTHER) {
+        err = draft == PM_SPOT_LATE ? pm_send_late(s) : pm_send_draft(s);
         s->content->upload_left = 0;
         pm_content_put(s->content);
         return err;
