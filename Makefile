@@ -8,8 +8,8 @@ VERSION  := 0.1
 
 DEPS_BUILD := build-essential pkg-config libfuse3-dev fuse3 libcurl4-openssl-dev libcjson-dev \
               libssl-dev libsqlite3-dev libinih-dev libmicrohttpd-dev
-DEPS_DEMO  := curl jq rsync
-DEPS_TEST  := $(DEPS_DEMO) libcmocka-dev bats parallel attr psmisc python3 git sqlite3 vim-tiny nano \
+DEPS_DEMO  := attr curl jq rsync
+DEPS_TEST  := $(DEPS_DEMO) libcmocka-dev bats parallel psmisc python3 git sqlite3 vim-tiny nano \
               libglib2.0-bin fio stress-ng dbench bonnie++ nodejs npm
 # From npm, into build/npm: what the emulator is measured by.
 DEPS_NPM   := @google-cloud/storage@7.22.0

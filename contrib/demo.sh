@@ -11,6 +11,7 @@ export HOME=$scratch/home XDG_STATE_HOME=$scratch/state XDG_CONFIG_HOME=$scratch
 mnt=$scratch/drive
 cloud=$mnt/smartshape
 projects=$mnt/360
+models=$mnt/sharemy3d
 steps=0
 bad=0
 
@@ -82,6 +83,19 @@ project_holds() {
 
 project_is_titled() { [ "$(newest_project | jq -r .title)" = "$1" ]; }
 
+# Of ShareMy3D: a model as another machine made it, and what the service has of a model by its id.
+seed_model() {
+    curl -fsS -d '{"filename":"hall.ply","name":"Town hall","size":2000000}' "$control/sm3d/seed" | jq -r .id
+}
+
+model_is() { is_equal "$(sha "$1")" "$(curl -fsS "$control/sm3d/content?id=$2" | sha256sum | cut -d' ' -f1)"; }
+
+model_is_gone() { ! curl -fsS "$control/sm3d/items?kind=model" | jq -e --arg id "$1" 'any(.[]; .id==$id)' >/dev/null; }
+
+says() { getfattr --absolute-names --only-values -n "user.$2" "$1" && echo; }
+
+refuses_and_says() { ! touch "$1/new.ply" 2>/dev/null && says "$1" polymount.error; }
+
 is_read_only() { ! touch "$1/another.ply" 2>/dev/null; }
 
 is_dropped() { [ -f "$1" ] && ! cat "$1" >/dev/null 2>&1; }
@@ -93,7 +107,7 @@ sends_nothing() {
     ! grep -qE '^[<>c]f' <<<"$out"
 }
 
-for tool in curl jq rsync; do
+for tool in curl getfattr jq rsync; do
     command -v $tool >/dev/null || {
         echo "demo: $tool is missing: make deps demo" >&2
         exit 1
@@ -101,7 +115,7 @@ for tool in curl jq rsync; do
 done
 mkdir -p "$HOME" "$scratch/work"
 
-say "Mount a drive, with a simulated SmartShape and a simulated 360-for-you behind it"
+say "Mount a drive, with a simulated SmartShape, 360-for-you and ShareMy3D behind it"
 step "$polymount" demo "$mnt" >"$scratch/said" || {
     cat "$scratch/said"
     exit 1
@@ -165,6 +179,18 @@ step cmp "$projects/House/floor-2.ply" "$scratch/work/House/floor-2.ply"
 step "$polymount" evict --last-copy "$projects/House/floor-2.ply"
 step ls -l "$projects/House"
 check "it is listed, and cannot be read any more" is_dropped "$projects/House/floor-2.ply"
+
+say "On ShareMy3D a model is a folder: find one by its name, read it, see what the service says of it"
+model=$(seed_model)
+step ls "$models"
+step ls -l "$models/by-name" "$models/by-name/Town hall/"
+step cp "$models/by-name/Town hall/hall.ply" "$scratch/work/hall.ply"
+check "what was read is what the service holds" model_is "$scratch/work/hall.ply" "$model"
+step says "$models/models/$model" sharemy3d.status
+check "nothing is made beside the models, and the folder says where instead" refuses_and_says "$models/models"
+step rm -r "$models/models/$model"
+step "$polymount" sync "$mnt"
+check "the service has the model no more" model_is_gone "$model"
 
 say "How it stands"
 step "$polymount" status "$mnt"

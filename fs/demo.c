@@ -280,15 +280,16 @@ static int write_conf(const struct demo *d)
     /* SmartShape first: choose_port() looks there. */
     PM_AUTO(free) char *smartshape = account_text(d, "smartshape", "smartshape", "token");
     PM_AUTO(free) char *three_sixty = account_text(d, "360", "three_sixty", "three_sixty_token");
-    if (!smartshape || !three_sixty)
+    PM_AUTO(free) char *sharemy3d = account_text(d, "sharemy3d", "sharemy3d", "sharemy3d_token");
+    if (!smartshape || !three_sixty || !sharemy3d)
         return complain("the emulator does not say where it listens", "", 0);
     PM_AUTO(free) char *text = pm_asprintf("# Written by `polymount demo` at every start.\n"
                                            "[cache]\n"
                                            "dir = %s\n"
                                            "max_size = 2G\n"
                                            "min_free = 256M\n"
-                                           "%s%s",
-                                           d->dir, smartshape, three_sixty);
+                                           "%s%s%s",
+                                           d->dir, smartshape, three_sixty, sharemy3d);
     int err = text ? write_private(d->conf, text) : -ENOMEM;
     return err ? complain(d->conf, ": ", err) : 0;
 }
@@ -324,18 +325,20 @@ static void tell(const struct demo *d)
 {
     PM_AUTO(free) char *control = pm_peek_string(d->line, "control");
     const char         *at = d->mount;
-    printf("A simulated SmartShape with sample models, and a simulated 360-for-you, are mounted at %s\n"
+    printf("A simulated SmartShape with sample models, a simulated 360-for-you and a simulated ShareMy3D are"
+           " mounted at %s\n"
            "Try:\n"
            "  ls -l %s/smartshape/Samples\n"
            "  cp yourmodel.stl %s/smartshape/\n"
            "  polymount sync %s       # wait until the service has it\n"
            "  cp -r yourscans %s/360/     # a folder there becomes a project:\n"
            "  polymount publish %s/360/yourscans\n"
+           "  cp yourmodel.ply %s/sharemy3d/uploads/\n"
            "  polymount status %s\n"
            "End it with:\n"
            "  polymount umount %s\n"
            "(configuration: %s; the simulated services' own view: %s)\n",
-           at, at, at, at, at, at, at, at, d->conf, control ? control : "-");
+           at, at, at, at, at, at, at, at, at, d->conf, control ? control : "-");
 }
 
 /* Another demo would start a second service over the same data. */
