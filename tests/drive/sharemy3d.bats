@@ -65,7 +65,7 @@ api_calls() {
 @test "a model is a folder with its particulars and its file, found by its name and its status, too" {
     seed_model '{"size":300000,"filename":"Book ö.ply","name":"Test model","description":"A book","views":3}'
     mount_sm3d
-    equal "root" "$(on ls "$S" | tr '\n' ' ')" "backgrounds by-name by-status models "
+    equal "root" "$(on ls "$S" | tr '\n' ' ')" "backgrounds by-name by-status models uploads uploads-backgrounds "
     equal "files" "$(on ls "$S/models/$ID" | tr '\n' ' ')" "Book ö.ply info.json "
     equal "id" "$(on jq -r .modelId "$S/by-name/Test model/info.json")" "$ID"
     equal "link" "$(on readlink "$S/by-status/ACTIVE/$ID")" "../../models/$ID"

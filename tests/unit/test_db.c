@@ -159,7 +159,8 @@ static void older_databases_are_brought_up_to_date_with_what_is_in_them(void **s
                        "ALTER TABLE node DROP COLUMN fields;"
                        "INSERT INTO content(node, version, size, used) VALUES(9, '', 1, 1);"
                        "PRAGMA user_version=1");
-    run_on("journal.db", "DROP INDEX entry_other;"
+    run_on("journal.db", "DROP TABLE own;"
+                         "DROP INDEX entry_other;"
                          "DROP INDEX entry_size;"
                          "DROP TABLE forgotten;"
                          "DROP TABLE session;"
@@ -182,7 +183,8 @@ static void older_databases_are_brought_up_to_date_with_what_is_in_them(void **s
                          " AND era=0 AND sent IS NULL;"
                          "INSERT INTO one SELECT count(*)+1 FROM draft;"
                          "INSERT INTO one SELECT count(*)+1 FROM dep WHERE source;"
-                         "INSERT INTO one SELECT count(*)+1 FROM kept");
+                         "INSERT INTO one SELECT count(*)+1 FROM kept;"
+                         "INSERT INTO one SELECT count(*)+1 FROM own");
     run_on("index.db", "CREATE TEMP TABLE one(n INTEGER CHECK(n=1));"
                        "INSERT INTO one SELECT count(*) FROM content WHERE node=9 AND era=0");
     run_on("journal.db", "CREATE TEMP TABLE one(n INTEGER CHECK(n=1));"
