@@ -15,15 +15,15 @@ static const struct pm_entry nothing = {.root = "", .id = "", .name = "", .path 
 
 /* --- asking */
 
-/* What is gone is a 400, or a 403, as what is another's would be: then the list decides. */
-static int judge_gone(struct pm_shapeways *sw, struct pm_ctx *ctx, const char *id, int err)
+/* What is gone is "failure" of some status, or a 403, as what is another's would be: then the list decides. */
+static int judge_gone(struct pm_shapeways *sw, struct pm_ctx *ctx, const struct pm_sw_call *call,
+                      const char *id, int err)
 {
     struct pm_ctx own = *ctx;
-    int           listed = pm_sw_is_listed(sw, &own, id);
 
-    if (!listed)
-        return -ENOENT;
-    return err;
+    if (err != -EINVAL && (err != -EACCES || call->status != 403))
+        return err;
+    return pm_sw_is_listed(sw, &own, id) == 0 ? -ENOENT : err;
 }
 
 int pm_sw_get_model(struct pm_shapeways *sw, struct pm_ctx *ctx, const char *id, const char *tail,
@@ -33,11 +33,10 @@ int pm_sw_get_model(struct pm_shapeways *sw, struct pm_ctx *ctx, const char *id,
     struct pm_sw_call   call = {.req = {.method = "GET", .url = path}};
     int                 err = !path ? -ENOMEM : pm_sw_is_id(id) ? pm_sw_call(sw, ctx, &call) : -ENOENT;
 
-    if (err && (call.status == 400 || call.status == 403))
-        return judge_gone(sw, ctx, id, err);
-    if (!err)
-        *json = call.json;
-    return err;
+    if (err)
+        return judge_gone(sw, ctx, &call, id, err);
+    *json = call.json;
+    return 0;
 }
 
 bool pm_sw_version(const struct cJSON *obj, unsigned *version)
@@ -367,7 +366,8 @@ static int check_whole(struct download *d, struct pm_ctx *ctx, const struct cJSO
     return 0;
 }
 
-static int stream(struct pm_shapeways *sw, struct pm_ctx *ctx, const char *path, struct download *d)
+static int stream(struct pm_shapeways *sw, struct pm_ctx *ctx, const char *id, const char *path,
+                  struct download *d)
 {
     struct pm_sw_call call = {.req = {.method = "GET", .url = path, .content = true,
                                       .stall_ms = FILE_STALL_MS},
@@ -376,7 +376,7 @@ static int stream(struct pm_shapeways *sw, struct pm_ctx *ctx, const char *path,
     bool              found;
 
     if (err)
-        return err;
+        return d->begun ? err : judge_gone(sw, ctx, &call, id, err);
     found = pm_json_text(call.json, "fileData") != NULL;
     if (!found)
         snprintf(ctx->why, sizeof(ctx->why), "the answer lacks the file");
@@ -394,7 +394,7 @@ int pm_sw_fetch_file(struct pm_shapeways *sw, struct pm_ctx *ctx, const struct p
     const char         *want = strchr(e->version, ':');
     struct download     d = {.e = e, .sink = sink, .arg = arg, .want = want ? want + 1 : "",
                              .md5 = pm_md5_new()};
-    int                 err = path && d.md5 ? stream(sw, ctx, path, &d) : -ENOMEM;
+    int                 err = path && d.md5 ? stream(sw, ctx, id, path, &d) : -ENOMEM;
 
     pm_md5_free(d.md5);
     return err;

@@ -589,6 +589,36 @@ static void what_is_not_there_is_not_there(void **state)
     end(&w);
 }
 
+static void what_is_gone_is_gone_in_whatever_words(void **state)
+{
+    static const struct {
+        int         status;
+        const char *body;
+    } rows[] = {
+        {400, "{\"result\":\"failure\",\"reason\":\"gone\"}"}, {403, "<html>"}, {404, ""},
+        {500, "{\"result\":\"failure\",\"reason\":\"gone\"}"}, {200, "{\"result\":\"failure\"}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PM_COUNT(rows); i++) {
+        struct world     w = {.models = 2, .path = "/models/777/v1", .status = rows[i].status, .body = rows[i].body};
+        struct pm_entry  e = dir_at("models/777", "777"), *out = NULL;
+        struct read      r;
+
+        begin(&w);
+        assert_int_equal(pm_backend_stat(w.b, &w.ctx, &e, &out), -ENOENT);
+        e.kind = PM_FILE;
+        e.id = "777/file";
+        e.version = "3:" MD5;
+        e.size = SIZE;
+        w.path = "/models/777/files/3/v1?file=1";
+        assert_int_equal(read_it(&w, &e, &r), -ENOENT);
+        assert_int_equal(r.begun, 0);
+        pm_buf_free(&r.bytes);
+        end(&w);
+    }
+}
+
 /* The service says 400 of what is gone: its list decides. */
 static void a_refusal_of_what_is_listed_is_no_absence(void **state)
 {
@@ -1006,6 +1036,7 @@ int main(void)
         cmocka_unit_test(no_key_that_lets_anybody_in_is_shown),
         cmocka_unit_test(an_entry_is_told_again_as_it_was_listed),
         cmocka_unit_test(what_is_not_there_is_not_there),
+        cmocka_unit_test(what_is_gone_is_gone_in_whatever_words),
         cmocka_unit_test(a_refusal_of_what_is_listed_is_no_absence),
         cmocka_unit_test(a_file_is_decoded_and_checked),
         cmocka_unit_test(bytes_are_handed_on_as_they_come),
