@@ -2,7 +2,8 @@
  *
  *   models/ID/           info.json, and the original file under its own name
  *   backgrounds/ID/      info.json: no call gives the picture
- *   uploads/NAME         a model that this drive made (sharemy3d_own.c)
+ *   uploads/NAME         a model that this drive made (sharemy3d_own.c); a folder with its file and info.json,
+ *                        if it was made of one; then models/ID is a link to that
  *   uploads-backgrounds/NAME  likewise
  *   by-name/NAME         link to models/ID
  *   by-status/STATUS/ID  likewise
@@ -66,6 +67,7 @@ struct where {
     enum place      place;
     enum pm_sm_kind kind;
     char            id[PM_SM_ID_MAX]; /* THING, INFO, ORIGINAL */
+    bool            own; /* of these: in uploads/ */
     const char     *status; /* STATE */
 };
 
@@ -87,6 +89,20 @@ static enum place place_below(const char *rest, struct where *w)
     if (!rest[len])
         return THING;
     return strcmp(rest + len + 1, PM_SM_INFO) != 0 ? ORIGINAL : INFO;
+}
+
+static enum place place_in_uploads(const struct pm_entry *e, const char *rest, struct where *w)
+{
+    const char *slash = strchr(rest, '/');
+
+    w->own = true;
+    if (!slash && e->kind != PM_FOLDER)
+        return DROP;
+    if (!slash)
+        return pm_sm_drop_id(e, w->id) ? THING : NOWHERE;
+    if (!take_id(e->id, strcspn(e->id, "/"), w))
+        return NOWHERE;
+    return strcmp(slash + 1, PM_SM_INFO) != 0 ? ORIGINAL : INFO;
 }
 
 static enum place place_by_status(const char *rest, struct where *w)
@@ -124,7 +140,7 @@ static struct where find_place(const struct pm_entry *e)
         if (strlen(folder) != len || strncmp(p, folder, len) != 0)
             continue;
         w.kind = (enum pm_sm_kind)kind;
-        w.place = p[len] ? DROP : UPLOADS;
+        w.place = p[len] ? place_in_uploads(e, p + len + 1, &w) : UPLOADS;
     }
     if (w.place == INFO && e->kind == PM_FILE) /* a model's file may be called so, too */
         w.place = ORIGINAL;
@@ -204,10 +220,11 @@ static char *info_text(const struct cJSON *obj)
     return text ? pm_asprintf("%s\n", text) : NULL;
 }
 
-static int give_info(enum pm_sm_kind kind, const struct cJSON *obj, const char *id, pm_entry_fn *each,
+/* `folder`: the path of the thing's folder. */
+static int give_info(const struct cJSON *obj, const char *folder, const char *id, pm_entry_fn *each,
                      void *arg)
 {
-    PM_AUTO(free) char *path = pm_asprintf("%s/%s/" PM_SM_INFO, pm_sm_words[kind].folder, id);
+    PM_AUTO(free) char *path = pm_asprintf("%s/" PM_SM_INFO, folder);
     PM_AUTO(free) char *rid = pm_asprintf("%s/info", id);
     PM_AUTO(free) char *text = info_text(obj);
     PM_AUTO(free) char *fields = pm_json_print(obj, false);
@@ -228,8 +245,9 @@ static int give_info(enum pm_sm_kind kind, const struct cJSON *obj, const char *
     return strlen(fields) <= PM_FIELDS_MAX ? each(arg, &e) : 0;
 }
 
-static int give_original(const struct cJSON *obj, const char *id, const char *name, pm_entry_fn *each,
-                         void *arg)
+/* `size`: of a background, of which no answer tells it. */
+static int give_original(const struct cJSON *obj, const char *folder, const char *id, const char *name,
+                         uint64_t size, pm_entry_fn *each, void *arg)
 {
     PM_AUTO(pm_buf) struct pm_buf path = {0};
     PM_AUTO(free) char           *rid = pm_asprintf("%s/original", id);
@@ -237,11 +255,13 @@ static int give_original(const struct cJSON *obj, const char *id, const char *na
     char                          state[32], version[64];
     struct pm_entry               e = nothing;
 
-    pm_buf_printf(&path, "models/%s/", id);
+    pm_buf_printf(&path, "%s/", folder);
     pm_buf_urlenc(&path, name);
     if (path.failed || !rid || !fields)
         return -ENOMEM;
     take_status(obj, state, sizeof(state));
+    e.size = size;
+    e.one_way = size != PM_SIZE_UNKNOWN;
     pm_json_u64(obj, "size", &e.size);
     e.kind = PM_FILE;
     e.id = rid;
@@ -273,16 +293,31 @@ static int give_folder(struct pm_sharemy3d *sm, const char *parent, const char *
 /* --- lists */
 
 struct listing {
-    enum pm_sm_kind kind;
-    const char     *status;
-    pm_entry_fn    *each;
-    void           *arg;
+    enum pm_sm_kind         kind;
+    const char             *status;
+    pm_entry_fn            *each;
+    void                   *arg;
+    const struct pm_sm_map *made; /* what this drive made */
 };
+
+/* What was made of a folder has that for its place; here is a link to it. */
+static int give_own_thing(const struct listing *l, const struct cJSON *obj, const char *id,
+                          const struct pm_sm_own *own)
+{
+    PM_AUTO(free) char *target = pm_asprintf("../%s/%s", pm_sm_words[l->kind].uploads, own->name);
+    char                rid[PM_SM_ID_MAX + 8];
+
+    snprintf(rid, sizeof(rid), "%s@thing", id);
+    return target ? give_link(obj, pm_sm_words[l->kind].folder, id, target, rid, l->each, l->arg) : -ENOMEM;
+}
 
 static int on_thing(void *arg, const struct cJSON *obj, const char *id)
 {
-    struct listing *l = arg;
+    struct listing         *l = arg;
+    const struct pm_sm_own *own = pm_sm_map_find(l->made, id);
 
+    if (own && own->file)
+        return give_own_thing(l, obj, id, own);
     return give_thing(l->kind, obj, id, l->each, l->arg);
 }
 
@@ -306,6 +341,18 @@ static int on_status(void *arg, const struct cJSON *obj, const char *id)
     snprintf(target, sizeof(target), "../../models/%s", id);
     snprintf(folder, sizeof(folder), BY_STATUS "/%s", l->status);
     return give_link(obj, folder, id, target, rid, l->each, l->arg);
+}
+
+static int list_things(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct listing *l)
+{
+    struct pm_sm_map *made = NULL;
+    int               err = pm_sm_map_load(sm, l->kind, &made);
+
+    l->made = made;
+    if (!err)
+        err = pm_sm_list(sm, ctx, l->kind, NULL, on_thing, l);
+    pm_sm_map_free(made);
+    return err;
 }
 
 /* Whose account it is, is told by what is in it. */
@@ -370,15 +417,19 @@ static int list_thing(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct 
                       const struct where *w, pm_entry_fn *each, void *arg)
 {
     PM_AUTO(free) char *name = NULL;
+    struct pm_sm_own    own = {.size = PM_SIZE_UNKNOWN};
     struct cJSON       *obj = NULL;
     int                 err = object_of(sm, ctx, dir, w, &obj);
 
-    if (!err && w->kind == PM_SM_MODEL)
+    if (w->own && pm_sm_own_get(sm, w->kind, w->id, &own) && own.file)
+        name = strdup(own.file);
+    else if (!err && w->kind == PM_SM_MODEL)
         err = pm_sm_file_name(sm, ctx, w->id, obj, &name);
     if (!err)
-        err = give_info(w->kind, obj, w->id, each, arg);
+        err = give_info(obj, dir->path, w->id, each, arg);
     if (!err && name)
-        err = give_original(obj, w->id, name, each, arg);
+        err = give_original(obj, dir->path, w->id, name, own.size, each, arg);
+    pm_sm_own_clear(&own);
     pm_json_free(obj);
     return err;
 }
@@ -392,7 +443,7 @@ static int sm_list(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_ent
 
     switch (w.place) {
     case ROOT: return ctx->probe ? list_everything(sm, ctx, each, arg) : list_root(sm, each, arg);
-    case THINGS: return pm_sm_list(sm, ctx, w.kind, NULL, on_thing, &l);
+    case THINGS: return list_things(sm, ctx, &l);
     case UPLOADS: return pm_sm_list_own(sm, ctx, w.kind, each, arg);
     case THING: return list_thing(sm, ctx, dir, &w, each, arg);
     case NAMES: return pm_sm_list(sm, ctx, PM_SM_MODEL, NULL, on_name, &l);
@@ -416,6 +467,7 @@ static int sm_stat(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_ent
                    struct pm_entry **out)
 {
     struct pm_sharemy3d *sm = pm_sm(b);
+    PM_AUTO(free) char  *folder = NULL;
     struct where         w = find_place(e);
     struct cJSON        *obj = NULL;
     int                  err;
@@ -423,19 +475,23 @@ static int sm_stat(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_ent
     if (w.place == NOWHERE)
         return -ENOENT;
     *out = NULL;
-    if (w.place == DROP)
+    if (w.place == DROP || (w.place == THING && w.own))
         return pm_sm_own_stat(sm, ctx, w.kind, e, out);
     if (w.place != THING && w.place != INFO && w.place != ORIGINAL)
         return keep_entry(out, e); /* what only the drive has */
-    if (w.place == ORIGINAL && w.kind != PM_SM_MODEL)
+    if (w.place == ORIGINAL && w.kind != PM_SM_MODEL && !w.own)
         return -ENOENT;
+    folder = pm_asprintf("%.*s", (int)(strrchr(e->path, '/') - e->path), e->path);
+    if (!folder)
+        return -ENOMEM;
     err = get_object(sm, ctx, &w, &obj);
     if (!err && w.place == THING)
         err = give_thing(w.kind, obj, w.id, keep_entry, out);
     else if (!err && w.place == INFO)
-        err = give_info(w.kind, obj, w.id, keep_entry, out);
+        err = give_info(obj, folder, w.id, keep_entry, out);
     else if (!err)
-        err = give_original(obj, w.id, e->name, keep_entry, out);
+        err = give_original(obj, folder, w.id, e->name, w.kind == PM_SM_MODEL ? PM_SIZE_UNKNOWN : e->size,
+                            keep_entry, out);
     pm_json_free(obj);
     return err || *out ? err : -EIO;
 }
@@ -488,7 +544,9 @@ static int sm_rename(struct pm_backend *b, const struct pm_entry *e, const char 
 {
     struct where w = find_place(e);
 
-    return w.place == DROP ? pm_sm_own_rename(pm_sm(b), w.kind, e, name, out) : -EPERM;
+    return w.place == DROP || (w.place == THING && w.own)
+               ? pm_sm_own_rename(pm_sm(b), w.kind, e, name, out)
+               : -EPERM;
 }
 
 static enum pm_manner sm_manner(struct pm_backend *b, const struct pm_entry *dir, char *why, size_t size)
@@ -521,6 +579,7 @@ const struct pm_backend_ops pm_sharemy3d_ops = {
     .open = sm_open,
     .close = sm_close,
     .manner = sm_manner,
+    .check_options = pm_sm_check_options,
     .list = sm_list,
     .stat = sm_stat,
     .locate = pm_sm_locate,

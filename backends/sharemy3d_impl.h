@@ -70,6 +70,7 @@ int pm_sm_locate(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry
 
 struct pm_sm_own {
     char    *name; /* in uploads/; owned */
+    char    *file; /* made of a folder, with this file in it; owned. NULL: of a file */
     uint64_t size; /* of a background; else PM_SIZE_UNKNOWN */
     bool     begun; /* it is still being sent, and not shown */
 };
@@ -81,7 +82,14 @@ int  pm_sm_own_keep(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *i
                     const struct pm_sm_own *own);
 int  pm_sm_own_forget(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *id);
 
-/* Is it a file in uploads/? Then whose. */
+/* All of a kind, to be looked at by id; owned. */
+struct pm_sm_map;
+int  pm_sm_map_load(struct pm_sharemy3d *sm, enum pm_sm_kind kind, struct pm_sm_map **out);
+void pm_sm_map_free(struct pm_sm_map *map);
+/* Borrowed; NULL: it was not made here. `map` may be NULL. */
+const struct pm_sm_own *pm_sm_map_find(const struct pm_sm_map *map, const char *id);
+
+/* Is it a file or folder in uploads/? Then whose. */
 bool pm_sm_drop_id(const struct pm_entry *e, char id[PM_SM_ID_MAX]);
 /* uploads/ of a kind. Without any no request is made. */
 int pm_sm_list_own(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind, pm_entry_fn *each,
@@ -132,6 +140,9 @@ static inline void pm_cleanup_pm_sm_try(struct pm_sm_try *t)
 {
     pm_sm_try_clear(t);
 }
+/* backend.h */
+int pm_sm_check_options(struct pm_backend *b, const struct pm_entry *dir, const char *options, char *why,
+                        size_t size);
 int pm_sm_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up);
 /* What was made by POSTs whose answers were lost is deleted, as far as it is certain enough. */
 int pm_sm_end_lost(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_upload *up,

@@ -159,10 +159,10 @@ static void fit(char *s, size_t max)
     s[max] = '\0';
 }
 
-/* A name of 3 to 50 of a file's. */
-static void model_name(const char *file, char out[FILE_MAX + 16])
+/* A name of 3 to 50 of a file's, or a folder's. */
+static void model_name(const char *file, bool folder, char out[FILE_MAX + 16])
 {
-    const char *dot = strrchr(file, '.');
+    const char *dot = folder ? NULL : strrchr(file, '.');
 
     snprintf(out, FILE_MAX + 1, "%.*s", dot && dot != file ? (int)(dot - file) : FILE_MAX, file);
     fit(out, NAME_MAX_);
@@ -199,7 +199,7 @@ static int make_wish(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct p
         fit(w->name, NAME_MAX_);
     }
     if (count_chars(w->name) < NAME_MIN)
-        model_name(up->name, w->name);
+        model_name(up->draft ? up->draft : up->name, up->draft != NULL, w->name);
     text = pm_json_text(w->options, "description");
     snprintf(w->description, sizeof(w->description), "%s", text ? text : "");
     fit(w->description, FILE_MAX);
@@ -213,6 +213,42 @@ static int make_wish(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct p
         return 0;
     snprintf(ctx->why, sizeof(ctx->why), "the password is longer than %d bytes", FILE_MAX);
     return -EINVAL;
+}
+
+/* A member that is given, and that the service takes as it is or not at all. */
+static int check_text(const struct cJSON *options, const char *key, char *why, size_t size)
+{
+    const struct cJSON *v = pm_json_get(options, key);
+
+    if (!v || pm_json_string(v))
+        return 0;
+    snprintf(why, size, "\"%s\" is no text", key);
+    return -EINVAL;
+}
+
+int pm_sm_check_options(struct pm_backend *b, const struct pm_entry *dir, const char *options, char *why,
+                        size_t size)
+{
+    static const char *const texts[] = {"name", "description", "password", "type"};
+    struct cJSON            *obj = *options ? pm_json_parse(options, strlen(options)) : NULL;
+    const char              *password = pm_json_text(obj, "password");
+    const char              *type = pm_json_text(obj, "type");
+    int                      err = 0;
+
+    (void)b;
+    for (size_t i = 0; i < PM_COUNT(texts) && !err; i++)
+        err = check_text(obj, texts[i], why, size);
+    if (!err && password && strlen(password) > FILE_MAX) {
+        snprintf(why, size, "the password is longer than %d bytes", FILE_MAX);
+        err = -EINVAL;
+    }
+    if (!err && type && !strcmp(dir->path, pm_sm_words[PM_SM_BACKGROUND].uploads) &&
+        strcmp(type, "IMAGE") != 0 && strcmp(type, "PANORAMA") != 0) {
+        snprintf(why, size, "the type is neither IMAGE nor PANORAMA");
+        err = -EINVAL;
+    }
+    pm_json_free(obj);
+    return err;
 }
 
 static char *post_body(const struct pm_upload *up, enum pm_sm_kind kind, const struct wish *w)

@@ -3,6 +3,7 @@
  * The service knows neither the name that a file has here nor who made it. Both are kept in the account's
  * second store, as a small JSON object under OWN, the folder and the id:
  *   name     as it is in uploads/
+ *   file     it was made of a folder, which has this file
  *   size     of a background, which no answer tells
  *   begun    it is not whole yet, and is not shown: whose the id is, is known
  * The service says whether there still is such a thing: uploads/ is its list, of those. */
@@ -30,6 +31,10 @@ int pm_sm_own_keep(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *id
 
     pm_buf_str(&text, "{\"name\":");
     pm_buf_json(&text, own->name);
+    if (own->file) {
+        pm_buf_str(&text, ",\"file\":");
+        pm_buf_json(&text, own->file);
+    }
     if (own->size != PM_SIZE_UNKNOWN)
         pm_buf_printf(&text, ",\"size\":%" PRIu64, own->size);
     pm_buf_str(&text, own->begun ? ",\"begun\":true}" : "}");
@@ -48,6 +53,7 @@ int pm_sm_own_forget(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *
 void pm_sm_own_clear(struct pm_sm_own *own)
 {
     free(own->name);
+    free(own->file);
     *own = (struct pm_sm_own){0};
 }
 
@@ -56,11 +62,17 @@ static bool read_own(const char *text, struct pm_sm_own *out)
     struct cJSON *obj = pm_json_parse(text, strlen(text));
     const char   *name = pm_json_text(obj, "name");
 
+    const char   *file = pm_json_text(obj, "file");
+
     *out = (struct pm_sm_own){.name = name && *name ? strdup(name) : NULL, .size = PM_SIZE_UNKNOWN,
+                              .file = file && *file ? strdup(file) : NULL,
                               .begun = pm_json_bool(obj, "begun", false)};
     pm_json_u64(obj, "size", &out->size);
     pm_json_free(obj);
-    return out->name != NULL;
+    if (out->name && (!file || !*file || out->file))
+        return true;
+    pm_sm_own_clear(out);
+    return false;
 }
 
 bool pm_sm_own_get(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *id, struct pm_sm_own *out)
@@ -109,6 +121,11 @@ static int give_drop(enum pm_sm_kind kind, const struct cJSON *obj, const char *
     e.mtime_ms = e.btime_ms = pm_sm_created_ms(obj);
     snprintf(version, sizeof(version), "%" PRIu64 ":%" PRId64, e.size, e.mtime_ms);
     e.version = version; /* what it is made of never changes */
+    if (own->file) {
+        e.kind = PM_FOLDER;
+        e.one_way = false;
+        e.size = PM_SIZE_UNKNOWN;
+    }
     return each(arg, &e);
 }
 
@@ -119,19 +136,23 @@ struct owned {
     struct pm_sm_own own;
 };
 
+struct pm_sm_map {
+    size_t        skip; /* of a key, before the id */
+    struct owned *owned; /* by id */
+    size_t        count, room;
+};
+
 struct listing {
-    enum pm_sm_kind kind;
-    size_t          skip; /* of a key, before the id */
-    struct owned   *owned; /* by id */
-    size_t          count, room;
-    pm_entry_fn    *each;
-    void           *arg;
+    enum pm_sm_kind   kind;
+    struct pm_sm_map *made;
+    pm_entry_fn      *each;
+    void             *arg;
 };
 
 static int collect(void *arg, const char *key, const char *value)
 {
-    struct listing *l = arg;
-    struct owned   *o;
+    struct pm_sm_map *l = arg;
+    struct owned     *o;
 
     if (l->count == l->room) {
         size_t room = l->room ? l->room * 2 : 64;
@@ -158,29 +179,59 @@ static int compare_owned(const void *a, const void *b)
     return strcmp(a, ((const struct owned *)b)->id);
 }
 
+int pm_sm_map_load(struct pm_sharemy3d *sm, enum pm_sm_kind kind, struct pm_sm_map **out)
+{
+    PM_AUTO(free) char *prefix = own_key(kind, "");
+    struct pm_sm_map   *map = calloc(1, sizeof(*map));
+    int                 err = prefix && map ? 0 : -ENOMEM;
+
+    if (!err) {
+        map->skip = strlen(prefix);
+        err = pm_backend_each_kept(&sm->base, prefix, collect, map);
+    }
+    if (err == -EOPNOTSUPP) /* no store: nothing is known to be ours */
+        err = 0;
+    if (err) {
+        pm_sm_map_free(map);
+        return err;
+    }
+    *out = map;
+    return 0;
+}
+
+void pm_sm_map_free(struct pm_sm_map *map)
+{
+    for (size_t i = 0; map && i < map->count; i++)
+        pm_sm_own_clear(&map->owned[i].own);
+    free(map ? map->owned : NULL);
+    free(map);
+}
+
+const struct pm_sm_own *pm_sm_map_find(const struct pm_sm_map *map, const char *id)
+{
+    const struct owned *o =
+        map && map->count ? bsearch(id, map->owned, map->count, sizeof(*o), compare_owned) : NULL;
+
+    return o ? &o->own : NULL;
+}
+
 static int on_thing(void *arg, const struct cJSON *obj, const char *id)
 {
-    struct listing     *l = arg;
-    const struct owned *o = bsearch(id, l->owned, l->count, sizeof(*o), compare_owned);
+    struct listing         *l = arg;
+    const struct pm_sm_own *own = pm_sm_map_find(l->made, id);
 
-    return o ? give_drop(l->kind, obj, id, &o->own, l->each, l->arg) : 0;
+    return own ? give_drop(l->kind, obj, id, own, l->each, l->arg) : 0;
 }
 
 int pm_sm_list_own(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind, pm_entry_fn *each,
                    void *arg)
 {
-    PM_AUTO(free) char *prefix = own_key(kind, "");
-    struct listing      l = {.kind = kind, .each = each, .arg = arg};
-    int                 err = prefix ? 0 : -ENOMEM;
+    struct listing l = {.kind = kind, .each = each, .arg = arg};
+    int            err = pm_sm_map_load(sm, kind, &l.made);
 
-    l.skip = prefix ? strlen(prefix) : 0;
-    if (!err)
-        err = pm_backend_each_kept(&sm->base, prefix, collect, &l);
-    if (!err && l.count) /* none of ours: nothing to ask for */
+    if (!err && l.made->count) /* none of ours: nothing to ask for */
         err = pm_sm_list(sm, ctx, kind, NULL, on_thing, &l);
-    for (size_t i = 0; i < l.count; i++)
-        pm_sm_own_clear(&l.owned[i].own);
-    free(l.owned);
+    pm_sm_map_free(l.made);
     return err;
 }
 

@@ -246,7 +246,8 @@ int pm_sm_finish(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up,
     PM_AUTO(pm_sm_try) struct pm_sm_try t = {0};
     struct pm_sharemy3d *sm = pm_sm(b);
     enum pm_sm_kind      kind = pm_sm_upload_kind(up);
-    struct pm_sm_own     own = {.name = (char *)up->name,
+    struct pm_sm_own     own = {.name = (char *)(up->draft ? up->draft : up->name),
+                                .file = up->draft ? (char *)up->name : NULL,
                                 .size = kind == PM_SM_BACKGROUND ? up->size : PM_SIZE_UNKNOWN};
     struct cJSON        *obj = NULL;
     uint64_t             size = up->size;

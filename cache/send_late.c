@@ -44,7 +44,7 @@ static int read_options(struct pm_send *s, pm_node folder, const struct pm_entry
 
 /* --- asked */
 
-/* The one file to be sent. 0; -EAGAIN: there is none yet; -EINVAL: there are several. */
+/* The one file to be sent. 0; -EAGAIN: there is none yet; -EINVAL: there are several, or nothing is in it. */
 static int choose_file(const struct pm_draft_files *x, const struct pm_draft_file **out, char *why,
                        size_t size)
 {
@@ -58,6 +58,10 @@ static int choose_file(const struct pm_draft_files *x, const struct pm_draft_fil
             return -EINVAL;
         }
         *out = &x->f[i];
+    }
+    if (*out && !(*out)->size) {
+        snprintf(why, size, "%.100s is empty: nothing is made of it", (*out)->name);
+        return -EINVAL;
     }
     return *out ? 0 : -EAGAIN;
 }
@@ -326,6 +330,23 @@ static void give_up_unwanted(struct pm_send *s, const struct pm_upload *up, pm_n
     pm_queue_kick(s->cache);
 }
 
+/* What is begun in the middle of a call is known afterwards, or is not begun. */
+static int keep(struct pm_upload *up)
+{
+    struct pm_send     *s = up->arg;
+    struct pm_draft_row row = {0};
+    bool                wanted;
+    int                 err;
+
+    pm_db_begin(s->cache->db);
+    wanted = !pm_draft_get(s->cache->db, s->e->parent, &row) && row.serial == s->serial && row.opened;
+    pm_draft_row_free(&row);
+    err = pm_db_end(s->cache->db, 0);
+    if (!err && !wanted)
+        return -ECANCELED;
+    return err ? err : pm_send_keep(up);
+}
+
 /* An earlier try that the queue knows of is of this very content: a change would have ended it. */
 static int take_step(struct pm_send *s, struct pm_upload *up)
 {
@@ -376,7 +397,7 @@ static int commit(struct pm_send *s, struct pm_upload *up, const struct draft *d
 
 static int send_file(struct pm_send *s, struct pm_draft_run *run)
 {
-    struct pm_upload up = {.fd = s->content->fd, .progress = pm_send_count, .arg = s};
+    struct pm_upload up = {.fd = s->content->fd, .progress = pm_send_count, .keep = keep, .arg = s};
     struct draft     d = {.committing = false};
     int64_t          gen = 0;
     int              err = look(s, &d);
