@@ -92,6 +92,10 @@ model_is() { is_equal "$(sha "$1")" "$(curl -fsS "$control/sm3d/content?id=$2" |
 
 model_is_gone() { ! curl -fsS "$control/sm3d/items?kind=model" | jq -e --arg id "$1" 'any(.[]; .id==$id)' >/dev/null; }
 
+model_of() { curl -fsS "$control/sm3d/items?kind=model" | jq -r --arg f "$1" '.[]|select(.filename==$f).id'; }
+
+is_unchangeable() { ! dd if=/dev/null of="$1" conv=notrunc status=none 2>/dev/null && says "$1" polymount.error; }
+
 says() { getfattr --absolute-names --only-values -n "user.$2" "$1" && echo; }
 
 refuses_and_says() { ! touch "$1/new.ply" 2>/dev/null && says "$1" polymount.error; }
@@ -189,6 +193,19 @@ check "what was read is what the service holds" model_is "$scratch/work/hall.ply
 step says "$models/models/$model" sharemy3d.status
 check "nothing is made beside the models, and the folder says where instead" refuses_and_says "$models/models"
 step rm -r "$models/models/$model"
+step "$polymount" sync "$mnt"
+check "the service has the model no more" model_is_gone "$model"
+
+say "A file that is put into uploads/ becomes a model; rsync sends it once"
+step rsync -a --itemize-changes "$scratch/work/House/" "$models/uploads/"
+step "$polymount" sync "$mnt"
+step ls -l "$models/uploads" "$models/by-name"
+model=$(model_of floor-2.ply)
+check "the service holds these bytes" model_is "$scratch/work/House/floor-2.ply" "$model"
+check "rsync again sends no file" \
+    sends_nothing rsync -a --itemize-changes "$scratch/work/House/" "$models/uploads/"
+check "what was sent cannot be changed, and says so" is_unchangeable "$models/uploads/floor-2.ply"
+step rm "$models/uploads/floor-2.ply"
 step "$polymount" sync "$mnt"
 check "the service has the model no more" model_is_gone "$model"
 

@@ -55,6 +55,22 @@ refused() {
     on cat "$S/models/$keep/keep.ply" >/dev/null
 }
 
+@test "a file that is removed in uploads/ takes its model and the links to it along" {
+    mount_sm3d upload.delete_delay=0 cache.attr_timeout=10m
+    random "$T/src/part.ply" 100000
+    on cp "$T/src/part.ply" "$S/uploads/"
+    sync_drive
+    ID=$(emu_get sm3d/items kind=model | jq -r '.[0].id')
+    on ls "$S/models" "$S/by-name" >/dev/null
+    on rm "$S/uploads/part.ply"
+    sync_drive
+    lacks "$ID"
+    equal "deletions" "$(deletions)" 1
+    none_left() { ! on find "$S/models" "$S/by-name" "$S/uploads" -mindepth 1 | grep -q .; }
+    on ls "$S/models" "$S/by-name" >/dev/null
+    wait_until 10 none_left
+}
+
 @test "find -delete and Python's rmtree remove models and backgrounds as rm does" {
     seed_model '{"size":1000,"filename":"a.ply"}'
     local first=$ID second
