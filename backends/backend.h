@@ -51,7 +51,8 @@ struct pm_entry {
     bool         settling; /* still being processed there: `version` may move, content does not */
     bool         one_way; /* its content was taken, and is not given back */
     const char  *root; /* which root it is under: "" for X, "@shared" for X@shared, … */
-    const char  *id; /* the service's id; "" where it has none (then the path is its identity) */
+    const char  *id; /* the service's id; "" where it has none (then the path is its identity). What shows a
+                        thing (enum pm_manner) elsewhere has the thing's id, "@" and something more */
     const char  *name; /* raw, as the service has it: may be hostile */
     const char  *path; /* from the root: percent-encoded raw names joined by "/"; "" is the root */
     const char  *target; /* a link's: the path it leads to, relative to the link's folder; its size

@@ -180,9 +180,10 @@ static int drop_locked(struct memory *m, const char *path)
     return 0;
 }
 
-static struct pm_entry *entry_locked(const struct memory *m, const struct node *n)
+static struct pm_entry *entry_locked(struct memory *m, const struct node *n)
 {
-    char            id[32] = "", version[32] = "";
+    char               id[64] = "", version[32] = "";
+    const struct node *to;
     struct pm_entry e = {.kind = n->kind,
                          .settling = n->settling,
                          .one_way = m->options.no_download,
@@ -199,6 +200,9 @@ static struct pm_entry *entry_locked(const struct memory *m, const struct node *
 
     if (!m->options.no_ids)
         snprintf(id, sizeof(id), "%" PRIu64, n->id);
+    to = m->things && n->kind == PM_LINK ? find_locked(m, n->data + strspn(n->data, "./")) : NULL;
+    if (to)
+        snprintf(id, sizeof(id), "%" PRIu64 "@%" PRIu64, to->id, n->id);
     if (n->kind == PM_FOLDER && m->things)
         snprintf(version, sizeof(version), "v%" PRIu64, n->serial);
     if (n->kind == PM_FILE || n->kind == PM_DOCUMENT) {
@@ -213,8 +217,10 @@ static struct pm_entry *entry_locked(const struct memory *m, const struct node *
 /* The node an entry means: by id where there is one. */
 static struct node *resolve_locked(struct memory *m, const struct pm_entry *e)
 {
+    const char *at = strchr(e->id, '@');
+
     if (*e->id)
-        return find_id_locked(m, strtoull(e->id, NULL, 10));
+        return find_id_locked(m, strtoull(at ? at + 1 : e->id, NULL, 10));
     return find_locked(m, e->path);
 }
 

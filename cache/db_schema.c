@@ -51,9 +51,7 @@ static const char *const index_schema[] = {
     ("ALTER TABLE record ADD COLUMN percent INTEGER NOT NULL DEFAULT 0;"
      "ALTER TABLE record ADD COLUMN errors TEXT NOT NULL DEFAULT '';"),
     /* 6: what else the service says of it (struct pm_entry) */
-    "ALTER TABLE node ADD COLUMN fields TEXT;",
-    /* 7: what leads to a thing (thing.h) */
-    "CREATE INDEX node_link ON node(account, version) WHERE kind=2;"};
+    "ALTER TABLE node ADD COLUMN fields TEXT;"};
 
 /* journal.c says what these mean. */
 static const char *const journal_schema[] = {

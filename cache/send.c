@@ -345,7 +345,9 @@ static int send_remove(struct pm_send *s)
         return end_removal(s, false, thing ? "it was changed on the service since"
                                            : "the file was changed on the service since");
     if (!err)
-        err = thing ? pm_thing_save(s, s->e->node) : pm_send_save_content(s, s->e->node);
+        err = thing ? 0 : pm_send_save_content(s, s->e->node);
+    if (!err && (thing || s->e->kind != PM_FOLDER))
+        err = pm_thing_save(s);
     if (!err)
         err = pm_send_save_old(s);
     if (!err && s->e->kind == PM_FOLDER)

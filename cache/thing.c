@@ -4,11 +4,12 @@
 #include "cache/hidden.h"
 #include "cache/list.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #define DEPTH_MAX 16
-#define LINKS     64
+#define OTHERS    64
 
 static enum pm_manner manner_of(struct pm_cache *c, pm_node folder)
 {
@@ -59,11 +60,6 @@ static int save_below(struct pm_send *s, pm_node folder, int depth)
     return err;
 }
 
-int pm_thing_save(struct pm_send *s, pm_node folder)
-{
-    return save_below(s, folder, 0);
-}
-
 static void drop_below(struct pm_cache *c, pm_node folder, int depth)
 {
     pm_node child = 0;
@@ -81,74 +77,84 @@ static void drop_below(struct pm_cache *c, pm_node folder, int depth)
     }
 }
 
-/* --- what leads to it */
+/* --- where else it is shown */
 
-/* Where the known lists have it, from its root on; NULL: nowhere. Owned. */
-static char *path_below_root(struct pm_db *db, const struct pm_row *row)
-{
-    struct pm_row at = *row;
-    char         *path = NULL;
-
-    for (int depth = 0; depth < DEPTH_MAX && at.parent && at.parent != PM_NODE_ROOT; depth++) {
-        char *longer = pm_asprintf("%s%s%s", at.name, path ? "/" : "", path ? path : "");
-
-        free(path);
-        path = longer;
-        if (!path || pm_node_get(db, at.parent, &at))
-            break;
-    }
-    return path;
-}
-
-/* Links of services lead up to the root and down from there. How many lead to the path, up to 64. */
-static size_t take_links(struct pm_cache *c, const struct pm_row *row, const char *path,
-                         struct pm_row *links)
+/* The other nodes of the same thing, by their ids, which nothing is to become of: how many. */
+static size_t take_others(struct pm_cache *c, const struct pm_row *row, struct pm_row *others)
 {
     struct sqlite3_stmt *st;
-    pm_node              ids[LINKS];
+    char                 base[PM_NAME_MAX + 1];
+    pm_node              ids[OTHERS];
     size_t               n = 0, found = 0;
 
+    snprintf(base, sizeof(base), "%.*s", (int)strcspn(row->rid, "@"), row->rid);
+    if (!*base || !strncmp(base, PM_RID_PATH, strlen(PM_RID_PATH)) ||
+        manner_of(c, row->parent) == PM_MANNER_TREE)
+        return 0;
     st = pm_db_query(c->db,
-                     "SELECT id FROM node WHERE account=?1 AND kind=2 AND version IN ('../' || ?2,"
-                     " '../../' || ?2, '../../../' || ?2) LIMIT 64",
-                     "is", (int64_t)row->account, path);
+                     "SELECT id FROM node WHERE account=?1 AND (rid=?2 OR (rid>=?2 || '@' AND rid<?2 ||"
+                     " 'A')) AND id<>?3 AND NOT EXISTS (SELECT 1 FROM j.entry e WHERE e.node=node.id)"
+                     " LIMIT 64",
+                     "isi", (int64_t)row->account, base, (int64_t)row->id);
     while (pm_db_row(c->db, st))
         ids[n++] = (pm_node)pm_col_int(st, 0);
-    for (size_t i = 0; i < n; i++) {
-        if (!pm_node_get(c->db, ids[i], &links[found]) && links[found].parent)
+    for (size_t i = 0; i < n; i++)
+        if (!pm_node_get(c->db, ids[i], &others[found]) && others[found].parent)
             found++;
-        pm_node_detach(c->db, ids[i]);
-    }
     return found;
 }
 
-static void drop_links(struct pm_cache *c, const struct pm_row *row)
+int pm_thing_save(struct pm_send *s)
 {
-    PM_AUTO(free) struct pm_row *links = calloc(LINKS, sizeof(*links));
-    PM_AUTO(free) char          *path = NULL;
+    PM_AUTO(free) struct pm_row *others = calloc(OTHERS, sizeof(*others));
     size_t                       n = 0;
+    int                          err;
 
-    if (!links)
+    if (!others)
+        return -ENOMEM;
+    pm_db_begin(s->cache->db);
+    n = take_others(s->cache, &s->row, others);
+    err = pm_db_end(s->cache->db, 0);
+    if (!err)
+        err = s->row.kind == PM_FOLDER ? save_below(s, s->row.id, 0) : 0;
+    for (size_t i = 0; i < n && !err; i++)
+        err = others[i].kind == PM_FOLDER ? save_below(s, others[i].id, 0)
+                                          : pm_send_save_content(s, others[i].id);
+    return err;
+}
+
+/* All that shows it goes, and what lists it is out of date. */
+static void drop_others(struct pm_cache *c, const struct pm_row *row)
+{
+    PM_AUTO(free) struct pm_row *others = calloc(OTHERS, sizeof(*others));
+    size_t                       n;
+
+    if (!others)
         return;
     pm_db_begin(c->db);
-    if (manner_of(c, row->parent) != PM_MANNER_TREE && (path = path_below_root(c->db, row)) != NULL) {
-        n = take_links(c, row, path, links);
+    n = take_others(c, row, others);
+    for (size_t i = 0; i < n; i++)
+        pm_node_detach(c->db, others[i].id);
+    if (manner_of(c, row->parent) != PM_MANNER_TREE)
         pm_db_run(c->db,
                   "UPDATE list SET fetched=0 WHERE node<>?2 AND node IN (SELECT id FROM node WHERE"
                   " account=?1 AND rid>='" PM_RID_PATH "' AND rid<'path;')",
                   "ii", (int64_t)row->account, (int64_t)row->parent);
-    }
     if (pm_db_end(c->db, 0))
         return; /* the lists tell it later */
     for (size_t i = 0; i < n; i++) {
-        pm_tell_entry(c, links[i].parent, links[i].name);
-        pm_tell_node(c, links[i].parent, true);
+        if (others[i].kind == PM_FOLDER)
+            drop_below(c, others[i].id, 0);
+        else
+            pm_store_drop(c->store, others[i].id);
+        pm_tell_entry(c, others[i].parent, others[i].name);
+        pm_tell_node(c, others[i].parent, true);
     }
 }
 
 void pm_thing_gone(struct pm_cache *c, const struct pm_row *row, bool whole)
 {
-    drop_links(c, row);
+    drop_others(c, row);
     if (whole)
         drop_below(c, row->id, 0);
 }

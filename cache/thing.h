@@ -11,10 +11,11 @@ bool pm_thing_is(struct pm_cache *c, pm_node folder);
  * such. */
 int64_t pm_thing_count_beside(struct pm_cache *c, pm_node folder);
 
-/* Whoever reads a content of the thing still needs what is not here yet. */
-int pm_thing_save(struct pm_send *s, pm_node folder);
-/* No transaction is open. An object, as its row was, is gone. Where that is a thing, links that lead to it
- * go, too, and what else is listed of it is out of date. `whole`: it is a folder of which pm_thing_is was
+/* Whoever reads a content of the thing that is to go, wherever that is shown, still needs what is not here
+ * yet. Where the object is none, what its row has in it. */
+int pm_thing_save(struct pm_send *s);
+/* No transaction is open. An object, as its row was, is gone. Where that is a thing, what else
+ * shows it (struct pm_entry) goes, too, and lists that had it are out of date. `whole`: it is a folder of which pm_thing_is was
  * true: what was in it goes. */
 void pm_thing_gone(struct pm_cache *c, const struct pm_row *row, bool whole);
 

@@ -151,8 +151,7 @@ static void older_databases_are_brought_up_to_date_with_what_is_in_them(void **s
 {
     (void)state;
     open_and_close(0);
-    run_on("index.db", "DROP INDEX node_link;"
-                       "DROP TABLE redo;"
+    run_on("index.db", "DROP TABLE redo;"
                        "DROP TABLE record;"
                        "INSERT INTO meta(key, value) VALUES('durable', '3');"
                        "ALTER TABLE content DROP COLUMN era;"
@@ -196,7 +195,7 @@ static void a_migration_that_fails_changes_nothing(void **state)
 {
     (void)state;
     open_and_close(0);
-    run_on("index.db", "DROP TABLE redo; DROP TABLE record; DROP INDEX content_used; DROP INDEX node_link;"
+    run_on("index.db", "DROP TABLE redo; DROP TABLE record; DROP INDEX content_used;"
                        "ALTER TABLE node DROP COLUMN fields;"
                        "PRAGMA user_version=2;"
                        "CREATE TABLE redo(n INTEGER PRIMARY KEY); CREATE TABLE witness(n)");

@@ -349,8 +349,7 @@ static void an_older_index_that_is_brought_up_to_date_loses_nothing(void **state
     (void)state;
     for (unsigned n = 1; struck; n++) {
         env_stop(&e);
-        change("index.db", "DROP INDEX node_link; DROP TABLE redo; DROP TABLE record;"
-                           "ALTER TABLE node DROP COLUMN fields;"
+        change("index.db", "DROP TABLE redo; DROP TABLE record; ALTER TABLE node DROP COLUMN fields;"
                            "PRAGMA user_version=2;"
                            "INSERT OR REPLACE INTO meta(key, value) VALUES('durable', '4711')");
         change("journal.db", "DELETE FROM meta WHERE key IN ('machine', 'era', 'durable')");
