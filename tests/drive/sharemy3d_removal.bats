@@ -55,20 +55,39 @@ refused() {
     on cat "$S/models/$keep/keep.ply" >/dev/null
 }
 
-@test "a file that is removed in uploads/ takes its model and the links to it along" {
+# only_model: the id of the only one that the service has
+only_model() {
+    emu_get sm3d/items kind=model | jq -r '.[0].id'
+}
+
+none_left() {
+    ! on find "$S/models" "$S/by-name" "$S/uploads" -mindepth 1 | grep -q .
+}
+
+@test "a file in uploads/, its model and the links to that go together, whichever is removed" {
+    local id
     mount_sm3d upload.delete_delay=0 cache.attr_timeout=10m
     random "$T/src/part.ply" 100000
     on cp "$T/src/part.ply" "$S/uploads/"
     sync_drive
-    ID=$(emu_get sm3d/items kind=model | jq -r '.[0].id')
+    id=$(only_model)
     on ls "$S/models" "$S/by-name" >/dev/null
     on rm "$S/uploads/part.ply"
     sync_drive
-    lacks "$ID"
+    lacks "$id"
     equal "deletions" "$(deletions)" 1
-    none_left() { ! on find "$S/models" "$S/by-name" "$S/uploads" -mindepth 1 | grep -q .; }
-    on ls "$S/models" "$S/by-name" >/dev/null
     wait_until 10 none_left
+    CONF_KEYS+=(cache.attr_timeout=200ms)
+    remount
+    on cp "$T/src/part.ply" "$S/uploads/"
+    sync_drive
+    id=$(only_model)
+    wait_until 10 on ls "$S/models/$id" >/dev/null
+    on rm -r "$S/models/$id"
+    sync_drive
+    lacks "$id"
+    wait_until 10 none_left
+    equal "deletions" "$(deletions)" 2
 }
 
 @test "find -delete and Python's rmtree remove models and backgrounds as rm does" {
@@ -157,7 +176,6 @@ refused() {
     emu_post sm3d/remove "{\"id\":\"$ID\"}"
     sync_drive
     equal "failed" "$(status_json | jq -c .failed)" "[]"
-    none_left() { ! on find "$S/models" "$S/by-name" -mindepth 1 | grep -q .; }
     wait_until 10 none_left
 }
 
