@@ -121,7 +121,7 @@ struct pm_sm_try {
     char           id[PM_SM_ID_MAX];
     char          *url; /* owned */
     enum pm_sm_way way;
-    bool           dead, whole;
+    bool           turned, dead, whole;
     char           digest[40];
     uint64_t       from; /* where the PUT of all that was left began, and one more; 0: none did */
     uint64_t       chunk;
@@ -135,6 +135,7 @@ struct pm_sm_try {
 enum pm_sm_kind pm_sm_upload_kind(const struct pm_upload *up);
 int  pm_sm_try_load(const struct pm_upload *up, struct pm_sm_try *t);
 int  pm_sm_try_save(struct pm_upload *up, const struct pm_sm_try *t);
+int  pm_sm_try_keep(struct pm_upload *up, const struct pm_sm_try *t); /* and has it on the disk */
 void pm_sm_try_clear(struct pm_sm_try *t);
 static inline void pm_cleanup_pm_sm_try(struct pm_sm_try *t)
 {
@@ -143,7 +144,9 @@ static inline void pm_cleanup_pm_sm_try(struct pm_sm_try *t)
 /* backend.h */
 int pm_sm_check_options(struct pm_backend *b, const struct pm_entry *dir, const char *options, char *why,
                         size_t size);
-int pm_sm_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up);
+/* Was a session asked for? */
+bool pm_sm_asked_session(const struct pm_upload *up);
+int  pm_sm_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up);
 /* What was made by POSTs whose answers were lost is deleted, as far as it is certain enough. */
 int pm_sm_end_lost(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_upload *up,
                    struct pm_sm_try *t);

@@ -3,6 +3,7 @@
  * The state of an upload is a JSON object:
  *   id, url  of what was made; absent: nothing is known to be
  *   way      how the content goes to the url (pm_sm_way); a session's url is the session
+ *   turned   it was tried in another way, and refused
  *   dead     the url is over: `id` is to be deleted, and made anew
  *   whole    the storage has the content
  *   digest   that it told of it, until ours was compared with it
@@ -20,6 +21,7 @@
  * when that is confirmed, the useless one is deleted, if it can be told: see pm_sm_end_lost. */
 #include "backends/sharemy3d_impl.h"
 
+#include "backends/picture.h"
 #include "backends/resumable.h"
 
 #include <errno.h>
@@ -63,6 +65,7 @@ int pm_sm_try_load(const struct pm_upload *up, struct pm_sm_try *t)
     uint64_t      way = 0, lost = 0, bound = 0;
 
     *t = (struct pm_sm_try){.url = dup_text(obj, "url"), .ids = dup_text(obj, "ids"),
+                            .turned = pm_json_bool(obj, "turned", false),
                             .dead = pm_json_bool(obj, "dead", false),
                             .whole = pm_json_bool(obj, "whole", false),
                             .posted = pm_json_ms(obj, "posted"), .since = pm_json_ms(obj, "since"),
@@ -110,6 +113,7 @@ int pm_sm_try_save(struct pm_upload *up, const struct pm_sm_try *t)
     add_text(&b, "id", t->id);
     add_text(&b, "url", t->url);
     add_number(&b, "way", (int64_t)t->way);
+    add_number(&b, "turned", t->turned);
     add_number(&b, "dead", t->dead);
     add_number(&b, "whole", t->whole);
     add_text(&b, "digest", t->digest);
@@ -131,11 +135,16 @@ int pm_sm_try_save(struct pm_upload *up, const struct pm_sm_try *t)
     return 0;
 }
 
-static int keep(struct pm_upload *up, const struct pm_sm_try *t)
+int pm_sm_try_keep(struct pm_upload *up, const struct pm_sm_try *t)
 {
     int err = pm_sm_try_save(up, t);
 
     return err || !up->keep ? err : up->keep(up);
+}
+
+bool pm_sm_asked_session(const struct pm_upload *up)
+{
+    return pm_sm_upload_kind(up) == PM_SM_MODEL && up->size > PM_RESUMABLE_PLAIN;
 }
 
 /* --- what is made */
@@ -180,13 +189,23 @@ struct wish {
     bool          downloadable;
 };
 
+/* A panorama is twice as wide as it is high. */
+static const char *type_of(const struct pm_upload *up)
+{
+    uint32_t width, height;
+
+    return pm_picture_size(up->fd, up->size, &width, &height) && width / 2 == height && width % 2 == 0
+               ? "PANORAMA"
+               : "IMAGE";
+}
+
 static int make_wish(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct pm_upload *up,
                      struct wish *w)
 {
     const char *text;
 
     (void)sm;
-    *w = (struct wish){.password = "", .type = "IMAGE"};
+    *w = (struct wish){.password = "", .type = ""};
     if (strlen(up->name) > FILE_MAX) {
         snprintf(ctx->why, sizeof(ctx->why), "the service takes names of at most %d bytes", FILE_MAX);
         return -ENAMETOOLONG;
@@ -205,9 +224,10 @@ static int make_wish(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct p
     fit(w->description, FILE_MAX);
     text = pm_json_text(w->options, "password");
     w->password = text ? text : "";
-    text = pm_json_text(w->options, "type");
-    if (text && *text)
-        w->type = text;
+    if (pm_sm_upload_kind(up) == PM_SM_BACKGROUND) {
+        text = pm_json_text(w->options, "type");
+        w->type = text && *text ? text : type_of(up);
+    }
     w->downloadable = pm_json_bool(w->options, "downloadable", false);
     if (strlen(w->password) <= FILE_MAX)
         return 0;
@@ -265,7 +285,7 @@ static char *post_body(const struct pm_upload *up, enum pm_sm_kind kind, const s
         add_text(&b, "password", w->password);
         pm_buf_str(&b, w->downloadable ? ",\"downloadable\":true" : ",\"downloadable\":false");
     }
-    if (kind == PM_SM_MODEL && up->size > PM_RESUMABLE_PLAIN)
+    if (pm_sm_asked_session(up))
         pm_buf_str(&b, ",\"resumable\":true");
     pm_buf_str(&b, "}");
     return pm_buf_take(&b);
@@ -397,12 +417,11 @@ static int find_lost(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct p
     for (int page = 0; oldest >= t->since - SLACK_MS && !err; page++) {
         struct cJSON       *body = NULL;
         const struct cJSON *v;
+        int                 n = 0;
 
         err = get_newest(sm, ctx, pm_sm_upload_kind(up), page, &body, &date);
         v = err ? NULL : pm_json_first(pm_json_get(body, words->folder));
-        if (!v)
-            oldest = 0;
-        for (; v; v = pm_json_next(v)) {
+        for (; v; v = pm_json_next(v), n++) {
             char id[PM_SM_ID_MAX] = "";
 
             oldest = pm_sm_created_ms(v);
@@ -412,6 +431,8 @@ static int find_lost(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct p
                 memcpy(out->ids[out->count], id, sizeof(id));
             out->count++;
         }
+        if (n < PAGE)
+            oldest = 0; /* there is no more */
         pm_json_free(body);
     }
     return err;
@@ -491,7 +512,7 @@ static int take_answer(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct
     if (!t->url)
         return -ENOMEM;
     t->dead = !origin;
-    t->way = ways[pm_resumable_kind(t->url, kind == PM_SM_MODEL && up->size > PM_RESUMABLE_PLAIN)];
+    t->way = ways[pm_resumable_kind(t->url, pm_sm_asked_session(up))];
     t->posted = 0;
     err = pm_sm_own_keep(sm, kind, id, &own);
     return err == -EOPNOTSUPP ? 0 : err;
@@ -544,11 +565,11 @@ int pm_sm_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
     err = look_before(sm, ctx, pm_sm_upload_kind(up), &t, &date);
     if (!err) {
         t.posted = date;
-        err = keep(up, &t);
+        err = pm_sm_try_keep(up, &t);
     }
     if (!err) {
         err = post(sm, ctx, up, &w, &t);
-        kept = keep(up, &t);
+        kept = pm_sm_try_keep(up, &t);
         err = err ? err : kept;
     }
     pm_json_free(w.options);

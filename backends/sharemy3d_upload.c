@@ -112,8 +112,9 @@ static int open_session(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_u
     char *session = NULL;
     int   err = pm_resumable_start(sm->base.net, ctx, t->url, &session);
 
-    if (err == -ESTALE) { /* it does not say what it is for */
+    if (err == -ESTALE && !t->turned) { /* it does not say what it is for */
         t->way = PM_SM_WHOLE;
+        t->turned = true;
         return 0;
     }
     if (err)
@@ -121,8 +122,7 @@ static int open_session(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_u
     free(t->url);
     t->url = session;
     t->way = PM_SM_SESSION;
-    err = pm_sm_try_save(up, t);
-    return err || !up->keep ? err : up->keep(up);
+    return pm_sm_try_keep(up, t);
 }
 
 static int put_session(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_upload *up,
@@ -132,9 +132,7 @@ static int put_session(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_up
 
     if (!t->chunk && up->size - off > CHUNK) {
         t->from = off + 1;
-        err = pm_sm_try_save(up, t);
-        if (!err && up->keep)
-            err = up->keep(up);
+        err = pm_sm_try_keep(up, t);
     }
     return err ? err : pm_resumable_put(sm->base.net, ctx, t->url, up, off, t->chunk, r);
 }
@@ -161,7 +159,11 @@ int pm_sm_put(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, ui
         err = pm_resumable_put_whole(sm->base.net, ctx, t.url, up, &r);
     else if (!err)
         err = put_session(sm, ctx, up, &t, *off, &r);
-    if (err == -ESTALE || err == -EBADMSG) { /* resume makes another */
+    if (err == -ESTALE && t.way == PM_SM_WHOLE && !t.turned && pm_sm_asked_session(up)) {
+        t.way = PM_SM_START;
+        t.turned = true;
+        err = -EAGAIN;
+    } else if (err == -ESTALE || err == -EBADMSG) { /* resume makes another */
         t.dead = true;
         err = -EAGAIN;
     }
@@ -191,7 +193,7 @@ static int compare(struct pm_ctx *ctx, struct pm_upload *up, struct pm_sm_try *t
     snprintf(ctx->why, sizeof(ctx->why), "the storage has other bytes than were sent");
     t->dead = true;
     t->whole = false;
-    same = pm_sm_try_save(up, t);
+    same = pm_sm_try_keep(up, t);
     return same ? same : -EAGAIN;
 }
 
@@ -209,7 +211,7 @@ static int wait_noticed(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_u
             t->dead = true;
             t->whole = false;
             snprintf(ctx->why, sizeof(ctx->why), "it was removed there");
-            err = pm_sm_try_save(up, t);
+            err = pm_sm_try_keep(up, t);
             return err ? err : -EAGAIN;
         }
         if (err || strcmp(status, "UPLOADING") != 0)

@@ -206,3 +206,34 @@ order() {
     [[ $(xattr "$U/$long$long.ply" error) == *"at most 100"* ]]
     equal "begun" "$(requests model_new)" 2
 }
+
+# png FILE WIDTH HEIGHT: as much of one as tells its size, and some more
+png() {
+    printf '\x89PNG\r\n\x1a\n\0\0\0\rIHDR' >"$1"
+    printf "$(printf '\\x%02x' 0 0 $(($2 / 256)) $(($2 % 256)) 0 0 $(($3 / 256)) $(($3 % 256)))" >>"$1"
+    random "$1.rest" 20000
+    cat "$1.rest" >>"$1"
+    rm "$1.rest"
+}
+
+@test "a picture dropped into uploads-backgrounds/ is a background, a panorama if it is twice as wide as high, and stays readable" {
+    png "$T/src/land.png" 4096 2048
+    png "$T/src/wall.png" 1600 1200
+    mount_sm3d
+    local B=$S/uploads-backgrounds i
+    on cp "$T/src/land.png" "$T/src/wall.png" "$B/"
+    sync_drive
+    equal "types" "$(backgrounds '[.[] | "\(.filename) \(.type)"] | sort | join(",")')" \
+        "land.png PANORAMA,wall.png IMAGE"
+    equal "state" "$(xattr "$B/land.png" state)" synced
+    remount
+    equal "shown" "$(on ls "$B" | tr '\n' ' ')" "land.png wall.png "
+    forget_traffic
+    within 30 rsync -a "$T/src/" "$B/"
+    sync_drive
+    for i in land wall; do on cmp "$B/$i.png" "$T/src/$i.png"; done
+    equal "folder" "$(on ls "$S/backgrounds/$(backgrounds '.[0].id')")" info.json
+    on rm "$B/wall.png"
+    sync_drive
+    equal "left" "$(backgrounds '[.[].filename] | join(",")')" land.png
+}
