@@ -182,9 +182,10 @@ static void model_name(const char *file, bool folder, char out[FILE_MAX + 16])
 /* What the user wants of it. */
 struct wish {
     struct cJSON *options; /* owned; NULL: nothing */
+    char         *secret; /* owned; the account's password for what is dropped */
     char          name[FILE_MAX + 16];
     char          description[FILE_MAX + 4];
-    const char   *password; /* borrowed; "": none */
+    const char   *password; /* of one of these two; "": none */
     const char   *type; /* of a background */
     bool          downloadable;
 };
@@ -199,13 +200,35 @@ static const char *type_of(const struct pm_upload *up)
                : "IMAGE";
 }
 
+static void pm_cleanup_wish(struct wish *w)
+{
+    pm_json_free(w->options);
+    pm_secret_free(w->secret);
+}
+
+/* A password is never cut: who knows it would not know the one that counts. */
+static int take_password(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct pm_upload *up,
+                         struct wish *w)
+{
+    const char *told = pm_json_text(w->options, "password");
+    int         err = 0;
+
+    if (!told && !up->draft && pm_sm_upload_kind(up) == PM_SM_MODEL)
+        err = pm_conf_secret(sm->base.conf, "password", &w->secret, ctx->why, sizeof(ctx->why));
+    if (err && err != -ENOENT)
+        return -EAGAIN; /* the command may be mended */
+    w->password = told ? told : w->secret ? w->secret : "";
+    if (strlen(w->password) <= FILE_MAX)
+        return 0;
+    snprintf(ctx->why, sizeof(ctx->why), "the password is longer than %d bytes", FILE_MAX);
+    return -EINVAL;
+}
+
 static int make_wish(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct pm_upload *up,
                      struct wish *w)
 {
     const char *text;
 
-    (void)sm;
-    *w = (struct wish){.password = "", .type = ""};
     if (strlen(up->name) > FILE_MAX) {
         snprintf(ctx->why, sizeof(ctx->why), "the service takes names of at most %d bytes", FILE_MAX);
         return -ENAMETOOLONG;
@@ -222,17 +245,13 @@ static int make_wish(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct p
     text = pm_json_text(w->options, "description");
     snprintf(w->description, sizeof(w->description), "%s", text ? text : "");
     fit(w->description, FILE_MAX);
-    text = pm_json_text(w->options, "password");
-    w->password = text ? text : "";
+    w->type = "";
     if (pm_sm_upload_kind(up) == PM_SM_BACKGROUND) {
         text = pm_json_text(w->options, "type");
         w->type = text && *text ? text : type_of(up);
     }
-    w->downloadable = pm_json_bool(w->options, "downloadable", false);
-    if (strlen(w->password) <= FILE_MAX)
-        return 0;
-    snprintf(ctx->why, sizeof(ctx->why), "the password is longer than %d bytes", FILE_MAX);
-    return -EINVAL;
+    w->downloadable = pm_json_bool(w->options, "downloadable", sm->base.conf->downloadable);
+    return take_password(sm, ctx, up, w);
 }
 
 /* A member that is given, and that the service takes as it is or not at all. */
@@ -446,7 +465,7 @@ static int find_lost(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct p
 int pm_sm_end_lost(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_upload *up,
                    struct pm_sm_try *t)
 {
-    struct wish  w;
+    __attribute__((cleanup(pm_cleanup_wish))) struct wish w = {0};
     struct finds finds;
     int          err = t->lost ? make_wish(sm, ctx, up, &w) : 0;
 
@@ -454,7 +473,6 @@ int pm_sm_end_lost(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_upload
         return 0;
     if (!err)
         err = find_lost(sm, ctx, up, t, &w, &finds);
-    pm_json_free(w.options);
     if (err)
         return err;
     if (finds.count > t->lost || finds.count > PM_COUNT(finds.ids))
@@ -547,7 +565,7 @@ int pm_sm_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
 {
     PM_AUTO(pm_sm_try) struct pm_sm_try t = {0};
     struct pm_sharemy3d *sm = pm_sm(b);
-    struct wish          w;
+    __attribute__((cleanup(pm_cleanup_wish))) struct wish w = {0};
     int64_t              date = pm_wall_ms();
     int                  err = pm_sm_try_load(up, &t);
     int                  kept;
@@ -572,7 +590,6 @@ int pm_sm_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
         kept = pm_sm_try_keep(up, &t);
         err = err ? err : kept;
     }
-    pm_json_free(w.options);
     if (err == -EAGAIN && !*ctx->why)
         snprintf(ctx->why, sizeof(ctx->why), "the answer was lost");
     return err;

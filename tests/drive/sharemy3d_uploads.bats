@@ -237,3 +237,24 @@ png() {
     sync_drive
     equal "left" "$(backgrounds '[.[].filename] | join(",")')" land.png
 }
+
+@test "the account says whether what is dropped may be downloaded, and its password, which the disk forgets" {
+    local secret=Dragon$RANDOM$RANDOM
+    random "$T/src/a.ply" 20000
+    mount_sm3d account.downloadable=yes "account.password_command=echo $secret"
+    drop "$T/src/a.ply"
+    sync_drive
+    equal "model" "$(made '.[0] | "\(.downloadable) \(.password)"')" "true $secret"
+    equal "has one" "$(field "$U/a.ply" hasPassword)" true
+    umount_drive
+    run -1 grep -r -l -a -F "$secret" "$STATE" "$LOG"
+}
+
+@test "a password that is too long is refused, never cut" {
+    random "$T/src/a.ply" 20000
+    mount_sm3d "account.password_command=printf %0101d 7"
+    drop "$T/src/a.ply"
+    wait_until 20 state_is "$U/a.ply" failed
+    [[ $(xattr "$U/a.ply" error) == *"password is longer"* ]]
+    equal "begun" "$(requests model_new)" 0
+}
