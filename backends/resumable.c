@@ -60,7 +60,9 @@ bool pm_resumable_mark(const char *range, uint64_t *held)
         *held = 0;
         return true;
     }
-    if (strncmp(range, "bytes=0-", 8) != 0 || !to_number(range + 8, &last))
+    if (!strncmp(range, "bytes=", 6)) /* older pages of the storage's show marks without it */
+        range += 6;
+    if (strncmp(range, "0-", 2) != 0 || !to_number(range + 2, &last))
         return false;
     *held = last + 1;
     return true;
@@ -161,7 +163,7 @@ static int judge(struct pm_ctx *ctx, int err, struct exchange *x, uint64_t sent,
     }
     if (!err)
         return take_complete(ctx, x, size, out);
-    if (status == 404 || status == 410)
+    if (status == 404 || status == 410 || status == 499) /* the last: it was cancelled */
         return -ESTALE;
     if (status != 308)
         return err;
@@ -176,6 +178,12 @@ static int judge(struct pm_ctx *ctx, int err, struct exchange *x, uint64_t sent,
 
 /* --- sessions */
 
+/* Of a URL that is over, or was signed for something else: each storage has words of its own for it. */
+static bool is_refusal(long status)
+{
+    return status / 100 == 4 && status != 408 && status != 425 && status != 429;
+}
+
 int pm_resumable_start(struct pm_net *net, struct pm_ctx *ctx, const char *url, char **session)
 {
     static const char *const headers[] = {"x-goog-resumable: start", "Content-Type:", NULL};
@@ -184,7 +192,7 @@ int pm_resumable_start(struct pm_net *net, struct pm_ctx *ctx, const char *url, 
     int                    err = call(net, ctx, &req, &x);
     PM_AUTO(free) char    *origin = !err && x.told.location ? pm_http_origin(x.told.location) : NULL;
 
-    if (x.answer.status == 400 || x.answer.status == 403)
+    if (err && is_refusal(x.answer.status))
         return -ESTALE;
     if (err)
         return err;

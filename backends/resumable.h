@@ -25,8 +25,8 @@ enum pm_resumable_kind {
  * of the older form does not say what it is for: then it is START, and if that is -ESTALE, WHOLE. */
 enum pm_resumable_kind pm_resumable_kind(const char *url, bool asked);
 
-/* Opens a session. *session is owned. -ESTALE: the URL is over. Not sent twice: -EAGAIN, an unused session
- * may be left, no harm. */
+/* Opens a session. *session is owned. -ESTALE: the URL is over, or not for this. Not sent
+ * twice: -EAGAIN, an unused session may be left, no harm. */
 int pm_resumable_start(struct pm_net *net, struct pm_ctx *ctx, const char *url, char **session);
 
 /* What is known of an upload. */
@@ -56,7 +56,7 @@ int pm_resumable_put_whole(struct pm_net *net, struct pm_ctx *ctx, const char *u
 /* Gives a session up; 0 also if it is gone. One that was finished stays an object: ask first. */
 int pm_resumable_cancel(struct pm_net *net, struct pm_ctx *ctx, const char *session);
 
-/* N of "bytes=0-N", the mark of a 308, plus one; 0 of "": nothing is kept. False: it is no mark. */
+/* N of "bytes=0-N" or "0-N", the mark of a 308, plus one; 0 of "": nothing is kept. False: it is no mark. */
 bool pm_resumable_mark(const char *range, uint64_t *held);
 
 #endif

@@ -85,6 +85,8 @@ int pm_sm_call(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_http_reque
         if (!known)
             learn_form(sm, form.changed);
         known = known_form(sm);
+        if (!json && !answer.body.len)
+            return 0;
         body = pm_json_parse(answer.body.ptr ? answer.body.ptr : "", answer.body.len);
         if (!pm_json_is_object(body)) {
             pm_json_free(body);
@@ -95,7 +97,10 @@ int pm_sm_call(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_http_reque
         snprintf(ctx->why, sizeof(ctx->why), "the answer is no JSON");
         return req->once ? -EAGAIN : -EIO;
     }
-    *json = body;
+    if (json)
+        *json = body;
+    else
+        pm_json_free(body);
     return 0;
 }
 

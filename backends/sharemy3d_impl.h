@@ -38,7 +38,7 @@ static inline struct pm_sharemy3d *pm_sm(struct pm_backend *b)
 
 /* One call of the API with the token, "Bearer" first and the bare form once on 401, unless it is known
  * which; the service's word in ctx->why. req->url is a path from the endpoint on. *json is the answer's
- * object, owned. */
+ * object, owned; NULL: it tells nothing, and may be empty. */
 int pm_sm_call(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_http_request *req,
                struct cJSON **json);
 /* GET /FOLDER/ID/TAIL. -ENOENT: there is no such thing, in whatever words. */

@@ -277,13 +277,11 @@ int pm_sm_delete(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind ki
 {
     PM_AUTO(free) char    *url = pm_asprintf("/%s/%s", pm_sm_words[kind].folder, id);
     struct pm_http_request req = {.method = "DELETE", .url = url};
-    struct cJSON          *body = NULL;
     int                    err = !url ? -ENOMEM : pm_sm_is_id(id) ? 0 : -ENOENT;
     int                    forgot;
 
     if (!err)
-        err = pm_sm_call(sm, ctx, &req, &body);
-    pm_json_free(body);
+        err = pm_sm_call(sm, ctx, &req, NULL);
     if (err == -EINVAL) /* 400 is what it may say instead of 404 */
         err = -ENOENT;
     forgot = !err || err == -ENOENT ? pm_sm_own_forget(sm, kind, id) : 0;

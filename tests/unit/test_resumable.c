@@ -123,7 +123,8 @@ static void a_mark_is_the_last_byte_kept_or_none(void **state)
         uint64_t    held;
     } rows[] = {{"", true, 0},           {"bytes=0-0", true, 1},  {"bytes=0-262143", true, 262144},
                 {"bytes=1-5", false, 0}, {"bytes=0-", false, 0},  {"bytes 0-5", false, 0},
-                {"bytes=0--1", false, 0}, {"bytes=0-5,7-8", false, 0}, {"?", false, 0},
+                {"bytes=0--1", false, 0}, {"0-262143", true, 262144}, {"0-", false, 0}, {"1-5", false, 0},
+                {"bytes=0-5,7-8", false, 0}, {"?", false, 0},
                 {"bytes=0-99999999999999999999", false, 0}};
 
     (void)state;
@@ -154,6 +155,7 @@ static void what_a_session_says_of_itself(void **state)
         {{200, "x-goog-stored-content-length: 5\r\n", NULL, NULL}, -EBADMSG, 0, false},
         {{404, NULL, "<Error><Code>NoSuchUpload</Code></Error>", NULL}, -ESTALE, 0, false},
         {{410, NULL, NULL, NULL}, -ESTALE, 0, false},
+        {{499, NULL, NULL, NULL}, -ESTALE, 0, false}, /* somebody cancelled it */
         {{503, NULL, "content-range", NULL}, -EAGAIN, 0, false},
         {{0, NULL, NULL, NULL}, -EAGAIN, 0, false},
         {{403, NULL, "<Error><Code>AccessDenied</Code>upload_id=s3cret", NULL}, -EACCES, 0, false},
@@ -281,6 +283,9 @@ static void a_session_is_opened_by_a_url_that_was_signed_for_it(void **state)
         {{201, "Location: http://elsewhere.example/o?upload_id=n\r\n", NULL, NULL}, -EIO},
         {{400, NULL, "<Error><Code>ExpiredToken</Code></Error>", NULL}, -ESTALE},
         {{403, NULL, NULL, NULL}, -ESTALE},
+        {{405, NULL, NULL, NULL}, -ESTALE},
+        {{411, NULL, NULL, NULL}, -ESTALE},
+        {{429, NULL, NULL, NULL}, -EBUSY},
         {{503, NULL, NULL, NULL}, -EAGAIN},
     };
 

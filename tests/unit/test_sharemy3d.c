@@ -65,6 +65,7 @@ struct world {
     bool        stuck; /* every page is the first */
     unsigned    boasts; /* the total that it tells; 0: the true one */
     bool        redirects; /* the storage does, once */
+    int         removal; /* 0: 200 and nothing; 204; else 200 and no JSON */
     int         original; /* status of GET …/original; 0: 200 */
     const char *url_tail; /* of a downloadUrl; NULL: /object */
     const char *disposition; /* the storage's; NULL: none */
@@ -131,6 +132,9 @@ static bool serve(void *arg, const struct server_request *req, int fd)
                  w->url_tail ? w->url_tail : "/object");
         return server_reply(fd, 200, "", body);
     }
+    if (!strncmp(req->head, "DELETE /models/m0 ", 18))
+        return w->removal == 204 ? server_say(fd, "HTTP/1.1 204 No Content\r\n\r\n")
+                                 : server_reply(fd, 200, "", w->removal ? "<html></html>" : "");
     if (strstr(req->head, "/m0/info HTTP"))
         return server_reply(fd, 200, "", "{\"class\":\"x\",\"modelId\":\"m0\",\"name\":\"Model 0\","
                                          "\"timeCreated\":1485557110,\"status\":\"ACTIVE\",\"size\":123}");
@@ -655,6 +659,26 @@ static void a_token_that_nobody_takes_is_refused_with_the_service_s_word(void **
     end(&w);
 }
 
+static void a_removal_may_be_answered_with_nothing(void **state)
+{
+    static const struct {
+        int      how, err;
+        unsigned requests;
+    } rows[] = {{0, 0, 1}, {204, 0, 1}, {1, -EIO, 2}};
+    const struct pm_entry e = {.kind = PM_FOLDER, .root = "", .id = "m0", .name = "m0", .path = "models/m0",
+                               .target = "", .version = "", .state = ""};
+
+    (void)state;
+    for (size_t i = 0; i < PM_COUNT(rows); i++) {
+        struct world w = {.removal = rows[i].how};
+
+        begin(&w);
+        assert_int_equal(pm_backend_remove(w.b, &w.ctx, &e), rows[i].err);
+        assert_int_equal(server_requests(w.server), rows[i].requests);
+        end(&w);
+    }
+}
+
 static void originals_that_are_not_ready_are_ebusy(void **state)
 {
     struct world       w = {.original = 404};
@@ -699,6 +723,7 @@ int main(void)
         cmocka_unit_test(the_bare_form_is_tried_once_and_remembered),
         cmocka_unit_test(a_configured_form_is_the_only_one),
         cmocka_unit_test(a_token_that_nobody_takes_is_refused_with_the_service_s_word),
+        cmocka_unit_test(a_removal_may_be_answered_with_nothing),
         cmocka_unit_test(originals_that_are_not_ready_are_ebusy),
     };
 
