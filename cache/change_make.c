@@ -82,7 +82,8 @@ int pm_change_create_open(struct pm_cache *c, pm_node parent, const char *name,
     return create(c, parent, name, owner, true, out);
 }
 
-/* mkdir over an rmdir that was not sent: the folder stays. */
+/* mkdir over an rmdir that was not sent: the folder stays. (Not of a thing, in which nothing could be made:
+ * what is made there is another.) */
 static bool cancel_removal(struct pm_db *db, pm_node parent, const char *name, pm_node *node)
 {
     struct pm_jentry removal;
@@ -104,7 +105,7 @@ static int mkdir_locked(struct pm_cache *c, struct pm_jentry *e, const struct pm
 
     if (!pm_shown_find(db, e->parent, e->name, &there))
         return -EEXIST;
-    if (cancel_removal(db, e->parent, e->name, &e->node))
+    if (!draft && cancel_removal(db, e->parent, e->name, &e->node))
         return pm_tree_describe(c, e->node, out);
     err = pm_node_make(db, e->account, PM_FOLDER, owner, &e->node);
     if (!err)

@@ -263,6 +263,30 @@ no_breach() {
     one_model "$T/src/a.ply"
 }
 
+@test "rm -r of a draft's folder removes the model; another of that name is another model" {
+    random "$T/src/a.ply" 1000
+    random "$T/src/b.ply" 2000
+    mount_sm3d upload.delete_delay=1s
+    on mkdir "$U/a" "$U/unsent"
+    on cp "$T/src/a.ply" "$U/a/"
+    on cp "$T/src/a.ply" "$U/unsent/"
+    publish "$U/a"
+    one_model "$T/src/a.ply"
+    local id
+    id=$(items '.[0].id')
+    on rm -r "$U/a" "$U/unsent"
+    on mkdir "$U/a"
+    on cp "$T/src/b.ply" "$U/a/"
+    publish "$U/a"
+    sync_drive
+    wait_until 20 active 1
+    one_model "$T/src/b.ply"
+    [ "$(items '.[0].id')" != "$id" ]
+    equal "listed" "$(on ls "$U")" a
+    equal "removals" "$(requests model_delete)" 1
+    no_breach
+}
+
 @test "a background's draft gives its type" {
     printf '\x89PNG\r\n\x1a\n' >"$T/src/a.png"
     head -c 1000 /dev/zero >>"$T/src/a.png"

@@ -385,6 +385,83 @@ static void a_password_is_gone_from_the_disk_when_the_service_has_it(void **stat
     assert_string_equal(env_text(&e, env_find(&e, "uploads/X/info.json")), "{\"name\":\"N\"}");
 }
 
+/* --- afterwards */
+
+static void nothing_is_made_or_written_in_what_a_draft_became(void **state)
+{
+    struct pm_file *f;
+    struct pm_file *late;
+    pm_node         d = draft("X");
+    pm_node         file = env_find(&e, "uploads/X/a.ply");
+
+    (void)state;
+    pm_memory_block(e.b, PM_MEM_PUT, true);
+    assert_int_equal(pm_publish(e.c, d, &(struct pm_buf){0}), 0);
+    env_until_calls(&e, PM_MEM_PUT, 1);
+    assert_int_equal(pm_file_open(e.c, file, O_WRONLY, &late), 0);
+    pm_memory_block(e.b, PM_MEM_PUT, false);
+    publish(d);
+    assert_int_equal(pm_change_create(e.c, d, "b.ply", NULL, &attr), -EPERM);
+    assert_int_equal(pm_change_mkdir(e.c, d, "sub", NULL, &attr), -EPERM);
+    assert_int_equal(pm_file_open(e.c, file, O_WRONLY, &f), -EPERM);
+    assert_int_equal(pm_file_write(late, "x", 1, 0), -EPERM);
+    pm_file_release(late);
+    assert_string_equal(env_text(&e, file), "the model");
+    env_sync(&e);
+    served_is("uploads/X/a.ply", "the model");
+}
+
+static bool is_removed(void *arg)
+{
+    return !env_served(&e, arg);
+}
+
+static void a_committed_draft_is_removed_there_with_its_folder(void **state)
+{
+    pm_node d = draft("X");
+
+    (void)state;
+    publish(d);
+    e.conf.delete_delay_ms = 0;
+    assert_int_equal(pm_change_unlink(e.c, d, "a.ply"), 0);
+    assert_int_equal(pm_change_unlink(e.c, d, "info.json"), 0);
+    assert_int_equal(pm_change_rmdir(e.c, drops, "X", NULL), 0);
+    assert_true(env_until(is_removed, (char *)"uploads/X/a.ply"));
+    assert_int_equal(pm_memory_count(e.b), 1);
+}
+
+static void a_draft_over_one_whose_removal_waits_is_another_thing(void **state)
+{
+    pm_node d = draft("X");
+    pm_node again;
+
+    (void)state;
+    publish(d);
+    e.conf.delete_delay_ms = 60000;
+    assert_int_equal(pm_change_unlink(e.c, d, "a.ply"), 0);
+    assert_int_equal(pm_change_unlink(e.c, d, "info.json"), 0);
+    assert_int_equal(pm_change_rmdir(e.c, drops, "X", NULL), 0);
+    again = env_mkdir(&e, drops, "X");
+    assert_true(again != d);
+    write_gathered(again, "a.ply", "another model");
+    publish(again);
+    served_is("uploads/X/a.ply", "another model");
+    assert_int_equal(pm_memory_count(e.b), 4);
+}
+
+static void a_file_is_renamed_in_its_draft_and_leaves_it_only_as_a_copy(void **state)
+{
+    pm_node d = draft("X");
+
+    (void)state;
+    pm_queue_pause(e.c, true);
+    assert_int_equal(pm_change_rename(e.c, d, "a.ply", d, "b.ply", 0, NULL), 0);
+    assert_int_equal(pm_change_rename(e.c, d, "b.ply", drops, "b.ply", 0, NULL), -EXDEV);
+    pm_queue_pause(e.c, false);
+    publish(d);
+    served_is("uploads/X/b.ply", "the model");
+}
+
 /* --- changes while it is sent */
 
 /* A draft whose upload is under way. */
@@ -596,6 +673,10 @@ int main(void)
         TEST(broken_particulars_are_told_at_close_and_hold_the_draft),
         TEST(what_the_service_would_refuse_is_told_at_close),
         TEST(a_password_is_gone_from_the_disk_when_the_service_has_it),
+        TEST(nothing_is_made_or_written_in_what_a_draft_became),
+        TEST(a_committed_draft_is_removed_there_with_its_folder),
+        TEST(a_draft_over_one_whose_removal_waits_is_another_thing),
+        TEST(a_file_is_renamed_in_its_draft_and_leaves_it_only_as_a_copy),
         TEST(particulars_that_come_while_it_is_sent_are_sent),
         TEST(a_file_that_changes_while_it_is_sent_is_sent_anew),
         TEST(a_draft_that_is_removed_while_it_is_sent_leaves_nothing_there),
