@@ -29,8 +29,8 @@ items() {
 
 # one_model FILE: it is all that the service has, whole
 one_model() {
+    wait_until 20 active 1
     equal "models" "$(items)" 1
-    equal "status" "$(items '.[0].status')" ACTIVE
     emu_get sm3d/content "id=$(items '.[0].id')" | within 60 cmp - "$1"
 }
 
@@ -54,14 +54,13 @@ no_breach() {
 # bats test_tags=quick
 @test "a folder with a model and its particulars becomes that model after a quiet time, and nothing is sent before" {
     random "$T/src/Book.ply" 300000
-    mount_sm3d "account.publish=idle 3s"
+    mount_sm3d "account.publish=idle 5s"
     on mkdir "$U/Red book"
     on cp "$T/src/Book.ply" "$U/Red book/"
     write "$U/Red book/info.json" '{"name":"The red book","description":"A book","downloadable":true}'
     state_is "$U/Red book" "draft: is sent in "
     equal "POSTs before" "$(posts)" 0
     wait_until 30 state_is "$U/Red book" synced
-    wait_until 20 active 1
     one_model "$T/src/Book.ply"
     equal "particulars" "$(items '.[0] | "\(.name)|\(.description)|\(.filename)|\(.downloadable)"')" \
         "The red book|A book|Book.ply|true"
@@ -99,13 +98,14 @@ no_breach() {
     random "$T/src/a.ply" 1000
     mount_sm3d "account.publish=idle 1s"
     on mkdir "$U/two" "$U/broken" "$U/long" "$U/held" "$U/empty" "$U/nothing"
+    for d in two broken long nothing held; do write "$U/$d/.hold" ""; done
     for d in two broken long held; do on cp "$T/src/a.ply" "$U/$d/"; done
     on cp "$T/src/a.ply" "$U/two/b.ply"
-    write "$U/held/.hold" ""
     on touch "$U/nothing/a.ply"
     fails_with "Invalid argument" dd of="$U/broken/info.json" if=<(printf '{"name": ') status=none
     fails_with "Invalid argument" dd of="$U/long/info.json" \
         if=<(printf '{"password":"%101d"}' 7) status=none
+    for d in two broken long nothing; do on rm "$U/$d/.hold"; done
     wait_until 20 state_is "$U/two" "failed: there are two files to be sent in it, a.ply and b.ply"
     wait_until 20 state_is "$U/broken" "failed: info.json: line 1"
     wait_until 20 state_is "$U/long" "failed: info.json: the password is longer than 100 bytes"
@@ -181,7 +181,7 @@ no_breach() {
 
 @test "a draft killed before, in the middle of and after its commit is one model" {
     random "$T/src/a.ply" 30000000
-    mount_sm3d net.limit_up=4M
+    mount_sm3d
     on mkdir "$U/a"
     on cp "$T/src/a.ply" "$U/a/"
     write "$U/a/info.json" '{"name":"killed","password":"pw"}'
@@ -189,16 +189,16 @@ no_breach() {
     remount
     state_is "$U/a" "draft: complete"
     equal "POSTs before" "$(posts)" 0
+    fault '{"endpoint":"session_put","stall_in":8000000}'
     on setfattr -n user.polymount.publish -v "" "$U/a"
     wait_until 20 state_is "$U/a" "uploading [1-9]"
     crash_drive
-    CONF_KEYS=("${CONF_KEYS[@]}" net.limit_up=)
+    clear_faults
     remount
     wait_until 60 state_is "$U/a" synced
     crash_drive
     remount
     wait_until 20 state_is "$U/a" synced
-    wait_until 20 active 1
     one_model "$T/src/a.ply"
     equal "particulars" "$(items '.[0] | "\(.name) \(.password)"')" "killed pw"
     ! grep -r -q -F '"pw"' "$STATE"
@@ -224,19 +224,20 @@ no_breach() {
 
 @test "what is changed or removed while it is sent leaves nothing half there" {
     random "$T/src/a.ply" 30000000
-    mount_sm3d net.limit_up=4M
+    mount_sm3d
+    fault '{"endpoint":"session_put","stall_in":8000000}'
     on mkdir "$U/changed" "$U/removed"
     for d in changed removed; do
         on cp "$T/src/a.ply" "$U/$d/"
         on setfattr -n user.polymount.publish -v "" "$U/$d"
         wait_until 20 state_is "$U/$d" "uploading [1-9]"
     done
+    clear_faults
     on rm -r "$U/removed"
     write "$U/changed/info.json" '{"name":"changed"}'
     random "$T/src/small.ply" 2000
     on cp "$T/src/small.ply" "$U/changed/a.ply"
     wait_until 60 state_is "$U/changed" synced
-    wait_until 30 active 1
     wait_until 30 alone
     one_model "$T/src/small.ply"
     equal "name" "$(items '.[0].name')" changed
@@ -279,7 +280,6 @@ no_breach() {
     on cp "$T/src/b.ply" "$U/a/"
     publish "$U/a"
     sync_drive
-    wait_until 20 active 1
     one_model "$T/src/b.ply"
     [ "$(items '.[0].id')" != "$id" ]
     equal "listed" "$(on ls "$U")" a
