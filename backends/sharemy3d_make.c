@@ -176,7 +176,7 @@ static void model_name(const char *file, bool folder, char out[FILE_MAX + 16])
     snprintf(out, FILE_MAX + 1, "%.*s", dot && dot != file ? (int)(dot - file) : FILE_MAX, file);
     fit(out, NAME_MAX_);
     if (count_chars(out) < NAME_MIN)
-        strcat(out, " model");
+        snprintf(out + strlen(out), 16, " model");
 }
 
 /* What the user wants of it. */

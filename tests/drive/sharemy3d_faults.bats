@@ -266,7 +266,6 @@ hit() {
     one_of "$T/src/a.ply"
 }
 
-# bats test_tags=full
 @test "2 GiB, kill -9 at random five times: one model, byte-equal, at most 16 MiB sent twice" {
     [ -n "${PM_FULL:-}" ] || skip "with PM_FULL=1"
     truncate -s 2G "$T/src/scan.ply"
