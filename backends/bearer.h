@@ -23,6 +23,8 @@ struct pm_bearer_form {
     const char *word; /* before it: "Bearer ", "" */
     const char *other; /* on 401 the same secret is tried once behind this one; NULL: not */
     bool        changed; /* out: and taken so */
+    bool        innocent; /* a 401 may be about what was asked for: it is -EACCES, and about no secret */
+    bool        accused; /* out: there was one */
 };
 /* The same in another form. */
 int pm_bearer_call_as(struct pm_backend *b, struct pm_ctx *ctx, struct pm_http_request *req,

@@ -67,8 +67,9 @@ static int judge(struct pm_backend *b, struct pm_ctx *ctx, int err,
 
 /* --- calls */
 
-int pm_sm_call(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_http_request *req,
-               struct cJSON **json)
+/* With `accused`, a 401 is -EACCES and sets it, and the token is not blamed. */
+static int call(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_http_request *req, bool *accused,
+                struct cJSON **json)
 {
     static const char *const words[] = {"Bearer ", "Bearer ", ""};
     enum pm_sm_form          known = known_form(sm);
@@ -77,9 +78,12 @@ int pm_sm_call(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_http_reque
 
     for (int try = 0; !body && try < (req->once ? 1 : 2); try++) {
         PM_AUTO(pm_http_answer) struct pm_http_answer answer = {0};
-        struct pm_bearer_form form = {.word = words[known], .other = known ? NULL : ""};
+        struct pm_bearer_form form = {.word = words[known], .other = known ? NULL : "",
+                                      .innocent = accused != NULL};
 
         err = pm_bearer_call_as(&sm->base, ctx, req, &answer, judge, &form);
+        if (accused)
+            *accused = form.accused;
         if (err)
             return err;
         if (!known)
@@ -104,6 +108,12 @@ int pm_sm_call(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_http_reque
     return 0;
 }
 
+int pm_sm_call(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_http_request *req,
+               struct cJSON **json)
+{
+    return call(sm, ctx, req, NULL, json);
+}
+
 bool pm_sm_is_id(const char *id)
 {
     size_t len = strlen(id);
@@ -114,18 +124,52 @@ bool pm_sm_is_id(const char *id)
     return len > 0 && len < PM_SM_ID_MAX;
 }
 
+/* 401 is "invalid token or access denied", and may be what it says of an id that there is not. So the list,
+ * which any good token may have, tells first of the token (and gets a new one), then the particulars of
+ * the id. */
+static int judge_id(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind, const char *id,
+                    struct pm_http_request *req, struct cJSON **json)
+{
+    PM_AUTO(free) char    *url = pm_asprintf("/%s/%s/info", pm_sm_words[kind].folder, id);
+    struct pm_http_request info = {.method = "GET", .url = url};
+    struct pm_http_request list = {.method = "GET", .url = "/models?limit=1"};
+    struct cJSON          *body = NULL;
+    bool                   accused = false;
+    int                    err = url ? call(sm, ctx, &list, NULL, &body) : -ENOMEM;
+
+    pm_json_free(body);
+    if (err)
+        return err;
+    err = call(sm, ctx, req, &accused, json);
+    if (!accused)
+        return err;
+    body = NULL;
+    err = call(sm, ctx, &info, &accused, &body);
+    pm_json_free(body);
+    if (accused)
+        return -ENOENT;
+    return err ? err : -EACCES; /* there is: what was asked for is denied */
+}
+
+int pm_sm_call_id(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind, const char *id,
+                  struct pm_http_request *req, struct cJSON **json)
+{
+    bool accused = false;
+    int  err;
+
+    if (!pm_sm_is_id(id))
+        return -ENOENT;
+    err = call(sm, ctx, req, &accused, json);
+    if (accused)
+        err = judge_id(sm, ctx, kind, id, req, json);
+    return err == -EINVAL ? -ENOENT : err; /* 400 is what it may say instead of 404 */
+}
+
 int pm_sm_get(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind, const char *id,
               const char *tail, struct cJSON **json)
 {
-    PM_AUTO(free) char *url =
-        pm_asprintf("/%s/%s/%s", pm_sm_words[kind].folder, pm_sm_is_id(id) ? id : "", tail);
+    PM_AUTO(free) char    *url = pm_asprintf("/%s/%s/%s", pm_sm_words[kind].folder, id, tail);
     struct pm_http_request req = {.method = "GET", .url = url};
-    int                    err;
 
-    if (!url)
-        return -ENOMEM;
-    if (!pm_sm_is_id(id))
-        return -ENOENT;
-    err = pm_sm_call(sm, ctx, &req, json);
-    return err == -EINVAL ? -ENOENT : err; /* 400 is what it may say instead of 404 */
+    return url ? pm_sm_call_id(sm, ctx, kind, id, &req, json) : -ENOMEM;
 }

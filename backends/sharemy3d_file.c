@@ -36,12 +36,10 @@ static int get_url(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *id, 
     struct cJSON          *body = NULL;
     const char            *told;
     char                  *origin;
-    int                    err = !path ? -ENOMEM : pm_sm_is_id(id) ? 0 : -ENOENT;
+    int err = path ? pm_sm_call_id(sm, ctx, PM_SM_MODEL, id, &req, &body) : -ENOMEM;
 
-    if (!err)
-        err = pm_sm_call(sm, ctx, &req, &body);
     if (err)
-        return err == -EINVAL ? -ENOENT : err;
+        return err;
     told = pm_json_text(body, "downloadUrl");
     origin = told ? pm_http_origin(told) : NULL;
     if (!origin) {

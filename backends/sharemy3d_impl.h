@@ -41,6 +41,9 @@ static inline struct pm_sharemy3d *pm_sm(struct pm_backend *b)
  * object, owned; NULL: it tells nothing, and may be empty. */
 int pm_sm_call(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_http_request *req,
                struct cJSON **json);
+/* The same for a call about one id. -ENOENT: there is no such thing, in whatever words. */
+int pm_sm_call_id(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind, const char *id,
+                  struct pm_http_request *req, struct cJSON **json);
 /* GET /FOLDER/ID/TAIL. -ENOENT: there is no such thing, in whatever words. */
 int pm_sm_get(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind, const char *id,
               const char *tail, struct cJSON **json);

@@ -277,13 +277,9 @@ int pm_sm_delete(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind ki
 {
     PM_AUTO(free) char    *url = pm_asprintf("/%s/%s", pm_sm_words[kind].folder, id);
     struct pm_http_request req = {.method = "DELETE", .url = url};
-    int                    err = !url ? -ENOMEM : pm_sm_is_id(id) ? 0 : -ENOENT;
+    int                    err = url ? pm_sm_call_id(sm, ctx, kind, id, &req, NULL) : -ENOMEM;
     int                    forgot;
 
-    if (!err)
-        err = pm_sm_call(sm, ctx, &req, NULL);
-    if (err == -EINVAL) /* 400 is what it may say instead of 404 */
-        err = -ENOENT;
     forgot = !err || err == -ENOENT ? pm_sm_own_forget(sm, kind, id) : 0;
     return forgot && forgot != -EOPNOTSUPP ? forgot : err;
 }

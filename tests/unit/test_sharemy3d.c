@@ -58,6 +58,7 @@ struct world {
     unsigned    models, gone_after; /* after so many requests a model that was listed is gone */
     bool        bare; /* wants the token alone */
     bool        refuses; /* any token */
+    bool        denied; /* by 401, whatever there is of ids but m0's particulars */
     bool        shuffled; /* one page repeats another's; a second time it does not */
     unsigned    broken_offset; /* the page there is no list; 0: none */
     bool        null; /* an empty page is one */
@@ -86,6 +87,8 @@ static bool give_list(struct world *w, const char *head, int fd)
     unsigned    n = ++w->lists, offset = at ? (unsigned)atoi(at + 7) : 0;
     unsigned    gone = w->gone_after && n > w->gone_after ? 1 : 0, total = w->models - gone;
 
+    if (strstr(head, "?limit=1 "))
+        return server_reply(fd, 200, "", "{\"class\":\"GetModelListResponse\",\"models\":[]}");
     assert_non_null(strstr(head, "limit=100&"));
     assert_non_null(strstr(head, "sort=time"));
     if (w->shuffled && offset == 100 && n < 4)
@@ -118,6 +121,8 @@ static bool serve(void *arg, const struct server_request *req, int fd)
 
     if (!is_authorized(w, req->head))
         return server_reply(fd, 401, "", "{\"message\":\"Access denied\"}");
+    if (w->denied && strstr(req->head, " /models/m"))
+        return server_reply(fd, strstr(req->head, "/m0/info HTTP") ? 200 : 401, "", "{}");
     if (!strncmp(req->head, "GET /models?", 12))
         return give_list(w, req->head, fd);
     if (!strncmp(req->head, "GET /backgrounds?", 17))
@@ -679,6 +684,31 @@ static void a_removal_may_be_answered_with_nothing(void **state)
     }
 }
 
+static void an_id_that_is_denied_is_no_word_about_the_token(void **state)
+{
+    struct world          w = {.models = 1, .denied = true};
+    struct pm_location    loc = {0};
+    struct pm_entry       e = {.kind = PM_FILE, .root = "", .id = "m7/original", .name = "a.ply",
+                               .path = "models/m7/a.ply", .target = "", .version = "", .size = 123,
+                               .state = "ACTIVE"};
+    const struct pm_entry folder = {.kind = PM_FOLDER, .root = "", .id = "m7", .name = "m7",
+                                    .path = "models/m7", .target = "", .version = "", .state = ""};
+    const struct pm_entry denied = {.kind = PM_FOLDER, .root = "", .id = "m0", .name = "m0",
+                                    .path = "models/m0", .target = "", .version = "", .state = ""};
+    struct pm_entry *out = NULL;
+
+    (void)state;
+    begin(&w);
+    assert_int_equal(pm_backend_stat(w.b, &w.ctx, &folder, &out), -ENOENT);
+    assert_int_equal(pm_backend_remove(w.b, &w.ctx, &folder), -ENOENT);
+    assert_int_equal(pm_backend_remove(w.b, &w.ctx, &denied), -EACCES); /* it is still there */
+    assert_int_equal(pm_backend_locate(w.b, &w.ctx, &e, &loc), -ENOENT);
+    e.id = "m0/original";
+    assert_int_equal(pm_backend_locate(w.b, &w.ctx, &e, &loc), -EACCES);
+    assert_int_equal(pm_backend_doubt(w.b, NULL, 0, NULL), 0);
+    end(&w);
+}
+
 static void originals_that_are_not_ready_are_ebusy(void **state)
 {
     struct world       w = {.original = 404};
@@ -724,6 +754,7 @@ int main(void)
         cmocka_unit_test(a_configured_form_is_the_only_one),
         cmocka_unit_test(a_token_that_nobody_takes_is_refused_with_the_service_s_word),
         cmocka_unit_test(a_removal_may_be_answered_with_nothing),
+        cmocka_unit_test(an_id_that_is_denied_is_no_word_about_the_token),
         cmocka_unit_test(originals_that_are_not_ready_are_ebusy),
     };
 
