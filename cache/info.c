@@ -27,12 +27,25 @@ struct shown_entry {
     int64_t          ends; /* PUBLISH: when the service drops what was sent; 0: not known */
 };
 
+/* Is the file SENT only as far as a late draft is concerned, of which nothing is sent? */
+static bool is_gathered(struct pm_cache *c, const struct pm_jentry *e)
+{
+    bool gathered;
+
+    if (c->store)
+        return !pm_draft_account(c, e->account);
+    pm_db_begin(c->db); /* without a service: it has a session, or is a lone link */
+    gathered = !pm_db_int(c->db, 0, "SELECT 1 FROM j.draft WHERE node=?1 AND session IS NOT NULL", "i",
+                          (int64_t)e->parent);
+    return !pm_db_end(c->db, 0) && gathered;
+}
+
 /* A draft says what it waits for, and how much of it is sent. */
 static void explain_draft(struct pm_cache *c, struct shown_entry *x)
 {
     struct pm_about_draft about;
 
-    x->late = x->e.state == PM_J_SENT && !pm_draft_account(c, x->e.account);
+    x->late = x->e.state == PM_J_SENT && is_gathered(c, &x->e);
     if (x->e.op != PM_OP_PUBLISH || !c->store)
         return;
     pm_publish_state(c, x->e.node, x->draft, sizeof(x->draft));

@@ -340,7 +340,8 @@ static int check_wish(struct pm_cache *c, pm_node folder, struct pm_buf *why)
     else if (err)
         return err;
     if (err || pm_journal_of(c->db, folder, PM_OP_PUBLISH, &e)) {
-        bool was = !err && row.kind == PM_FOLDER && pm_draft_account(c, row.account) && *row.rid;
+        bool was = !err && row.kind == PM_FOLDER && *row.rid &&
+                   (pm_draft_account(c, row.account) || (row.own && pm_draft_may(c, row.account)));
 
         pm_buf_str(why, was ? "it is published already" : "it is no draft");
         return was ? -EEXIST : -EINVAL;

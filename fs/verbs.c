@@ -47,9 +47,9 @@ static const struct pm_verb verbs[] = {
       { { "--json", false }, { "--watch", false }, { NULL, false } }, 0, 1, run_status },
     { "sync", "[--timeout S] [PATH...]", "send all changes now and wait for them",
       "Sends all changes now, or those below the PATHs, and waits until the service has them.\n"
-      "Status 1, and a list, if anything failed or did not make it in time. The files of a draft\n"
-      "folder are sent, too, but only its time or `polymount publish` makes a project of it: until\n"
-      "then it is in that list.\n\n"
+      "Status 1, and a list, if anything failed or did not make it in time. Draft folders in uploads/\n"
+      "become models. The files of one that becomes a project are sent, too, but only its time or\n"
+      "`polymount publish` makes the project: until then it is in that list.\n\n"
       "  --timeout S  give up waiting after S seconds (the uploads go on)\n",
       { { "--timeout", true }, { NULL, false } }, 0, INT_MAX, run_sync },
     { "pause", "[PATH]", "hold what is to be sent",
@@ -80,9 +80,9 @@ static const struct pm_verb verbs[] = {
       "sent or in use stays, and what the service cannot give back.\n\n"
       "  --last-copy  drop also what the service cannot give back: it is nowhere else\n",
       { { "--last-copy", false }, { NULL, false } }, 1, INT_MAX, run_forward },
-    { "publish", "DIR", "make a project of a draft folder",
-      "Sends what is in the draft folder DIR and makes one project of it, without waiting until it was\n"
-      "left alone. The service cannot take that back: the folder is read-only from then on.\n",
+    { "publish", "DIR", "make a project or a model of a draft folder",
+      "Sends what is in the draft folder DIR and makes one project or model of it, without waiting until\n"
+      "it was left alone. What is in the folder cannot be changed from then on.\n",
       { { NULL, false } }, 1, 1, run_forward },
     { "forget", "PATH...", "hide what the service cannot delete",
       "Shows a published project no more. It stays on the service. Where last copies of its files are\n"
