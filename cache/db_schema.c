@@ -111,8 +111,8 @@ static const char *const journal_schema[] = {
     /* 7: what a removal may be the source of */
     "CREATE INDEX j.entry_size ON entry(size) WHERE op=1;",
     /* 8: what the backends must not forget (struct pm_kv) */
-    "CREATE TABLE j.own(account INTEGER, key TEXT, value TEXT NOT NULL, PRIMARY KEY(account, key))"
-    " WITHOUT ROWID;"};
+    ("CREATE TABLE j.own(account INTEGER, key TEXT, value TEXT NOT NULL, PRIMARY KEY(account, key))"
+     " WITHOUT ROWID;")};
 
 /* Which nodes are not shown where their list has them, until when by pm_now_ms() (hidden.h). */
 #define HIDDEN_SCHEMA "CREATE TEMP TABLE hidden(node INTEGER PRIMARY KEY, until INTEGER NOT NULL);"
@@ -125,14 +125,16 @@ static const char stage_schema[] =
     "CREATE INDEX temp.stage_rid ON stage(list, rid);"
     HIDDEN_SCHEMA;
 
+/* Or a negative errno. */
 static int version_of(sqlite3 *sql, const char *pragma)
 {
     sqlite3_stmt *st = NULL;
-    int           version = -1;
+    int           rc = sqlite3_prepare_v2(sql, pragma, -1, &st, NULL);
+    int           version;
 
-    if (sqlite3_prepare_v2(sql, pragma, -1, &st, NULL) == SQLITE_OK &&
-        sqlite3_step(st) == SQLITE_ROW)
-        version = sqlite3_column_int(st, 0);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(st);
+    version = rc == SQLITE_ROW ? sqlite3_column_int(st, 0) : pm_db_errno(sql, rc);
     sqlite3_finalize(st);
     return version;
 }
@@ -154,8 +156,9 @@ static int migrate(sqlite3 *sql, const char *name, const char *const *schema, in
     have = version_of(sql, text);
 
     if (have < 0) {
-        snprintf(why, why_len, "%s is damaged", file);
-        return -EIO;
+        if (have == -EIO)
+            snprintf(why, why_len, "%s is damaged", file);
+        return have;
     }
     if (have > want) {
         snprintf(why, why_len, "%s is of a newer polymount (schema %d, this one knows %d)", file,
@@ -182,7 +185,7 @@ static int take_along(sqlite3 *sql)
     int have = version_of(sql, "PRAGMA main.user_version");
 
     if (have < 1 || have > 2)
-        return 0;
+        return have < 0 ? have : 0;
     return exec(sql, "INSERT OR IGNORE INTO j.meta(key, value) SELECT key, value FROM main.meta WHERE key"
                      " IN ('machine', 'era', 'durable')");
 }
