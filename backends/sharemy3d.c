@@ -245,9 +245,9 @@ static int give_info(const struct cJSON *obj, const char *folder, const char *id
     return strlen(fields) <= PM_FIELDS_MAX ? each(arg, &e) : 0;
 }
 
-/* `size`: of a background, of which no answer tells it. */
-static int give_original(const struct cJSON *obj, const char *folder, const char *id, const char *name,
-                         uint64_t size, pm_entry_fn *each, void *arg)
+/* `size`: what is known of it if the service does not tell. */
+static int give_original(enum pm_sm_kind kind, const struct cJSON *obj, const char *folder, const char *id,
+                         const char *name, uint64_t size, pm_entry_fn *each, void *arg)
 {
     PM_AUTO(pm_buf) struct pm_buf path = {0};
     PM_AUTO(free) char           *rid = pm_asprintf("%s/original", id);
@@ -261,7 +261,7 @@ static int give_original(const struct cJSON *obj, const char *folder, const char
         return -ENOMEM;
     take_status(obj, state, sizeof(state));
     e.size = size;
-    e.one_way = size != PM_SIZE_UNKNOWN;
+    e.one_way = kind == PM_SM_BACKGROUND;
     pm_json_u64(obj, "size", &e.size);
     e.kind = PM_FILE;
     e.id = rid;
@@ -417,18 +417,22 @@ static int list_thing(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct 
                       const struct where *w, pm_entry_fn *each, void *arg)
 {
     PM_AUTO(free) char *name = NULL;
-    struct pm_sm_own    own = {.size = PM_SIZE_UNKNOWN};
+    struct pm_sm_own    own;
     struct cJSON       *obj = NULL;
     int                 err = object_of(sm, ctx, dir, w, &obj);
 
-    if (w->own && pm_sm_own_get(sm, w->kind, w->id, &own) && own.file)
+    if (!pm_sm_own_get(sm, w->kind, w->id, &own))
+        own.size = PM_SIZE_UNKNOWN;
+    if (w->own && own.file)
         name = strdup(own.file);
     else if (!err && w->kind == PM_SM_MODEL)
         err = pm_sm_file_name(sm, ctx, w->id, obj, &name);
     if (!err)
         err = give_info(obj, dir->path, w->id, each, arg);
+    if (w->kind == PM_SM_MODEL && own.size == PM_SIZE_UNKNOWN)
+        pm_sm_file_size(sm, w->id, obj, &own.size);
     if (!err && name)
-        err = give_original(obj, dir->path, w->id, name, own.size, each, arg);
+        err = give_original(w->kind, obj, dir->path, w->id, name, own.size, each, arg);
     pm_sm_own_clear(&own);
     pm_json_free(obj);
     return err;
@@ -490,8 +494,7 @@ static int sm_stat(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_ent
     else if (!err && w.place == INFO)
         err = give_info(obj, folder, w.id, keep_entry, out);
     else if (!err)
-        err = give_original(obj, folder, w.id, e->name, w.kind == PM_SM_MODEL ? PM_SIZE_UNKNOWN : e->size,
-                            keep_entry, out);
+        err = give_original(w.kind, obj, folder, w.id, e->name, e->size, keep_entry, out);
     pm_json_free(obj);
     return err || *out ? err : -EIO;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define NAME      "sharemy3d.name."
+#define SIZE      "sharemy3d.size." /* and the id: bytes of a file whose model does not tell */
 #define LONG      1000 /* what is longer is no name */
 #define AGAIN_MS  (10 * 60 * 1000) /* so long it is not asked again for a file that it did not give */
 
@@ -86,8 +87,16 @@ int pm_sm_locate(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry
 
 /* --- the name */
 
+/* The loop's until the call ended. */
 struct glance {
-    char *disposition; /* owned; the loop's until the call ended */
+    char *disposition; /* owned */
+    char  size[24]; /* "": it does not tell */
+};
+
+/* What the storage host tells of a file. */
+struct told {
+    char *name; /* owned; NULL: nothing */
+    char  size[24]; /* "": nothing */
 };
 
 static void note_name(void *arg, const struct pm_http_head *head)
@@ -97,6 +106,11 @@ static void note_name(void *arg, const struct pm_http_head *head)
 
     if (head->status / 100 == 2 && *value && !g->disposition)
         g->disposition = strdup(value);
+    value = strrchr(pm_http_header(head, "Content-Range"), '/'); /* bytes 0-0/TOTAL */
+    if (head->status == 206 && value)
+        snprintf(g->size, sizeof(g->size), "%s", value + 1);
+    else if (head->status == 200)
+        snprintf(g->size, sizeof(g->size), "%s", pm_http_header(head, "Content-Length"));
 }
 
 static int want_no_more(void *arg, const void *buf, size_t len)
@@ -107,10 +121,10 @@ static int want_no_more(void *arg, const void *buf, size_t len)
     return -EINTR;
 }
 
-/* What the storage host calls the file; NULL: it does not say. A signed URL is for GET, so its first
- * byte is asked for. *elsewhere is owned: where the file is instead, or NULL. */
-static int look(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *url, bool empty, char **name,
-                char **elsewhere)
+/* What the storage host calls the file. A signed URL is for GET, so its first byte is asked for.
+ * *elsewhere is owned: where the file is instead, or NULL. */
+static int look(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *url, bool empty,
+                struct told *told, char **elsewhere)
 {
     static const char *const headers[] = {"Accept-Encoding: identity", "Range: bytes=0-0", NULL};
     static const char *const plain[] = {"Accept-Encoding: identity", NULL};
@@ -121,7 +135,8 @@ static int look(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *url, bo
                                   .limit = UINT64_MAX, .arg = &glance};
     int                    err = pm_http_call(sm->base.net, ctx, &req, &answer);
 
-    *name = glance.disposition ? pm_signed_disposition(glance.disposition) : NULL;
+    told->name = glance.disposition ? pm_signed_disposition(glance.disposition) : NULL;
+    memcpy(told->size, glance.size, sizeof(told->size));
     *elsewhere = answer.location;
     answer.location = NULL;
     free(glance.disposition);
@@ -136,14 +151,14 @@ static int look(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *url, bo
 
 /* As reading does, one redirect is followed. */
 static int ask_storage(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *url, bool empty,
-                       char **name)
+                       struct told *told)
 {
     PM_AUTO(free) char *elsewhere = NULL;
     PM_AUTO(free) char *farther = NULL;
-    int                 err = look(sm, ctx, url, empty, name, &elsewhere);
+    int                 err = look(sm, ctx, url, empty, told, &elsewhere);
     PM_AUTO(free) char *origin = elsewhere ? pm_http_origin(elsewhere) : NULL;
 
-    return origin ? look(sm, ctx, elsewhere, empty, name, &farther) : err;
+    return origin ? look(sm, ctx, elsewhere, empty, told, &farther) : err;
 }
 
 /* Does it say that it will not, so that asking once more makes no sense? */
@@ -154,7 +169,7 @@ static bool is_refusal(int err)
 
 /* -ENOENT: the service does not give the file. */
 static int ask_name(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *id, bool empty,
-                    char **name)
+                    struct told *told)
 {
     PM_AUTO(free) char *url = NULL;
     int64_t             use_ms;
@@ -164,21 +179,21 @@ static int ask_name(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *id,
         err = -ENOENT; /* the token is good, and this is not for it */
     if (err)
         return err;
-    err = ask_storage(sm, ctx, url, empty, name);
+    err = ask_storage(sm, ctx, url, empty, told);
     if (is_refusal(err)) { /* its time was over, perhaps */
         free(url);
         url = NULL;
         err = get_url(sm, ctx, id, &url, &use_ms);
         if (!err)
-            err = ask_storage(sm, ctx, url, empty, name);
+            err = ask_storage(sm, ctx, url, empty, told);
         if (is_refusal(err))
             err = -ENOENT;
     }
-    if (!err && !*name)
-        *name = pm_signed_file_name(url);
-    if (*name && strlen(*name) > LONG) {
-        free(*name);
-        *name = NULL;
+    if (!err && !told->name)
+        told->name = pm_signed_file_name(url);
+    if (told->name && strlen(told->name) > LONG) {
+        free(told->name);
+        told->name = NULL;
     }
     return err;
 }
@@ -192,9 +207,32 @@ static void learn(struct pm_sharemy3d *sm, const char *id, char *text)
     free(text);
 }
 
+static void learn_size(struct pm_sharemy3d *sm, const char *id, const char *text)
+{
+    PM_AUTO(free) char *key = pm_asprintf(SIZE "%s", id);
+
+    if (key && *text)
+        pm_backend_learn(&sm->base, key, text);
+}
+
 void pm_sm_learn_name(struct pm_sharemy3d *sm, const char *id, const char *name)
 {
     learn(sm, id, pm_asprintf("=%s", name));
+}
+
+void pm_sm_file_size(struct pm_sharemy3d *sm, const char *id, const struct cJSON *model, uint64_t *size)
+{
+    PM_AUTO(free) char *key = NULL;
+    PM_AUTO(free) char *known = NULL;
+    uint64_t            value;
+    int                 used = 0;
+
+    if (pm_json_u64(model, "size", size))
+        return;
+    key = pm_asprintf(SIZE "%s", id);
+    known = key ? pm_backend_recall(&sm->base, key) : NULL;
+    if (known && sscanf(known, "%19" SCNu64 "%n", &value, &used) == 1 && !known[used])
+        *size = value;
 }
 
 /* Did the service not give the file when it was asked at this status, not long ago? */
@@ -214,6 +252,7 @@ int pm_sm_file_name(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *id,
     PM_AUTO(free) char *key = pm_asprintf(NAME "%s", id);
     PM_AUTO(free) char *known = key ? pm_backend_recall(&sm->base, key) : NULL;
     const char         *status = pm_json_text(model, "status"), *title = pm_json_text(model, "name");
+    struct told         told = {0};
     uint64_t            size = PM_SIZE_UNKNOWN;
     int                 err = 0;
 
@@ -225,17 +264,25 @@ int pm_sm_file_name(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *id,
     }
     if (!strcmp(status, "UPLOADING"))
         return 0;
-    pm_json_u64(model, "size", &size);
+    title = title && *title ? title : id;
     if (!was_not_given(known, status)) {
-        err = ask_name(sm, ctx, id, size == 0, name);
-        if (err && err != -ENOENT)
+        bool told_size = pm_json_u64(model, "size", &size);
+
+        err = ask_name(sm, ctx, id, size == 0, &told);
+        if (err && err != -ENOENT) {
+            free(told.name);
             return err;
-        if (err)
+        }
+        if (err) {
             learn(sm, id, pm_asprintf("?%" PRId64 " %s", pm_wall_ms(), status));
-        else
-            learn(sm, id, pm_asprintf("=%s", *name ? *name : title && *title ? title : id));
+        } else {
+            *name = told.name ? told.name : strdup(title);
+            learn(sm, id, pm_asprintf("=%s", *name ? *name : title));
+            if (!told_size)
+                learn_size(sm, id, told.size);
+        }
     }
     if (!*name && !is_early(status) && strcmp(status, "FAILED") != 0) /* nothing told its name */
-        *name = strdup(title && *title ? title : id);
+        *name = strdup(title);
     return 0;
 }

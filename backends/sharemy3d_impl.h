@@ -66,6 +66,9 @@ int pm_sm_file_name(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *id,
                     const struct cJSON *model, char **name);
 /* The same, without asking. */
 void pm_sm_learn_name(struct pm_sharemy3d *sm, const char *id, const char *name);
+/* Its size, where the model does not tell: the storage did when it was asked for the name. Unknown: *size
+ * stays. */
+void pm_sm_file_size(struct pm_sharemy3d *sm, const char *id, const struct cJSON *model, uint64_t *size);
 int pm_sm_locate(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry *e,
                  struct pm_location *loc);
 
@@ -74,7 +77,7 @@ int pm_sm_locate(struct pm_backend *b, struct pm_ctx *ctx, const struct pm_entry
 struct pm_sm_own {
     char    *name; /* in uploads/; owned */
     char    *file; /* made of a folder, with this file in it; owned. NULL: of a file */
-    uint64_t size; /* of a background; else PM_SIZE_UNKNOWN */
+    uint64_t size; /* where the service does not tell: of backgrounds never */
     bool     begun; /* it is still being sent, and not shown */
 };
 

@@ -4,7 +4,7 @@
  * second store, as a small JSON object under OWN, the folder and the id:
  *   name     as it is in uploads/
  *   file     it was made of a folder, which has this file
- *   size     of a background, which no answer tells
+ *   size     of backgrounds no answer tells it, and of models perhaps none
  *   begun    it is not whole yet, and is not shown: whose the id is, is known
  * The service says whether there still is such a thing: uploads/ is its list, of those. */
 #include "backends/sharemy3d_impl.h"

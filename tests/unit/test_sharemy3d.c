@@ -406,6 +406,35 @@ static void the_name_of_a_file_is_asked_once_for_good(void **state)
     end(&w);
 }
 
+/* The document says that there is always a size. */
+static void a_size_that_the_service_does_not_tell_is_the_storage_s(void **state)
+{
+    static const char fields[] = "{\"modelId\":\"m1\",\"name\":\"One\",\"status\":\"ACTIVE\",\"size\":null}";
+    struct world      w = {.disposition = "attachment; filename=\"Book.ply\""};
+    char             *name;
+
+    (void)state;
+    begin(&w);
+    name = original_name(&w, fields); /* looks at the size, too */
+    assert_string_equal(name, "Book.ply");
+    free(name);
+    assert_int_equal(w.looks, 1);
+    end(&w);
+}
+
+static void what_was_given_without_a_name_is_listed_at_once_whatever_became_of_it(void **state)
+{
+    struct world w = {0};
+    struct seen  s = {.name = "One"};
+
+    (void)state;
+    begin(&w);
+    assert_int_equal(list(&w, "models/m1", MODEL("FAILED"), &s), 0);
+    assert_non_null(s.found);
+    free(s.found);
+    end(&w);
+}
+
 static void a_file_without_a_name_has_its_url_s_or_its_model_s(void **state)
 {
     static const struct {
@@ -741,6 +770,8 @@ int main(void)
         cmocka_unit_test(a_list_ends_where_nothing_new_comes),
         cmocka_unit_test(names_and_states_are_links_to_the_ids),
         cmocka_unit_test(the_name_of_a_file_is_asked_once_for_good),
+        cmocka_unit_test(a_size_that_the_service_does_not_tell_is_the_storage_s),
+        cmocka_unit_test(what_was_given_without_a_name_is_listed_at_once_whatever_became_of_it),
         cmocka_unit_test(a_file_without_a_name_has_its_url_s_or_its_model_s),
         cmocka_unit_test(a_name_is_found_behind_a_redirect),
         cmocka_unit_test(a_file_may_be_called_as_the_particulars_are),
