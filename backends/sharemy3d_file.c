@@ -158,6 +158,8 @@ static int ask_storage(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const char *
     int                 err = look(sm, ctx, url, empty, told, &elsewhere);
     PM_AUTO(free) char *origin = elsewhere ? pm_http_origin(elsewhere) : NULL;
 
+    if (err == -ESTALE && !empty) /* it has no first byte, of which nobody told */
+        return ask_storage(sm, ctx, url, true, told);
     return origin ? look(sm, ctx, elsewhere, empty, told, &farther) : err;
 }
 

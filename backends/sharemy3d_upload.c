@@ -10,6 +10,7 @@
 #define CHUNK    ((uint64_t)8 << 20) /* on a line that breaks */
 #define NOTICE_MS 3000 /* so long one call waits for the service to notice what the storage has */
 #define AGAIN_MS  1000
+#define GONE_MS   5000 /* what was just made, and is said not to be, is there after all for so long */
 
 static int get_status(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct pm_upload *up,
                       const char *id, struct cJSON **obj, char status[32])
@@ -201,12 +202,16 @@ static int compare(struct pm_ctx *ctx, struct pm_upload *up, struct pm_sm_try *t
 static int wait_noticed(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_upload *up,
                         struct pm_sm_try *t, struct cJSON **obj)
 {
-    int64_t until = pm_now_ms() + NOTICE_MS;
+    int64_t until = pm_now_ms() + NOTICE_MS, gone = pm_now_ms() + GONE_MS;
     char    status[32];
     int     err = 0;
 
     for (int64_t pause = 100; !err; pause += pause / 2) {
         err = get_status(sm, ctx, up, t->id, obj, status);
+        if (err == -ENOENT && pm_now_ms() < gone) { /* perhaps not everywhere known yet */
+            err = pm_http_wait(sm->base.net, ctx, pause);
+            continue;
+        }
         if (err == -ENOENT) { /* somebody removed it before it was confirmed: anew */
             t->dead = true;
             t->whole = false;

@@ -266,6 +266,16 @@ hit() {
     one_of "$T/src/a.ply"
 }
 
+@test "a model that the service does not know yet, just after it was made, is waited for" {
+    mount_sm3d
+    fault '{"endpoint":"model","count":3,"status":404}'
+    random "$T/src/a.ply" 30000
+    drop "$T/src/a.ply"
+    sync_drive 60
+    one_of "$T/src/a.ply"
+    equal "made" "$(requests model_new)" 1
+}
+
 @test "2 GiB, kill -9 at random five times: one model, byte-equal, at most 16 MiB sent twice" {
     [ -n "${PM_FULL:-}" ] || skip "with PM_FULL=1"
     truncate -s 2G "$T/src/scan.ply"
