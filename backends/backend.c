@@ -144,11 +144,10 @@ int pm_backend_keep(const struct pm_backend *b, const char *key, const char *val
     return b->kv.keep ? b->kv.keep(b->kv.arg, key, value) : -EOPNOTSUPP;
 }
 
-char *pm_backend_kept(const struct pm_backend *b, const char *key)
+int pm_backend_kept(const struct pm_backend *b, const char *key, char **value)
 {
-    char *value = NULL;
-
-    return b->kv.kept && !b->kv.kept(b->kv.arg, key, &value) ? value : NULL;
+    *value = NULL;
+    return b->kv.kept ? b->kv.kept(b->kv.arg, key, value) : 0;
 }
 
 int pm_backend_each_kept(const struct pm_backend *b, const char *prefix, pm_kept_fn *fn, void *arg)

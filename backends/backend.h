@@ -510,9 +510,9 @@ char *pm_backend_recall(const struct pm_backend *b, const char *key);
 void  pm_backend_learn(const struct pm_backend *b, const char *key, const char *value);
 /* The same, and it is on the disk; 0 or -errno. */
 int   pm_backend_learn_surely(const struct pm_backend *b, const char *key, const char *value);
-/* Of the second store: sets (NULL: forgets), reads (owned; NULL: nothing), hands on. */
+/* Of the second store: sets (NULL: forgets), reads (*value is owned; NULL: nothing), hands on. */
 int   pm_backend_keep(const struct pm_backend *b, const char *key, const char *value);
-char *pm_backend_kept(const struct pm_backend *b, const char *key);
+int   pm_backend_kept(const struct pm_backend *b, const char *key, char **value);
 int   pm_backend_each_kept(const struct pm_backend *b, const char *prefix, pm_kept_fn *fn, void *arg);
 
 /* --- reading content ----------------------------------------------------------------------- */

@@ -417,19 +417,21 @@ static int list_thing(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct 
                       const struct where *w, pm_entry_fn *each, void *arg)
 {
     PM_AUTO(free) char *name = NULL;
-    struct pm_sm_own    own;
+    struct pm_sm_own    own = {.size = PM_SIZE_UNKNOWN};
     struct cJSON       *obj = NULL;
     int                 err = object_of(sm, ctx, dir, w, &obj);
 
-    if (!pm_sm_own_get(sm, w->kind, w->id, &own))
+    if (!err && (err = pm_sm_own_get(sm, w->kind, w->id, &own)) == -ENOENT) {
         own.size = PM_SIZE_UNKNOWN;
-    if (w->own && own.file)
-        name = strdup(own.file);
+        err = 0;
+    }
+    if (!err && w->own && own.file)
+        err = (name = strdup(own.file)) != NULL ? 0 : -ENOMEM;
     else if (!err && w->kind == PM_SM_MODEL)
         err = pm_sm_file_name(sm, ctx, w->id, obj, &name);
     if (!err)
         err = give_info(obj, dir->path, w->id, each, arg);
-    if (w->kind == PM_SM_MODEL && own.size == PM_SIZE_UNKNOWN)
+    if (!err && w->kind == PM_SM_MODEL && own.size == PM_SIZE_UNKNOWN)
         pm_sm_file_size(sm, w->id, obj, &own.size);
     if (!err && name)
         err = give_original(w->kind, obj, dir->path, w->id, name, own.size, each, arg);

@@ -151,6 +151,21 @@ static int judge_id(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind
     return err ? err : -EACCES; /* there is: what was asked for is denied */
 }
 
+/* Of a removal, 400 is what it may say instead of 404, or what it means: -EINVAL, it is still there. */
+static int judge_refusal(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind, const char *id)
+{
+    struct cJSON *obj = NULL;
+    char          why[sizeof(ctx->why)];
+    int           err;
+
+    memcpy(why, ctx->why, sizeof(why));
+    err = pm_sm_get(sm, ctx, kind, id, "info", &obj);
+    pm_json_free(obj);
+    if (!err)
+        memcpy(ctx->why, why, sizeof(why));
+    return err ? err : -EINVAL;
+}
+
 int pm_sm_call_id(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind, const char *id,
                   struct pm_http_request *req, struct cJSON **json)
 {
@@ -162,6 +177,8 @@ int pm_sm_call_id(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind k
     err = call(sm, ctx, req, &accused, json);
     if (accused)
         err = judge_id(sm, ctx, kind, id, req, json);
+    if (err == -EINVAL && !strcmp(req->method, "DELETE"))
+        return judge_refusal(sm, ctx, kind, id);
     return err == -EINVAL ? -ENOENT : err; /* 400 is what it may say instead of 404 */
 }
 

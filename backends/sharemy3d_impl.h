@@ -81,8 +81,8 @@ struct pm_sm_own {
     bool     begun; /* it is still being sent, and not shown */
 };
 
-/* Of a model or background with this id. False: it was not made here. */
-bool pm_sm_own_get(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *id, struct pm_sm_own *out);
+/* Of a model or background with this id. -ENOENT: it was not made here. */
+int  pm_sm_own_get(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *id, struct pm_sm_own *out);
 void pm_sm_own_clear(struct pm_sm_own *own);
 int  pm_sm_own_keep(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *id,
                     const struct pm_sm_own *own);
@@ -107,7 +107,7 @@ int pm_sm_own_entry(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const struct 
                     const char *id, const char *name, struct pm_entry **out);
 int pm_sm_own_rename(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const struct pm_entry *e,
                      const char *name, struct pm_entry **out);
-/* DELETE; -ENOENT: it is gone. In both cases nothing is known of it any more. */
+/* DELETE; -EINVAL: it is refused, and still there; -ENOENT: it is gone. In both cases nothing is known of it any more. */
 int pm_sm_delete(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind, const char *id);
 
 static inline int64_t pm_sm_created_ms(const struct cJSON *obj)

@@ -404,6 +404,7 @@ static bool may_be_lost(struct pm_sharemy3d *sm, const struct pm_upload *up, con
     enum pm_sm_kind  kind = pm_sm_upload_kind(up);
     struct pm_sm_own own;
     uint64_t         size = up->size;
+    int              err;
 
     pm_json_u64(obj, "size", &size);
     if (!strcmp(id, t->id) || was_there(t, id, ms / 1000) || ms < t->since - SLACK_MS ||
@@ -414,10 +415,9 @@ static bool may_be_lost(struct pm_sharemy3d *sm, const struct pm_upload *up, con
                                  : pm_json_bool(obj, "hasPassword", false) != (*w->password != 0) ||
                                        pm_json_bool(obj, "downloadable", false) != w->downloadable)
         return false;
-    if (!pm_sm_own_get(sm, kind, id, &own))
-        return true;
-    pm_sm_own_clear(&own); /* of another upload of this drive, which knows it */
-    return false;
+    err = pm_sm_own_get(sm, kind, id, &own);
+    pm_sm_own_clear(&own);
+    return err == -ENOENT; /* or it is of another upload of this drive, which knows it */
 }
 
 struct finds {
@@ -479,9 +479,9 @@ int pm_sm_end_lost(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_upload
         pm_log(PM_WARN, "%s: %u unfinished uploads look like one of %s whose answer was lost: all stay",
                sm->base.conf->name, finds.count, up->name);
     else
-        for (unsigned i = 0; i < finds.count && (!err || err == -ENOENT); i++)
+        for (unsigned i = 0; i < finds.count && (!err || err == -ENOENT || err == -EINVAL); i++)
             err = pm_sm_delete(sm, ctx, pm_sm_upload_kind(up), finds.ids[i]);
-    if (err && err != -ENOENT)
+    if (err && err != -ENOENT && err != -EINVAL)
         return err;
     t->lost = 0;
     return 0;
@@ -508,8 +508,8 @@ static bool is_unknown(int err)
     }
 }
 
-static int take_answer(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct pm_upload *up,
-                       const struct cJSON *body, struct pm_sm_try *t)
+static int take_answer(struct pm_ctx *ctx, const struct pm_upload *up, const struct cJSON *body,
+                       struct pm_sm_try *t)
 {
     static const enum pm_sm_way ways[] = {[PM_RESUMABLE_SESSION] = PM_SM_SESSION,
                                           [PM_RESUMABLE_START] = PM_SM_START,
@@ -517,9 +517,7 @@ static int take_answer(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct
     enum pm_sm_kind    kind = pm_sm_upload_kind(up);
     const char        *url = pm_json_text(body, "uploadUrl");
     PM_AUTO(free) char *origin = url ? pm_http_origin(url) : NULL;
-    struct pm_sm_own   own = {.name = (char *)up->name, .size = PM_SIZE_UNKNOWN, .begun = true};
     char               id[PM_SM_ID_MAX];
-    int                err;
 
     if (!pm_json_scalar(body, pm_sm_words[kind].id, id, sizeof(id)) || !pm_sm_is_id(id)) {
         snprintf(ctx->why, sizeof(ctx->why), "the answer lacks the id");
@@ -532,8 +530,7 @@ static int take_answer(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct
     t->dead = !origin;
     t->way = ways[pm_resumable_kind(t->url, pm_sm_asked_session(up))];
     t->posted = 0;
-    err = pm_sm_own_keep(sm, kind, id, &own);
-    return err == -EOPNOTSUPP ? 0 : err;
+    return 0;
 }
 
 static int post(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_upload *up, const struct wish *w,
@@ -552,13 +549,23 @@ static int post(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_upload *u
     if (body)
         explicit_bzero(body, strlen(body)); /* a password may be in it */
     if (!err)
-        err = take_answer(sm, ctx, up, answer, t);
+        err = take_answer(ctx, up, answer, t);
     pm_json_free(answer);
     if (err && is_unknown(err))
         note_loss(t, t->posted + (pm_now_ms() - began));
     else if (err)
         t->posted = 0;
     return err == -ENOENT ? -EIO : err;
+}
+
+/* Other uploads know from then on that it is none of theirs. After the step: what the store has and no step
+ * would stay there for good. */
+static int keep_begun(struct pm_sharemy3d *sm, const struct pm_upload *up, const struct pm_sm_try *t)
+{
+    struct pm_sm_own own = {.name = (char *)up->name, .size = PM_SIZE_UNKNOWN, .begun = true};
+    int              err = pm_sm_own_keep(sm, pm_sm_upload_kind(up), t->id, &own);
+
+    return err == -EOPNOTSUPP ? 0 : err;
 }
 
 int pm_sm_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
@@ -590,6 +597,8 @@ int pm_sm_begin(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
         kept = pm_sm_try_keep(up, &t);
         err = err ? err : kept;
     }
+    if (!err)
+        err = keep_begun(sm, up, &t);
     if (err == -EAGAIN && !*ctx->why)
         snprintf(ctx->why, sizeof(ctx->why), "the answer was lost");
     return err;

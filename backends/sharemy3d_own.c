@@ -75,13 +75,14 @@ static bool read_own(const char *text, struct pm_sm_own *out)
     return false;
 }
 
-bool pm_sm_own_get(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *id, struct pm_sm_own *out)
+int pm_sm_own_get(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *id, struct pm_sm_own *out)
 {
     PM_AUTO(free) char *key = own_key(kind, id);
-    PM_AUTO(free) char *text = key ? pm_backend_kept(&sm->base, key) : NULL;
+    PM_AUTO(free) char *text = NULL;
+    int                 err = key ? pm_backend_kept(&sm->base, key, &text) : -ENOMEM;
 
     *out = (struct pm_sm_own){0};
-    return text && read_own(text, out);
+    return err ? err : text && read_own(text, out) ? 0 : -ENOENT;
 }
 
 /* --- their entries */
@@ -247,9 +248,11 @@ int pm_sm_own_entry(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const struct 
                     const char *id, const char *name, struct pm_entry **out)
 {
     struct pm_sm_own own;
-    int              err;
+    int              err = pm_sm_own_get(sm, kind, id, &own);
 
-    if (!pm_sm_own_get(sm, kind, id, &own))
+    if (err && err != -ENOENT)
+        return err;
+    if (err)
         own = (struct pm_sm_own){.name = strdup(name), .size = PM_SIZE_UNKNOWN};
     err = own.name ? give_drop(kind, obj, id, &own, keep_entry, out) : -ENOMEM;
     pm_sm_own_clear(&own);
@@ -293,8 +296,8 @@ int pm_sm_own_rename(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const struct
     char            *renamed = strdup(name);
     int              err = !renamed ? -ENOMEM : 0;
 
-    if (!err && (!obj || !pm_sm_drop_id(e, id) || !pm_sm_own_get(sm, kind, id, &own)))
-        err = -ENOENT;
+    if (!err)
+        err = obj && pm_sm_drop_id(e, id) ? pm_sm_own_get(sm, kind, id, &own) : -ENOENT;
     if (!err) {
         free(own.name);
         own.name = renamed;

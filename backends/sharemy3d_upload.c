@@ -48,7 +48,7 @@ static int bury(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_upload *u
 {
     int err = pm_sm_delete(sm, ctx, pm_sm_upload_kind(up), t->id);
 
-    if (err && err != -ENOENT)
+    if (err && err != -ENOENT && err != -EINVAL) /* refused: it stays, and does no harm */
         return err;
     free(t->url);
     *t = (struct pm_sm_try){.posted = t->posted, .since = t->since, .until = t->until, .lost = t->lost,
@@ -64,8 +64,12 @@ static int ask_session(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_up
     struct pm_resumable r = {0};
     int                 err = pm_resumable_ask(sm->base.net, ctx, t->url, up->size, &r);
 
+    if (err == -EBADMSG) { /* another content went there: whatever the service says of it, it is not ours */
+        t->dead = true;
+        return pm_sm_try_keep(up, t);
+    }
     if (err)
-        return err == -EBADMSG ? -ESTALE : err; /* another content went there: not ours */
+        return err;
     if (r.complete)
         take_complete(t, &r);
     if (!r.complete && t->from && r.held < t->from)
@@ -90,6 +94,8 @@ int pm_sm_resume(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up,
         return bury(sm, ctx, up, &t);
     if (!t.whole && t.way == PM_SM_SESSION)
         err = ask_session(sm, ctx, up, &t, off);
+    if (!err && t.dead)
+        return bury(sm, ctx, up, &t);
     if (!t.whole && (err == -ESTALE || t.way != PM_SM_SESSION)) { /* it may be over since it is done */
         int noticed = is_noticed(sm, ctx, up, t.id);
 
@@ -269,9 +275,9 @@ int pm_sm_finish(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up,
         err = -EIO;
     }
     if (!err)
-        err = pm_sm_own_keep(sm, kind, t.id, &own);
-    if (!err)
         err = end_others(sm, ctx, up, &t);
+    if (!err) /* not before: two of one name would be in uploads/ */
+        err = pm_sm_own_keep(sm, kind, t.id, &own);
     if (!err) {
         pm_json_remove(obj, "class");
         if (kind == PM_SM_MODEL)
@@ -295,5 +301,5 @@ int pm_sm_abort(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
     if (err == -ECANCELED)
         return err;
     err = pm_sm_delete(sm, ctx, pm_sm_upload_kind(up), t.id);
-    return err == -ENOENT ? 0 : err;
+    return err == -ENOENT || err == -EINVAL ? 0 : err;
 }

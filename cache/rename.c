@@ -6,6 +6,7 @@
 #include "cache/list.h"
 #include "cache/merge.h"
 #include "cache/queue.h"
+#include "cache/thing.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -221,6 +222,8 @@ static int remove_replaced(struct pm_send *s, const struct pm_entry *src)
     err = pm_send_check_version(s, old, row.version, &now);
     if (!err)
         err = pm_send_save_content(s, s->e->replaces);
+    if (!err)
+        err = pm_thing_save(s, &row);
     if (!err)
         err = pm_backend_remove(s->account->backend, s->ctx, old);
     return err == -ENOENT ? 0 : err;

@@ -347,7 +347,7 @@ static int send_remove(struct pm_send *s)
     if (!err)
         err = thing ? 0 : pm_send_save_content(s, s->e->node);
     if (!err && (thing || s->e->kind != PM_FOLDER))
-        err = pm_thing_save(s);
+        err = pm_thing_save(s, &s->row);
     if (!err)
         err = pm_send_save_old(s);
     if (!err && s->e->kind == PM_FOLDER)

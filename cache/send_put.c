@@ -13,6 +13,7 @@
 #include "cache/list.h"
 #include "cache/merge.h"
 #include "cache/queue.h"
+#include "cache/thing.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -499,6 +500,8 @@ static int prepare(struct pm_send *s, struct pm_entry **parent, struct pm_entry 
         err = pm_content_save(s->content);
     if (!err && *target)
         err = pm_send_save_old(s);
+    if (!err && *target)
+        err = pm_thing_save(s, &s->row);
     return err;
 }
 

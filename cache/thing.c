@@ -104,7 +104,7 @@ static size_t take_others(struct pm_cache *c, const struct pm_row *row, struct p
     return found;
 }
 
-int pm_thing_save(struct pm_send *s)
+int pm_thing_save(struct pm_send *s, const struct pm_row *row)
 {
     PM_AUTO(free) struct pm_row *others = calloc(OTHERS, sizeof(*others));
     size_t                       n = 0;
@@ -113,10 +113,10 @@ int pm_thing_save(struct pm_send *s)
     if (!others)
         return -ENOMEM;
     pm_db_begin(s->cache->db);
-    n = take_others(s->cache, &s->row, others);
+    n = take_others(s->cache, row, others);
     err = pm_db_end(s->cache->db, 0);
     if (!err)
-        err = s->row.kind == PM_FOLDER ? save_below(s, s->row.id, 0) : 0;
+        err = row->kind == PM_FOLDER ? save_below(s, row->id, 0) : 0;
     for (size_t i = 0; i < n && !err; i++)
         err = others[i].kind == PM_FOLDER ? save_below(s, others[i].id, 0)
                                           : pm_send_save_content(s, others[i].id);

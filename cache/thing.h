@@ -13,7 +13,7 @@ int64_t pm_thing_count_beside(struct pm_cache *c, pm_node folder);
 
 /* Whoever reads a content of the thing that is to go, wherever that is shown, still needs what is not here
  * yet. Where the object is none, what its row has in it. */
-int pm_thing_save(struct pm_send *s);
+int pm_thing_save(struct pm_send *s, const struct pm_row *row);
 /* No transaction is open. An object, as its row was, is gone. Where that is a thing, what else
  * shows it (struct pm_entry) goes, too, and lists that had it are out of date. `whole`: it is a folder of which pm_thing_is was
  * true: what was in it goes. */

@@ -104,6 +104,70 @@ order() {
     on cmp "$U/a.ply" "$T/src/a.ply"
 }
 
+@test "while what is replaced cannot be deleted yet, the folder shows one file, the new one" {
+    random "$T/src/a.ply" 20000
+    random "$T/src/b.ply" 30000
+    mount_sm3d cache.attr_timeout=100ms
+    drop "$T/src/a.ply"
+    sync_drive
+    fault '{"endpoint":"model_delete","status":500}'
+    drop "$T/src/b.ply" .a.ply.Xy12zZ
+    on mv "$U/.a.ply.Xy12zZ" "$U/a.ply"
+    wait_until 20 asked_for_deletion
+    local lists
+    lists=$(requests models)
+    wait_until 20 listed_since "$lists"
+    equal "shown" "$(on ls -A "$U")" a.ply
+    on cmp "$U/a.ply" "$T/src/b.ply"
+    equal "whole models" "$(made)" 2
+    clear_faults
+    sync_drive
+    one_of "$T/src/b.ply" a.ply
+    equal "shown" "$(on ls -A "$U")" a.ply
+}
+
+asked_for_deletion() {
+    [ "$(requests model_delete)" -gt 0 ]
+}
+
+# listed_since N: uploads/ was listed twice since there were N lists
+listed_since() {
+    on ls "$U" >/dev/null
+    [ "$(requests models)" -ge $(($1 + 2)) ]
+}
+
+@test "who reads a model reads it to its end, though its file in uploads/ is replaced, or another renamed over it" {
+    local i id
+    random "$T/src/new.ply" 20000
+    mount_sm3d cache.attr_timeout=100ms
+    for i in 1 2; do
+        random "$T/src/a$i.ply" 20000000
+        drop "$T/src/a$i.ply"
+    done
+    drop "$T/src/new.ply" b.ply
+    sync_drive 60
+    umount_drive
+    rm "$STATE"/index.db* # so that nothing of them is here
+    remount
+    on ls "$U" >"$T/shown"
+    for i in 1 2; do
+        id=$(made ".[] | select(.filename == \"a$i.ply\").id")
+        [ $i = 1 ] && exec 7<"$S/models/$id/a$i.ply" || exec 8<"$S/models/$id/a$i.ply"
+    done
+    head -c 1000 <&7 >"$T/got1"
+    head -c 1000 <&8 >"$T/got2"
+    drop "$T/src/new.ply" .a1.ply.Xy12zZ
+    on mv "$U/.a1.ply.Xy12zZ" "$U/a1.ply"
+    on mv "$U/b.ply" "$U/a2.ply"
+    sync_drive 60
+    equal "models" "$(made)" 2
+    within 20 cat <&7 >>"$T/got1"
+    within 20 cat <&8 >>"$T/got2"
+    exec 7<&- 8<&-
+    cmp "$T/got1" "$T/src/a1.ply"
+    cmp "$T/got2" "$T/src/a2.ply"
+}
+
 @test "a replacement that the service refuses leaves the old model" {
     random "$T/src/a.ply" 20000
     mount_sm3d
@@ -133,6 +197,22 @@ order() {
     equal "shown" "$(on ls "$U" | wc -l)" 0
     remount
     equal "shown after a remount" "$(on ls "$U" | wc -l)" 0
+}
+
+@test "a removal that the service refuses, though the model is there, is reported, and the file is back" {
+    random "$T/src/a.ply" 20000
+    mount_sm3d
+    drop "$T/src/a.ply"
+    sync_drive
+    fault '{"endpoint":"model_delete","status":400}'
+    on rm "$U/a.ply"
+    sync_drive || true
+    equal "shown" "$(on ls "$U")" a.ply
+    [[ $(xattr "$U/a.ply" error) == *"ordered by a fault"* ]]
+    clear_faults
+    on rm "$U/a.ply"
+    sync_drive
+    equal "models" "$(made)" 0
 }
 
 @test "a sent file cannot be written to, and says so; what is not sent yet can" {

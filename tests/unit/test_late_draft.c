@@ -439,7 +439,7 @@ static void a_draft_over_one_whose_removal_waits_is_another_thing(void **state)
 
     (void)state;
     publish(d);
-    e.conf.delete_delay_ms = 60000;
+    e.conf.delete_delay_ms = 2000;
     assert_int_equal(pm_change_unlink(e.c, d, "a.ply"), 0);
     assert_int_equal(pm_change_unlink(e.c, d, "info.json"), 0);
     assert_int_equal(pm_change_rmdir(e.c, drops, "X", NULL), 0);

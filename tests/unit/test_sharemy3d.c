@@ -66,7 +66,8 @@ struct world {
     bool        stuck; /* every page is the first */
     unsigned    boasts; /* the total that it tells; 0: the true one */
     bool        redirects; /* the storage does, once */
-    int         removal; /* 0: 200 and nothing; 204; else 200 and no JSON */
+    int         removal; /* 0: 200 and nothing; 204, 400; else 200 and no JSON */
+    bool        gone; /* m0 is, which the service says with 400 */
     int         original; /* status of GET …/original; 0: 200 */
     const char *url_tail; /* of a downloadUrl; NULL: /object */
     const char *disposition; /* the storage's; NULL: none */
@@ -137,9 +138,13 @@ static bool serve(void *arg, const struct server_request *req, int fd)
                  w->url_tail ? w->url_tail : "/object");
         return server_reply(fd, 200, "", body);
     }
+    if (!strncmp(req->head, "DELETE /models/m0 ", 18) && w->removal == 400)
+        return server_reply(fd, 400, "", "{\"message\":\"it is locked\"}");
     if (!strncmp(req->head, "DELETE /models/m0 ", 18))
         return w->removal == 204 ? server_say(fd, "HTTP/1.1 204 No Content\r\n\r\n")
                                  : server_reply(fd, 200, "", w->removal ? "<html></html>" : "");
+    if (strstr(req->head, "/m0/info HTTP") && w->gone)
+        return server_reply(fd, 400, "", "{\"message\":\"unknown\"}");
     if (strstr(req->head, "/m0/info HTTP"))
         return server_reply(fd, 200, "", "{\"class\":\"x\",\"modelId\":\"m0\",\"name\":\"Model 0\","
                                          "\"timeCreated\":1485557110,\"status\":\"ACTIVE\",\"size\":123}");
@@ -738,6 +743,47 @@ static void an_id_that_is_denied_is_no_word_about_the_token(void **state)
     end(&w);
 }
 
+static void a_removal_that_is_refused_is_not_one_of_what_is_gone(void **state)
+{
+    const struct pm_entry e = {.kind = PM_FOLDER, .root = "", .id = "m0", .name = "m0", .path = "models/m0",
+                               .target = "", .version = "", .state = ""};
+
+    (void)state;
+    for (int gone = 0; gone < 2; gone++) {
+        struct world w = {.removal = 400, .gone = gone};
+
+        begin(&w);
+        assert_int_equal(pm_backend_remove(w.b, &w.ctx, &e), gone ? -ENOENT : -EINVAL);
+        if (!gone)
+            assert_string_equal(w.ctx.why, "it is locked");
+        end(&w);
+    }
+}
+
+static int cannot_be_read(void *arg, const char *key, char **out)
+{
+    (void)arg;
+    (void)key;
+    *out = NULL;
+    return -EIO;
+}
+
+static void a_store_that_cannot_be_read_says_nothing_of_what_was_made_here(void **state)
+{
+    const struct pm_entry e = {.kind = PM_FILE, .root = "", .id = "m0@drop", .name = "a.ply",
+                               .path = "uploads/a.ply", .target = "", .version = "", .state = "",
+                               .fields = MODEL("ACTIVE"), .size = 123};
+    struct pm_entry      *renamed = NULL, *now = NULL;
+    struct world          w = {.models = 1};
+
+    (void)state;
+    begin(&w);
+    w.b->kv.kept = cannot_be_read;
+    assert_int_equal(pm_backend_rename(w.b, &e, "b.ply", &renamed), -EIO);
+    assert_int_equal(pm_backend_stat(w.b, &w.ctx, &e, &now), -EIO);
+    end(&w);
+}
+
 static void originals_that_are_not_ready_are_ebusy(void **state)
 {
     struct world       w = {.original = 404};
@@ -786,6 +832,8 @@ int main(void)
         cmocka_unit_test(a_token_that_nobody_takes_is_refused_with_the_service_s_word),
         cmocka_unit_test(a_removal_may_be_answered_with_nothing),
         cmocka_unit_test(an_id_that_is_denied_is_no_word_about_the_token),
+        cmocka_unit_test(a_removal_that_is_refused_is_not_one_of_what_is_gone),
+        cmocka_unit_test(a_store_that_cannot_be_read_says_nothing_of_what_was_made_here),
         cmocka_unit_test(originals_that_are_not_ready_are_ebusy),
     };
 
