@@ -551,6 +551,8 @@ static int post(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_upload *u
     if (!err)
         err = take_answer(ctx, up, answer, t);
     pm_json_free(answer);
+    if (err && *w->password && strstr(ctx->why, w->password)) /* its word may be shown to anybody */
+        snprintf(ctx->why, sizeof(ctx->why), "the service refuses it, with the password in its word");
     if (err && is_unknown(err))
         note_loss(t, t->posted + (pm_now_ms() - began));
     else if (err)

@@ -330,6 +330,19 @@ png() {
     run -1 grep -r -l -a -F "$secret" "$STATE" "$LOG"
 }
 
+@test "a service that repeats the password in its refusal does not bring it into errors, status and log" {
+    local secret=Dragon$RANDOM$RANDOM
+    random "$T/src/a.ply" 20000
+    mount_sm3d "account.password_command=echo $secret"
+    fault "{\"endpoint\":\"model_new\",\"status\":400,\"body\":\"{\\\"message\\\":\\\"$secret is too weak\\\"}\"}"
+    drop "$T/src/a.ply"
+    wait_until 20 state_is "$U/a.ply" failed
+    [[ $(xattr "$U/a.ply" error) == *"refuses it"* ]]
+    [[ $(on "$PM" status "$MNT") != *"$secret"* ]]
+    umount_drive
+    run -1 grep -r -l -a -F "$secret" "$STATE" "$LOG"
+}
+
 @test "a password that is too long is refused, never cut" {
     random "$T/src/a.ply" 20000
     mount_sm3d "account.password_command=printf %0101d 7"
