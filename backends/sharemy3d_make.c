@@ -33,6 +33,8 @@
 #define PAGES       5 /* of the same second, before nothing can be told any more */
 #define SLACK_MS    2000 /* timeCreated is in seconds, Date too */
 #define ARRIVES_MS  30000 /* a POST whose answer is lost may be processed for so long */
+#define LISTED_MS   10000 /* and the list not have it for so long */
+#define LOOK_MS     2500
 #define FILE_MAX    100 /* bytes of a file name; of a description and a password */
 #define NAME_MIN    3
 #define NAME_MAX_   50
@@ -423,13 +425,14 @@ static bool may_be_lost(struct pm_sharemy3d *sm, const struct pm_upload *up, con
 struct finds {
     char     ids[8][PM_SM_ID_MAX];
     unsigned count;
+    int64_t  date; /* by the service's clock */
 };
 
 static int find_lost(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct pm_upload *up,
                      const struct pm_sm_try *t, const struct wish *w, struct finds *out)
 {
     const struct pm_sm_words *words = &pm_sm_words[pm_sm_upload_kind(up)];
-    int64_t                   date = 0, oldest = INT64_MAX;
+    int64_t                   oldest = INT64_MAX;
     int                       err = 0;
 
     *out = (struct finds){.count = 0};
@@ -438,7 +441,7 @@ static int find_lost(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct p
         const struct cJSON *v;
         int                 n = 0;
 
-        err = get_newest(sm, ctx, pm_sm_upload_kind(up), page, &body, &date);
+        err = get_newest(sm, ctx, pm_sm_upload_kind(up), page, &body, &out->date);
         v = err ? NULL : pm_json_first(pm_json_get(body, words->folder));
         for (; v; v = pm_json_next(v), n++) {
             char id[PM_SM_ID_MAX] = "";
@@ -475,6 +478,11 @@ int pm_sm_end_lost(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_upload
         err = find_lost(sm, ctx, up, t, &w, &finds);
     if (err)
         return err;
+    if (finds.count < t->lost && finds.date < t->since + LISTED_MS) {
+        snprintf(ctx->why, sizeof(ctx->why), "what a lost answer left may not be listed yet");
+        ctx->retry_ms = LOOK_MS;
+        return -EBUSY;
+    }
     if (finds.count > t->lost || finds.count > PM_COUNT(finds.ids))
         pm_log(PM_WARN, "%s: %u unfinished uploads look like one of %s whose answer was lost: all stay",
                sm->base.conf->name, finds.count, up->name);

@@ -33,6 +33,17 @@ uploading() {
     equal "models" "$(made)" 3
 }
 
+@test "the answer to the POST is lost, and lists lag: what it left is deleted all the same" {
+    option sm3d.list_lag_ms 3000
+    mount_sm3d
+    random "$T/src/a.ply" 20000
+    fault '{"endpoint":"model_new","count":1,"reset":"after"}'
+    drop "$T/src/a.ply"
+    sync_drive 60
+    one_of "$T/src/a.ply"
+    equal "left" "$(left_uploading)" 0
+}
+
 @test "the answer to the POST is lost, and others upload the same: nothing of theirs is touched" {
     random "$T/src/a.ply" 20000
     # before, a while before our POST and in the moment of it
