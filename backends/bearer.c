@@ -76,9 +76,7 @@ int pm_bearer_call_as(struct pm_backend *b, struct pm_ctx *ctx, struct pm_http_r
     req->url = url;
     err = call_in_form(b, ctx, req, answer, form, &generation);
     form->accused = is_refused(err, answer);
-    if (form->accused && form->innocent) {
-        err = judge(b, ctx, err, answer);
-    } else if (form->accused) {
+    if (form->accused && !form->innocent) {
         judge(b, ctx, err, answer);
         pm_http_answer_free(answer);
         err = call_in_form(b, ctx, req, answer, form, &generation);
