@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -579,6 +580,19 @@ static void lost_answers_make_one_thing(void **state)
 }
 
 /* A drive on the state folder as kill -9 leaves it now, over the same service. */
+/* Whoever starts on this folder sends nothing until pm_queue_pause(false). */
+static void hold(const struct env *x)
+{
+    PM_AUTO(free) char *path = pm_asprintf("%s/journal.db", x->dir);
+    sqlite3            *db = NULL;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "INSERT OR REPLACE INTO meta(key, value) VALUES('paused', 1)", NULL,
+                                  NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+}
+
 static void crash_and_start(void)
 {
     struct pm_backend *service;
@@ -586,6 +600,7 @@ static void crash_and_start(void)
 
     assert_int_equal(pm_backend_open(&e.accounts[0], NULL, NULL, &service), 0);
     env_copy_folder(&e, &after);
+    hold(&after); /* until the service is there */
     assert_int_equal(pm_queue_pause(e.c, true), 0);
     pm_memory_block(e.b, PM_MEM_PUT, false);
     pm_cache_stop(e.c);
@@ -599,6 +614,7 @@ static void crash_and_start(void)
     pm_memory_move(service, e.b);
     pm_backend_close(service);
     drops = env_find(&e, PM_MEMORY_DROPS);
+    assert_int_equal(pm_queue_pause(e.c, false), 0);
 }
 
 static void a_crash_while_it_is_sent_is_gone_on_with(void **state)
