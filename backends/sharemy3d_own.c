@@ -61,15 +61,15 @@ static bool read_own(const char *text, struct pm_sm_own *out)
 {
     struct cJSON *obj = pm_json_parse(text, strlen(text));
     const char   *name = pm_json_text(obj, "name");
-
     const char   *file = pm_json_text(obj, "file");
+    bool          draft = file && *file;
 
     *out = (struct pm_sm_own){.name = name && *name ? strdup(name) : NULL, .size = PM_SIZE_UNKNOWN,
-                              .file = file && *file ? strdup(file) : NULL,
+                              .file = draft ? strdup(file) : NULL,
                               .begun = pm_json_bool(obj, "begun", false)};
     pm_json_u64(obj, "size", &out->size);
-    pm_json_free(obj);
-    if (out->name && (!file || !*file || out->file))
+    pm_json_free(obj); /* and `file` with it */
+    if (out->name && (!draft || out->file))
         return true;
     pm_sm_own_clear(out);
     return false;
