@@ -6,6 +6,7 @@
 #ifndef PM_BACKENDS_CONF_H
 #define PM_BACKENDS_CONF_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -67,11 +68,11 @@ int pm_conf_set(struct pm_conf *conf, const char *option, char *why, size_t why_
 void pm_conf_free(struct pm_conf *conf);
 
 /* Gets the secret `key` of an account: the value, the first line of the file or of what the
- * command prints (run by sh -c, 30 s at most), or the variable. May block: never call it from a
- * thread that answers. *out is owned: wipe and free it with pm_secret_free. -ENOENT: none given;
- * others with `why`, which never holds the secret. */
-int pm_conf_secret(const struct pm_account_conf *account, const char *key, char **out, char *why,
-                   size_t why_len);
+ * command prints (run by sh -c, 30 s at most, and not on when `cancel`, may be NULL, is set:
+ * -ECANCELED), or the variable. May block: never call it from a thread that answers. *out is owned: wipe
+ * and free it with pm_secret_free. -ENOENT: none given; others with `why`, which never holds the secret. */
+int pm_conf_secret(const struct pm_account_conf *account, const char *key, const atomic_bool *cancel,
+                   char **out, char *why, size_t why_len);
 /* The same by what the file that `conf` came from says now, if it still has this account (name, type,
  * endpoint). A file that is there and makes no sense: its error. */
 int pm_conf_secret_now(const struct pm_conf *conf, const struct pm_account_conf *account,

@@ -166,7 +166,7 @@ static int check_new(const struct store *s, const char *path, const struct pm_pl
 
         if (!pm_key_find_secret(s->pairs[i].key, &key, &way))
             continue;
-        if (!a || pm_conf_secret(a, key, &value, why, sizeof(why)) || strcmp(value, s->pairs[i].value) != 0)
+        if (!a || pm_conf_secret(a, key, NULL, &value, why, sizeof(why)) || strcmp(value, s->pairs[i].value) != 0)
             err = pm_place_fail(p, -EINVAL, "the value of %s cannot be written there", key);
         pm_secret_free(value);
     }

@@ -284,7 +284,7 @@ static int get_part(struct pm_backend *b, const char *key, bool anew, char **out
     const struct pm_account_conf *conf = b->credential->conf;
 
     return anew ? pm_conf_secret_now(pm_net_conf(b->net), conf, key, out, why, why_len)
-                : pm_conf_secret(conf, key, out, why, why_len);
+                : pm_conf_secret(conf, key, NULL, out, why, why_len);
 }
 
 /* The secret from its source; `anew`: as that says by now. */

@@ -167,10 +167,10 @@ static void drain(struct command *c, int i)
 
 /* Until the shell has ended: what it leaves in the background may hold the pipes open for ever.
  * A process that ignores SIGCHLD cannot learn the status: then the output decides. */
-static int wait_for(struct command *c)
+static int wait_for(struct command *c, const atomic_bool *cancel)
 {
     int64_t end = pm_now_ms() + COMMAND_MS;
-    while (pm_now_ms() < end) {
+    while (pm_now_ms() < end && !(cancel && atomic_load(cancel))) {
         pid_t gone = waitpid(c->pid, &c->status, WNOHANG);
         if (gone < 0 && errno == ECHILD)
             c->status = 0;
@@ -184,7 +184,7 @@ static int wait_for(struct command *c)
         struct pollfd p[2] = { { c->fds[0], POLLIN, 0 }, { c->fds[1], POLLIN, 0 } };
         poll(p, 2, COMMAND_LOOK_MS);
     }
-    return -ETIMEDOUT;
+    return cancel && atomic_load(cancel) ? -ECANCELED : -ETIMEDOUT;
 }
 
 static void stop(struct command *c)
@@ -225,19 +225,20 @@ static int complain(const struct command *c, const struct pm_place *p)
     return -EIO;
 }
 
-static int secret_from_command(const char *line, char **out, const struct pm_place *p)
+static int secret_from_command(const char *line, const atomic_bool *cancel, char **out,
+                               const struct pm_place *p)
 {
     struct command c = { .fds = { -1, -1 } };
     int err = start(&c, line);
     if (err) {
         pm_place_fail(p, err, "cannot be started: %s", strerror(-err));
     } else {
-        err = wait_for(&c);
-        if (err)
+        err = wait_for(&c, cancel);
+        if (err == -ETIMEDOUT)
             pm_place_fail(p, err, "no end after %d s", COMMAND_MS / 1000);
-        else if (c.status)
+        else if (!err && c.status)
             err = complain(&c, p);
-        else
+        else if (!err)
             err = take_first_line(c.text[0], c.len[0], out, p);
     }
     stop(&c);
@@ -254,8 +255,8 @@ static const struct pm_secret *find(const struct pm_account_conf *a, const char 
     return NULL;
 }
 
-int pm_conf_secret(const struct pm_account_conf *account, const char *key, char **out, char *why,
-                   size_t why_len)
+int pm_conf_secret(const struct pm_account_conf *account, const char *key, const atomic_bool *cancel,
+                   char **out, char *why, size_t why_len)
 {
     const struct pm_secret *s = find(account, key);
     if (!s)
@@ -268,7 +269,7 @@ int pm_conf_secret(const struct pm_account_conf *account, const char *key, char 
     if (strcmp(s->how, "file") == 0)
         return secret_from_file(s->value, out, &p);
     if (strcmp(s->how, "command") == 0)
-        return secret_from_command(s->value, out, &p);
+        return secret_from_command(s->value, cancel, out, &p);
     const char *value = strcmp(s->how, "env") == 0 ? getenv(s->value) : s->value;
     if (!value)
         return pm_place_fail(&p, -EINVAL, "the variable %s is not set", s->value);
@@ -291,7 +292,7 @@ int pm_conf_secret_now(const struct pm_conf *conf, const struct pm_account_conf 
     }
     if (why_len)
         *why = '\0';
-    err = pm_conf_secret(a, key, out, why, why_len);
+    err = pm_conf_secret(a, key, NULL, out, why, why_len);
     pm_conf_free(now);
     return err;
 }

@@ -147,7 +147,7 @@ static int take_request_token(struct pm_shapeways *sw, struct pm_ctx *ctx, struc
 static int need(struct pm_shapeways *sw, struct pm_ctx *ctx, const struct pm_login *user, const char *key,
                 const char *question, bool secret, char **out)
 {
-    int err = pm_conf_secret(sw->base.conf, key, out, ctx->why, sizeof(ctx->why));
+    int err = pm_conf_secret(sw->base.conf, key, ctx->cancel, out, ctx->why, sizeof(ctx->why));
 
     if (err != -ENOENT || *ctx->why)
         return err;

@@ -37,13 +37,18 @@ static int sm_open(const struct pm_account_conf *conf, struct pm_backend **out)
     if (!sm)
         return -ENOMEM;
     sm->opened_ms = pm_wall_ms();
+    pthread_mutex_init(&sm->password_lock, NULL);
     *out = &sm->base;
     return 0;
 }
 
 static void sm_close(struct pm_backend *b)
 {
-    free(pm_sm(b));
+    struct pm_sharemy3d *sm = pm_sm(b);
+
+    pm_secret_free(sm->password);
+    pthread_mutex_destroy(&sm->password_lock);
+    free(sm);
 }
 
 /* --- where an entry is in the tree */

@@ -5,6 +5,8 @@
 #include "backends/http.h"
 #include "backends/json.h"
 
+#include <pthread.h>
+
 #define PM_SM_ID_MAX 65
 #define PM_SM_INFO   "info.json"
 #define PM_SM_DROP   "@drop" /* after an id: the file in uploads/ */
@@ -27,6 +29,12 @@ struct pm_sharemy3d {
     struct pm_backend base;
     int64_t           opened_ms; /* immutable; wall clock: the age of folders that only the drive has */
     atomic_int        form; /* enum pm_sm_form */
+    pthread_mutex_t   password_lock;
+    bool              password_asking; /* password_lock; a thread does */
+    char             *password; /* password_lock; owned; NULL: none */
+    int               password_err; /* password_lock; what asking for it came to */
+    char              password_why[256]; /* password_lock */
+    int64_t           password_ms; /* password_lock; pm_now_ms() of that; 0: nobody asked yet */
 };
 
 static inline struct pm_sharemy3d *pm_sm(struct pm_backend *b)
@@ -49,6 +57,12 @@ int pm_sm_get(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind,
               const char *tail, struct cJSON **json);
 /* Whether it can be an id: what is none is neither shown nor sent. */
 bool pm_sm_is_id(const char *id);
+
+/* --- the password for what is dropped (sharemy3d_password.c) */
+
+/* *out is owned: pm_secret_free. Asked for at most once a minute, by one thread. -ENOENT: there is none;
+ * -EAGAIN: it cannot be had now, with ctx->why; -ECANCELED, -ENOMEM. */
+int pm_sm_password(struct pm_sharemy3d *sm, struct pm_ctx *ctx, char **out);
 
 /* --- lists (sharemy3d_list.c) */
 

@@ -216,9 +216,9 @@ static int take_password(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const stru
     int         err = 0;
 
     if (!told && !up->draft && pm_sm_upload_kind(up) == PM_SM_MODEL)
-        err = pm_conf_secret(sm->base.conf, "password", &w->secret, ctx->why, sizeof(ctx->why));
+        err = pm_sm_password(sm, ctx, &w->secret);
     if (err && err != -ENOENT)
-        return -EAGAIN; /* the command may be mended */
+        return err;
     w->password = told ? told : w->secret ? w->secret : "";
     if (strlen(w->password) <= FILE_MAX)
         return 0;

@@ -94,7 +94,7 @@ static void check_secret(const void *text, size_t len)
     struct pm_secret    s = {.key = "token", .how = "file", .value = path};
     struct pm_account_conf a = {.name = "a", .secrets = &s, .nsecrets = 1};
     char               *out = NULL, why[300] = "";
-    int                 err = pm_conf_secret(&a, "token", &out, why, sizeof(why));
+    int                 err = pm_conf_secret(&a, "token", NULL, &out, why, sizeof(why));
 
     check_why(err, why, sizeof(why));
     CHECK(!err == (out != NULL) && (!out || *out));

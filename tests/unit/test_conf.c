@@ -268,7 +268,7 @@ static void a_token_of_many_kilobytes_arrives_whole(void **state)
     PM_AUTO(free) char *text = pm_asprintf(ACCOUNT "token = %s\n", token);
     assert_int_equal(load(text, &c), 0);
     char *got = NULL;
-    assert_int_equal(pm_conf_secret(&c->accounts[0], "token", &got, why, sizeof(why)), 0);
+    assert_int_equal(pm_conf_secret(&c->accounts[0], "token", NULL, &got, why, sizeof(why)), 0);
     assert_string_equal(got, token);
     pm_secret_free(got);
     pm_conf_free(c);
@@ -387,7 +387,7 @@ static int ask(const char *how, const char *value, char **out)
     struct pm_secret s = { (char *)"token", (char *)how, (char *)value };
     const struct pm_account_conf a = { .name = (char *)"cloud", .secrets = &s, .nsecrets = 1 };
     *why = '\0';
-    return pm_conf_secret(&a, "token", out, why, sizeof(why));
+    return pm_conf_secret(&a, "token", NULL, out, why, sizeof(why));
 }
 
 static void a_secret_is_the_trimmed_first_line(void **state)
@@ -431,13 +431,13 @@ static void an_account_says_what_becomes_of_what_is_dropped_into_it(void **state
     assert_int_equal(load("[account m]\ntype = sharemy3d\n", &c), 0);
     assert_false(c->accounts[0].downloadable);
     assert_null(c->accounts[0].auth_scheme);
-    assert_int_equal(pm_conf_secret(&c->accounts[0], "password", &got, why, sizeof(why)), -ENOENT);
+    assert_int_equal(pm_conf_secret(&c->accounts[0], "password", NULL, &got, why, sizeof(why)), -ENOENT);
     pm_conf_free(c);
     assert_int_equal(load("[account m]\ntype = sharemy3d\ndownloadable = yes\nauth_scheme = bare\n"
                           "token = t0ken\npassword_command = echo open sesame\n", &c), 0);
     assert_true(c->accounts[0].downloadable);
     assert_string_equal(c->accounts[0].auth_scheme, "bare");
-    assert_int_equal(pm_conf_secret(&c->accounts[0], "password", &got, why, sizeof(why)), 0);
+    assert_int_equal(pm_conf_secret(&c->accounts[0], "password", NULL, &got, why, sizeof(why)), 0);
     assert_string_equal(got, "open sesame");
     pm_secret_free(got);
     assert_int_equal(pm_conf_set(c, "account.m.downloadable=no", why, sizeof(why)), 0);
@@ -477,7 +477,7 @@ static void no_secret_is_enoent(void **state)
     (void)state;
     const struct pm_account_conf a = { .name = (char *)"cloud" };
     char *got = NULL;
-    assert_int_equal(pm_conf_secret(&a, "token", &got, why, sizeof(why)), -ENOENT);
+    assert_int_equal(pm_conf_secret(&a, "token", NULL, &got, why, sizeof(why)), -ENOENT);
 }
 
 static int make_dir(void **state)
