@@ -460,6 +460,17 @@ static int find_lost(struct pm_sharemy3d *sm, struct pm_ctx *ctx, const struct p
     return err;
 }
 
+/* It is known from the disk only that it was to go out, or no answer came. */
+static void note_loss(struct pm_sm_try *t, int64_t now)
+{
+    if (!t->lost || t->posted < t->since)
+        t->since = t->posted;
+    if (now + ARRIVES_MS > t->until || !t->lost)
+        t->until = now + ARRIVES_MS;
+    t->lost++;
+    t->posted = 0;
+}
+
 /* What is certain: a lost POST made at most one model, which was not listed before it, has the size, the
  * name and all else that we asked for, was created between its sending and a little after its loss, and
  * will stay UPLOADING, since nobody was told where its content goes. Another machine's model can have all
@@ -470,10 +481,13 @@ int pm_sm_end_lost(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_upload
 {
     __attribute__((cleanup(pm_cleanup_wish))) struct wish w = {0};
     struct finds finds;
-    int          err = t->lost ? make_wish(sm, ctx, up, &w) : 0;
+    int          err;
 
+    if (t->posted)
+        note_loss(t, t->posted + ARRIVES_MS);
     if (!t->lost)
         return 0;
+    err = make_wish(sm, ctx, up, &w);
     if (!err)
         err = find_lost(sm, ctx, up, t, &w, &finds);
     if (err)
@@ -496,17 +510,6 @@ int pm_sm_end_lost(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct pm_upload
 }
 
 /* --- the POST */
-
-/* It is known from the disk only that it was to go out, or no answer came. */
-static void note_loss(struct pm_sm_try *t, int64_t now)
-{
-    if (!t->lost || t->posted < t->since)
-        t->since = t->posted;
-    if (now + ARRIVES_MS > t->until || !t->lost)
-        t->until = now + ARRIVES_MS;
-    t->lost++;
-    t->posted = 0;
-}
 
 static bool is_unknown(int err)
 {

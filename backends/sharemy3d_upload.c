@@ -294,12 +294,14 @@ int pm_sm_abort(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up)
     struct pm_sharemy3d *sm = pm_sm(b);
     int                  err = pm_sm_try_load(up, &t);
 
-    if (err || !*t.id)
+    if (err)
         return err;
-    if (t.way == PM_SM_SESSION && !t.dead && !t.whole)
+    if (*t.id && t.way == PM_SM_SESSION && !t.dead && !t.whole)
         err = pm_resumable_cancel(sm->base.net, ctx, t.url);
     if (err == -ECANCELED)
         return err;
-    err = pm_sm_delete(sm, ctx, pm_sm_upload_kind(up), t.id);
-    return err == -ENOENT || err == -EINVAL ? 0 : err;
+    err = *t.id ? pm_sm_delete(sm, ctx, pm_sm_upload_kind(up), t.id) : 0;
+    if (err && err != -ENOENT && err != -EINVAL)
+        return err;
+    return pm_sm_end_lost(sm, ctx, up, &t);
 }

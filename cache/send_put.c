@@ -348,7 +348,7 @@ static int end_old_try(struct pm_send *s, struct pm_upload *up, struct pm_send_s
         err = pm_backend_finish(b, s->ctx, up, &now);
         return err ? err : pm_send_confirm(s, PM_OTHER_GENERATION, now);
     }
-    if (!err) {
+    if (!err || err == -ESTALE) { /* nothing can go on, but something may be left */
         err = pm_backend_abort(b, s->ctx, up);
         err = pm_send_refused(err) ? 0 : err; /* it stays, as somebody else's */
     }

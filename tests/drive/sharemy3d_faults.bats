@@ -44,6 +44,27 @@ uploading() {
     equal "left" "$(left_uploading)" 0
 }
 
+@test "the answer to the POST is lost, and the file removed or changed before another comes: nothing is left" {
+    mount_sm3d
+    random "$T/src/a.ply" 20000
+    random "$T/src/b.ply" 30000
+    fault '{"endpoint":"model_new","count":100,"reset":"after"}'
+    drop "$T/src/a.ply"
+    drop "$T/src/b.ply"
+    wait_until 20 posted 2
+    on rm "$U/a.ply"
+    random "$T/src/b.ply" 40000
+    drop "$T/src/b.ply"
+    clear_faults
+    sync_drive 60
+    equal "left" "$(left_uploading)" 0
+    one_of "$T/src/b.ply"
+}
+
+posted() {
+    [ "$(requests model_new)" -ge "$1" ]
+}
+
 @test "the answer to the POST is lost, and others upload the same: nothing of theirs is touched" {
     random "$T/src/a.ply" 20000
     # before, a while before our POST and in the moment of it
