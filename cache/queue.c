@@ -37,6 +37,12 @@ struct failure {
     int     err;
 };
 
+/* How far the service had an upload when it was last asked. */
+struct mark {
+    int64_t  entry;
+    uint64_t off;
+};
+
 struct pm_queue {
     pthread_mutex_t lock; /* taken before the database's, never under it; not held while sending */
     pthread_cond_t  work; /* lock; kicked, an entry ended, or stopping */
@@ -49,6 +55,7 @@ struct pm_queue {
     int64_t         failed_ms; /* lock; when one failed last */
     struct waiting *waiting; /* lock; closes that wait for their upload */
     struct failure  failed[FAILURES]; /* lock; a slot a node, by remainder */
+    struct mark     marks[FAILURES]; /* lock; a slot an entry, by remainder */
     pthread_t       threads[ACTIVE_MAX]; /* immutable after open */
     size_t          nthreads;
     int64_t         clock_ahead_ms; /* lock; pm_clock_went_back's */
@@ -64,6 +71,17 @@ void pm_queue_pass(struct pm_cache *c, int64_t ms)
 {
     PM_GUARD(&c->queue->lock);
     pm_cond_wait_until(&c->queue->work, &c->queue->lock, pm_now_ms() + ms);
+}
+
+bool pm_queue_came_further(struct pm_cache *c, int64_t entry, uint64_t off)
+{
+    struct mark *m = &c->queue->marks[entry % FAILURES];
+    bool         further;
+
+    PM_GUARD(&c->queue->lock);
+    further = m->entry == entry && off > m->off;
+    *m = (struct mark){entry, off};
+    return further;
 }
 
 /* --- what a failure means for the entry */

@@ -24,6 +24,9 @@ int  pm_queue_wait(struct pm_cache *c, pm_node node, struct pm_waiter *w);
 /* How much of an entry that is being sent has gone; false: it is not. */
 bool pm_queue_sent(struct pm_cache *c, int64_t entry, uint64_t *sent, int64_t *started_ms);
 
+/* The service has `off` bytes of the upload that is gone on with: more than when it was last asked? */
+bool pm_queue_came_further(struct pm_cache *c, int64_t entry, uint64_t off);
+
 /* Is something that was closed being uploaded, or about to be, and does it advance? Then there may be
  * room for more soon. 1, 0 or -errno. */
 int pm_queue_advances(struct pm_cache *c);

@@ -378,8 +378,12 @@ static int begin_or_resume(struct pm_send *s, struct pm_upload *up, uint64_t *of
         err = pm_backend_begin(s->account->backend, s->ctx, up);
         if (!err)
             err = keep_step(s, up);
+        if (!err)
+            pm_queue_came_further(s->cache, s->e->id, 0);
         return err ? err : pm_db_sync(s->cache->db); /* what arrives is known to be ours */
     }
+    if (!err && pm_queue_came_further(s->cache, s->e->id, *off))
+        s->e->tries = 0; /* the line broke, but not before it brought something: the next pause is short */
     return err ? err : keep_step(s, up);
 }
 

@@ -429,6 +429,33 @@ static void an_upload_that_came_further_is_not_made_to_wait_longer(void **state)
     free(text);
 }
 
+/* So many times: the tries' number is of after the last. */
+static bool broke(void *arg)
+{
+    return pm_memory_calls(e.b, PM_MEM_PUT) >= *(unsigned *)arg &&
+           env_sql(&e, "SELECT count(*) FROM j.entry WHERE sending") == 0;
+}
+
+static void an_upload_whose_line_breaks_again_and_again_waits_no_longer_each_time(void **state)
+{
+    size_t size = 5 * PM_MEMORY_STEP;
+    char  *text = malloc(size + 1);
+
+    (void)state;
+    assert_non_null(text);
+    memset(text, 'x', size);
+    text[size] = '\0';
+    for (unsigned n = 1; n <= 4; n++) { /* each brings a step, and the answer is lost */
+        pm_memory_fault(e.b, PM_MEM_PUT, 1, -EIO, true);
+        if (n == 1)
+            env_write(&e, e.root, "a", text);
+        assert_true(env_until(broke, &n));
+        assert_true(env_sql(&e, "SELECT max(tries) FROM j.entry") <= 2);
+    }
+    assert_true(env_until(journal_is_empty, NULL));
+    free(text);
+}
+
 static void what_cannot_heal_becomes_failed_and_the_next_close_tries_again(void **state)
 {
     PM_AUTO(pm_buf) struct pm_buf left = {0};
@@ -871,6 +898,7 @@ int main(int argc, char **argv)
         TEST(a_file_renamed_over_one_that_is_being_sent_updates_it),
         TEST(a_failed_upload_is_kept_and_tried_again_after_a_pause),
         TEST(an_upload_that_came_further_is_not_made_to_wait_longer),
+        TEST(an_upload_whose_line_breaks_again_and_again_waits_no_longer_each_time),
         TEST(what_cannot_heal_becomes_failed_and_the_next_close_tries_again),
         TEST(a_sync_ends_when_the_rest_waits_for_what_failed),
         TEST(a_sync_gives_up_in_time_and_says_what_is_left),
