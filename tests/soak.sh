@@ -23,7 +23,7 @@ drive() {
 }
 
 # The rounds without faults of the service, and as many with them, in runs of a seed each: a run mostly
-# waits for its kills. Then a quarter as many of drafts.
+# waits for its kills. Then a quarter as many of drafts, and of what is dropped into uploads/.
 crashes() {
     local i how
     for ((i = 0; i < crash_runs; i++)); do
@@ -31,6 +31,8 @@ crashes() {
             PM_CRASH_SEED=$((seed + i)) PM_CRASH_ROUNDS=$((crash_rounds / crash_runs)) >"$PARTS/crashes.$i" 2>&1 &
     done
     wait
+    part "drops" check-drive FILES=tests/drive/crash_sm3d.bats PM_CRASH_SEED="$seed" \
+        PM_CRASH_ROUNDS=$((crash_rounds / 4)) >"$PARTS/crashes.drops" 2>&1 &
     for how in "" "faults" "faults long"; do
         part "drafts: ${how:-no faults}" check-drive FILES=tests/drive/crash_360.bats PM_CRASH_HOW="$how" \
             PM_CRASH_SEED="$seed" PM_CRASH_ROUNDS=$((crash_rounds / 4)) >"$PARTS/crashes.$how" 2>&1 &

@@ -46,7 +46,7 @@ for arg in "$@"; do
 done
 if [ $files -eq 0 ]; then
     cd "$here" || exit 1
-    order='matrix.bats moves.bats crash.bats crash_360.bats leaks.bats offline.bats verify.bats'
+    order='matrix.bats moves.bats crash.bats crash_360.bats crash_sm3d.bats leaks.bats offline.bats verify.bats'
     # shellcheck disable=SC2045 # our own names have no spaces
     for file in $(ls -S -- *.bats); do
         case " $order " in
