@@ -59,6 +59,14 @@ class Uploads(Drive):
     """Only uploads/ is compared."""
 
     def tree(self):
+        for _ in range(20):
+            try:
+                return self.look()
+            except FileNotFoundError:  # it was listed, and is not now: see judge
+                time.sleep(0.2)
+        return self.look()
+
+    def look(self):
         found = {}
         for path, what in self.walk(UP):
             if what is not None:
@@ -403,6 +411,12 @@ class Crash(Model):
                 for names in self.syncs.values() for name in names)
 
     def judge(self, shown):
+        """After a kill, what was just sent is not there before the service lists it."""
+        if self.lag:
+            time.sleep(1.5)
+            self.drive.tree()
+            time.sleep(0.3)
+            shown = self.drive.tree()
         seen = {p: what for p, what in shown.items() if not self.apart(p)}
         try:
             super().judge(seen)
