@@ -428,12 +428,15 @@ class Crash(Model):
             raise
 
     def tidy(self):
+        """What the service does not take: nothing."""
+        for path in [p for p in self.files() if not self.tree[p].data]:
+            self.step(f'unlink empty {path}', lambda: os.unlink(self.at(path)), lambda: self.tree.pop(path))
         for path, draft in list(self.drafts.items()):
             file = self.tree.get(self.draft_file(path))
             if draft.removing or file is None or not file.data:
                 self.remove_draft(path)
         for name in os.listdir(self.at(UP)):
-            if LEFT.search(name):
+            if LEFT.search(name) and f'{UP}/{name}' not in self.tree:
                 os.unlink(self.at(f'{UP}/{name}'))
         for source in list(self.syncs):
             self.rsync(source)
@@ -448,7 +451,8 @@ class Crash(Model):
             self.drive.sync(4)
             self.seen['faults met'] += self.service.faults_met()
             self.service.call('DELETE', 'faults')
-        for path in [p for p in self.tree if self.state(p).startswith('failed')]:
+        shown = self.drive.tree()  # and is there again, if the list lagged
+        for path in [p for p in self.tree if p in shown and self.state(p).startswith('failed')]:
             self.story.append(f'retry {path}: {self.state(path)}')
             self.drive.retry(path)
             self.seen['retries'] += 1
