@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define CHUNK    ((uint64_t)8 << 20) /* on a line that breaks */
 #define NOTICE_MS 3000 /* so long one call waits for the service to notice what the storage has */
@@ -187,10 +188,20 @@ int pm_sm_put(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up, ui
 
 /* --- the service's own word */
 
+/* Was it cut since it was sent? Reading it to the end would fail, each time. */
+static bool is_shorter(const struct pm_upload *up)
+{
+    struct stat st;
+
+    return !fstat(up->fd, &st) && (uint64_t)st.st_size < up->size;
+}
+
 /* The storage's digest, compared with our bytes once. -EAGAIN: it has others. */
 static int compare(struct pm_ctx *ctx, struct pm_upload *up, struct pm_sm_try *t)
 {
-    int same = *t->digest ? pm_digest_check(t->digest, up->fd, up->size, ctx->cancel) : 1;
+    int same = !*t->digest      ? 1
+               : is_shorter(up) ? 0
+                                : pm_digest_check(t->digest, up->fd, up->size, ctx->cancel);
 
     if (same < 0 && same != -ENOTSUP)
         return same;

@@ -407,8 +407,8 @@ class Crash(Model):
         top = '/'.join(path.split('/')[:2])
         return path in self.leaving or path in self.maybe or path.endswith('/info.json') or \
             (top in self.drafts and self.drafts[top].removing) or \
-            any(path == f'{UP}/{name}' or (LEFT.search(path) and name in path)
-                for names in self.syncs.values() for name in names)
+            (LEFT.search(path) and path not in self.tree) or \
+            any(path == f'{UP}/{name}' for names in self.syncs.values() for name in names)
 
     def judge(self, shown):
         """After a kill, what was just sent is not there before the service lists it."""

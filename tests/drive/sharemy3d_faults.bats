@@ -259,6 +259,24 @@ begun() {
     equal "left" "$(left_uploading)" 0
 }
 
+@test "what is made shorter after it was sent, and before that was confirmed, is sent anew" {
+    mount_sm3d
+    random "$T/src/a.ply" 300000
+    fault '{"endpoint":"model","stall":0}'
+    drop "$T/src/a.ply"
+    wait_until 20 hit model
+    crash_drive
+    clear_faults
+    fault '{"endpoint":"any","status":503}'
+    remount
+    random "$T/src/a.ply" 40000
+    drop "$T/src/a.ply"
+    clear_faults
+    sync_drive 60
+    one_of "$T/src/a.ply"
+    equal "models" "$(made)" 1
+}
+
 @test "a replacement survives a crash at every step: never less than one whole model, and in the end one" {
     local i
     mount_sm3d net.limit_up=10000000
