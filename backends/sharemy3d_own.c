@@ -6,7 +6,8 @@
  *   file     it was made of a folder, which has this file
  *   size     of backgrounds no answer tells it, and of models perhaps none
  *   begun    it is not whole yet, and is not shown: whose the id is, is known
- * The service says whether there still is such a thing: uploads/ is its list, of those. */
+ * The service says whether there still is such a thing: uploads/ is its list, of those, and what its list
+ * has not, or not yet, it is asked for by id. */
 #include "backends/sharemy3d_impl.h"
 
 #include <errno.h>
@@ -132,8 +133,11 @@ static int give_drop(enum pm_sm_kind kind, const struct cJSON *obj, const char *
 
 /* --- the list */
 
+#define ASKED_MAX 32 /* by id, for one list */
+
 struct owned {
     char             id[PM_SM_ID_MAX];
+    bool             listed;
     struct pm_sm_own own;
 };
 
@@ -171,7 +175,7 @@ static int collect(void *arg, const char *key, const char *value)
     if (o->own.begun)
         pm_sm_own_clear(&o->own);
     else
-        l->count++;
+        l->owned[l->count++].listed = false;
     return 0;
 }
 
@@ -208,20 +212,54 @@ void pm_sm_map_free(struct pm_sm_map *map)
     free(map);
 }
 
+static struct owned *find_owned(const struct pm_sm_map *map, const char *id)
+{
+    return map && map->count ? bsearch(id, map->owned, map->count, sizeof(*map->owned), compare_owned)
+                             : NULL;
+}
+
 const struct pm_sm_own *pm_sm_map_find(const struct pm_sm_map *map, const char *id)
 {
-    const struct owned *o =
-        map && map->count ? bsearch(id, map->owned, map->count, sizeof(*o), compare_owned) : NULL;
+    const struct owned *o = find_owned(map, id);
 
     return o ? &o->own : NULL;
 }
 
 static int on_thing(void *arg, const struct cJSON *obj, const char *id)
 {
-    struct listing         *l = arg;
-    const struct pm_sm_own *own = pm_sm_map_find(l->made, id);
+    struct listing *l = arg;
+    struct owned   *o = find_owned(l->made, id);
 
-    return own ? give_drop(l->kind, obj, id, own, l->each, l->arg) : 0;
+    if (!o)
+        return 0;
+    o->listed = true;
+    return give_drop(l->kind, obj, id, &o->own, l->each, l->arg);
+}
+
+/* What was confirmed is there though no list has it yet; what is not found by its id either is gone, and
+ * need not be known any more. */
+static int ask_for_the_rest(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct listing *l)
+{
+    int asked = 0;
+    int err = 0;
+
+    for (size_t i = 0; i < l->made->count && asked < ASKED_MAX && !err; i++) {
+        const struct owned *o = &l->made->owned[i];
+        struct cJSON       *obj = NULL;
+
+        if (o->listed)
+            continue;
+        asked++;
+        err = pm_sm_get(sm, ctx, l->kind, o->id, "info", &obj);
+        if (!err)
+            pm_json_remove(obj, "class");
+        if (!err)
+            err = give_drop(l->kind, obj, o->id, &o->own, l->each, l->arg);
+        else if (err == -ENOENT)
+            err = pm_sm_own_forget(sm, l->kind, o->id);
+        pm_json_free(obj);
+    }
+    return err;
 }
 
 int pm_sm_list_own(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind kind, pm_entry_fn *each,
@@ -232,6 +270,8 @@ int pm_sm_list_own(struct pm_sharemy3d *sm, struct pm_ctx *ctx, enum pm_sm_kind 
 
     if (!err && l.made->count) /* none of ours: nothing to ask for */
         err = pm_sm_list(sm, ctx, kind, NULL, on_thing, &l);
+    if (!err)
+        err = ask_for_the_rest(sm, ctx, &l);
     pm_sm_map_free(l.made);
     return err;
 }
