@@ -92,6 +92,7 @@ struct pm_sm_own {
     char    *name; /* in uploads/; owned */
     char    *file; /* made of a folder, with this file in it; owned. NULL: of a file */
     uint64_t size; /* where the service does not tell: of backgrounds never */
+    int64_t  made_ms; /* pm_wall_ms() when it was confirmed; 0: not known */
     bool     begun; /* it is still being sent, and not shown */
 };
 

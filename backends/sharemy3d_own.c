@@ -5,9 +5,10 @@
  *   name     as it is in uploads/
  *   file     it was made of a folder, which has this file
  *   size     of backgrounds no answer tells it, and of models perhaps none
+ *   made     when it was confirmed
  *   begun    it is not whole yet, and is not shown: whose the id is, is known
  * The service says whether there still is such a thing: uploads/ is its list, of those, and what its list
- * has not, or not yet, it is asked for by id. */
+ * may not have yet it is asked for by id. */
 #include "backends/sharemy3d_impl.h"
 
 #include <errno.h>
@@ -38,6 +39,8 @@ int pm_sm_own_keep(struct pm_sharemy3d *sm, enum pm_sm_kind kind, const char *id
     }
     if (own->size != PM_SIZE_UNKNOWN)
         pm_buf_printf(&text, ",\"size\":%" PRIu64, own->size);
+    if (own->made_ms)
+        pm_buf_printf(&text, ",\"made\":%" PRId64, own->made_ms);
     pm_buf_str(&text, own->begun ? ",\"begun\":true}" : "}");
     if (!key || text.failed)
         return -ENOMEM;
@@ -64,11 +67,14 @@ static bool read_own(const char *text, struct pm_sm_own *out)
     const char   *name = pm_json_text(obj, "name");
     const char   *file = pm_json_text(obj, "file");
     bool          draft = file && *file;
+    uint64_t      made = 0;
 
     *out = (struct pm_sm_own){.name = name && *name ? strdup(name) : NULL, .size = PM_SIZE_UNKNOWN,
                               .file = draft ? strdup(file) : NULL,
                               .begun = pm_json_bool(obj, "begun", false)};
     pm_json_u64(obj, "size", &out->size);
+    if (pm_json_u64(obj, "made", &made) && made <= INT64_MAX)
+        out->made_ms = (int64_t)made;
     pm_json_free(obj); /* and `file` with it */
     if (out->name && (!draft || out->file))
         return true;
@@ -134,6 +140,7 @@ static int give_drop(enum pm_sm_kind kind, const struct cJSON *obj, const char *
 /* --- the list */
 
 #define ASKED_MAX 32 /* by id, for one list */
+#define NEW_MS    ((int64_t)600000) /* so long a list may lack what was confirmed */
 
 struct owned {
     char             id[PM_SM_ID_MAX];
@@ -236,18 +243,18 @@ static int on_thing(void *arg, const struct cJSON *obj, const char *id)
     return give_drop(l->kind, obj, id, &o->own, l->each, l->arg);
 }
 
-/* What was confirmed is there though no list has it yet; what is not found by its id either is gone, and
- * need not be known any more. */
+/* What was just confirmed is there though no list has it yet. */
 static int ask_for_the_rest(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct listing *l)
 {
-    int asked = 0;
-    int err = 0;
+    int64_t now = pm_wall_ms();
+    int     asked = 0;
+    int     err = 0;
 
     for (size_t i = 0; i < l->made->count && asked < ASKED_MAX && !err; i++) {
         const struct owned *o = &l->made->owned[i];
         struct cJSON       *obj = NULL;
 
-        if (o->listed)
+        if (o->listed || now - o->own.made_ms > NEW_MS)
             continue;
         asked++;
         err = pm_sm_get(sm, ctx, l->kind, o->id, "info", &obj);
@@ -256,7 +263,7 @@ static int ask_for_the_rest(struct pm_sharemy3d *sm, struct pm_ctx *ctx, struct 
         if (!err)
             err = give_drop(l->kind, obj, o->id, &o->own, l->each, l->arg);
         else if (err == -ENOENT)
-            err = pm_sm_own_forget(sm, l->kind, o->id);
+            err = 0;
         pm_json_free(obj);
     }
     return err;

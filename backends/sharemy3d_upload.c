@@ -272,7 +272,8 @@ int pm_sm_finish(struct pm_backend *b, struct pm_ctx *ctx, struct pm_upload *up,
     enum pm_sm_kind      kind = pm_sm_upload_kind(up);
     struct pm_sm_own     own = {.name = (char *)(up->draft ? up->draft : up->name),
                                 .file = up->draft ? (char *)up->name : NULL,
-                                .size = up->size};
+                                .size = up->size,
+                                .made_ms = pm_wall_ms()};
     struct cJSON        *obj = NULL;
     uint64_t             size = up->size;
     int                  err = pm_sm_try_load(up, &t);
