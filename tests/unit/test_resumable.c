@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -33,7 +34,7 @@ struct world {
     const struct answer *script;
     size_t               scripted;
     char                *session; /* an address of it */
-    uint64_t             got; /* bytes of all bodies */
+    atomic_uint_least64_t got; /* bytes of all bodies */
 };
 
 static bool play(void *arg, const struct server_request *req, int fd)
