@@ -663,6 +663,14 @@ static void a_copy_is_read_from_here_after_a_restart(void **state)
     assert_string_equal(env_text(&e, env_find(&e, "g")), TEXT);
 }
 
+static bool is_held_whole(void *arg)
+{
+    struct pm_info info;
+
+    (void)arg;
+    return !pm_info_node(e.c, f, &info) && !strcmp(info.state, "cached");
+}
+
 static void a_copy_that_is_changed_gets_the_rest_from_here(void **state)
 {
     struct pm_file *file;
@@ -670,6 +678,7 @@ static void a_copy_that_is_changed_gets_the_rest_from_here(void **state)
 
     (void)state;
     assert_string_equal(env_text(&e, f), TEXT);
+    assert_true(env_until(is_held_whole, NULL)); /* a reader has its bytes a moment before */
     g = env_copy(&e, f, e.root, "g");
     assert_int_equal(pm_file_open(e.c, g, O_WRONLY, &file), 0);
     assert_int_equal(pm_file_write(file, "OLD", 3, 0), 3);
