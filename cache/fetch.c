@@ -404,9 +404,10 @@ static bool copy_held(struct pm_transfer *t)
         size_t n = end - t->pos < PIECE ? (size_t)(end - t->pos) : PIECE;
 
         err = pm_held_read(&held, buf, n, t->pos);
-        if (!err)
+        if (!err) {
             err = transfer_data(t, buf, n);
-        any = any || !err;
+            any = true; /* one that nobody wants any more asks the service for nothing, either */
+        }
     }
     pm_held_close(&held);
     if (any)
